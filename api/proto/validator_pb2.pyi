@@ -1,0 +1,296 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("items",)
+    class Item(_message.Message):
+        __slots__ = ("tag", "statement")
+        TAG_FIELD_NUMBER: _ClassVar[int]
+        STATEMENT_FIELD_NUMBER: _ClassVar[int]
+        tag: int
+        statement: bytes
+        def __init__(self, tag: _Optional[int] = ..., statement: _Optional[bytes] = ...) -> None: ...
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[SubmitRequest.Item]
+    def __init__(self, items: _Optional[_Iterable[_Union[SubmitRequest.Item, _Mapping]]] = ...) -> None: ...
+
+class SubmitReply(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[Result]
+    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ...) -> None: ...
+
+class Result(_message.Message):
+    __slots__ = ("tag", "accepted", "rejected", "refused")
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    tag: int
+    accepted: Accepted
+    rejected: Rejected
+    refused: Refused
+    def __init__(self, tag: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("index", "height", "block_time_ms", "duplicate")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    height: int
+    block_time_ms: int
+    duplicate: bool
+    def __init__(self, index: _Optional[int] = ..., height: _Optional[int] = ..., block_time_ms: _Optional[int] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+
+class Rejected(_message.Message):
+    __slots__ = ("code", "name")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    name: str
+    def __init__(self, code: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Refused(_message.Message):
+    __slots__ = ("reason", "code", "detail", "retry_after_ms", "missing_authorities")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[Refused.Reason]
+        MALFORMED: _ClassVar[Refused.Reason]
+        UNTRUE: _ClassVar[Refused.Reason]
+        OVERLOADED: _ClassVar[Refused.Reason]
+        UNAVAILABLE: _ClassVar[Refused.Reason]
+    REASON_UNSPECIFIED: Refused.Reason
+    MALFORMED: Refused.Reason
+    UNTRUE: Refused.Reason
+    OVERLOADED: Refused.Reason
+    UNAVAILABLE: Refused.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    reason: Refused.Reason
+    code: str
+    detail: str
+    retry_after_ms: int
+    missing_authorities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, reason: _Optional[_Union[Refused.Reason, str]] = ..., code: _Optional[str] = ..., detail: _Optional[str] = ..., retry_after_ms: _Optional[int] = ..., missing_authorities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FollowRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LedgerEvent(_message.Message):
+    __slots__ = ("grown", "final")
+    GROWN_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    grown: Grown
+    final: Final
+    def __init__(self, grown: _Optional[_Union[Grown, _Mapping]] = ..., final: _Optional[_Union[Final, _Mapping]] = ...) -> None: ...
+
+class Grown(_message.Message):
+    __slots__ = ("size", "height", "block_time_ms")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    height: int
+    block_time_ms: int
+    def __init__(self, size: _Optional[int] = ..., height: _Optional[int] = ..., block_time_ms: _Optional[int] = ...) -> None: ...
+
+class Final(_message.Message):
+    __slots__ = ("size", "checkpoint")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    checkpoint: bytes
+    def __init__(self, size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class StatementQuery(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    def __init__(self, id: _Optional[bytes] = ...) -> None: ...
+
+class StatementInfo(_message.Message):
+    __slots__ = ("found", "index", "height", "block_time_ms", "final", "statement", "cosigned_at_s")
+    class CosignedAtSEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    COSIGNED_AT_S_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    index: int
+    height: int
+    block_time_ms: int
+    final: bool
+    statement: bytes
+    cosigned_at_s: _containers.ScalarMap[str, int]
+    def __init__(self, found: _Optional[bool] = ..., index: _Optional[int] = ..., height: _Optional[int] = ..., block_time_ms: _Optional[int] = ..., final: _Optional[bool] = ..., statement: _Optional[bytes] = ..., cosigned_at_s: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class ProofReply(_message.Message):
+    __slots__ = ("found", "final", "proof", "statement")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    final: bool
+    proof: bytes
+    statement: bytes
+    def __init__(self, found: _Optional[bool] = ..., final: _Optional[bool] = ..., proof: _Optional[bytes] = ..., statement: _Optional[bytes] = ...) -> None: ...
+
+class RecordsQuery(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListQuery(_message.Message):
+    __slots__ = ("prefix", "after", "limit")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    after: str
+    limit: int
+    def __init__(self, prefix: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class Record(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: bytes
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+
+class RecordsReply(_message.Message):
+    __slots__ = ("records", "more", "size")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[Record]
+    more: bool
+    size: int
+    def __init__(self, records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., more: _Optional[bool] = ..., size: _Optional[int] = ...) -> None: ...
+
+class EntriesQuery(_message.Message):
+    __slots__ = ("first", "limit", "subject", "final_only")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    FINAL_ONLY_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    limit: int
+    subject: str
+    final_only: bool
+    def __init__(self, first: _Optional[int] = ..., limit: _Optional[int] = ..., subject: _Optional[str] = ..., final_only: _Optional[bool] = ...) -> None: ...
+
+class Entry(_message.Message):
+    __slots__ = ("index", "raw", "height", "block_time_ms")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    raw: bytes
+    height: int
+    block_time_ms: int
+    def __init__(self, index: _Optional[int] = ..., raw: _Optional[bytes] = ..., height: _Optional[int] = ..., block_time_ms: _Optional[int] = ...) -> None: ...
+
+class EntriesReply(_message.Message):
+    __slots__ = ("entries", "next")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[Entry]
+    next: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., next: _Optional[int] = ...) -> None: ...
+
+class TileQuery(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class TileReply(_message.Message):
+    __slots__ = ("found", "data")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    data: bytes
+    def __init__(self, found: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class StatusQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AuthorityStatus(_message.Message):
+    __slots__ = ("name", "country", "reachable", "validators_reachable", "validators_missing", "last_cosigned_size", "last_cosigned_at_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATORS_REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATORS_MISSING_FIELD_NUMBER: _ClassVar[int]
+    LAST_COSIGNED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LAST_COSIGNED_AT_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    country: str
+    reachable: bool
+    validators_reachable: _containers.RepeatedScalarFieldContainer[str]
+    validators_missing: _containers.RepeatedScalarFieldContainer[str]
+    last_cosigned_size: int
+    last_cosigned_at_s: int
+    def __init__(self, name: _Optional[str] = ..., country: _Optional[str] = ..., reachable: _Optional[bool] = ..., validators_reachable: _Optional[_Iterable[str]] = ..., validators_missing: _Optional[_Iterable[str]] = ..., last_cosigned_size: _Optional[int] = ..., last_cosigned_at_s: _Optional[int] = ...) -> None: ...
+
+class ValidatorStatus(_message.Message):
+    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted")
+    VALIDATOR_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    GENESIS_FIELD_NUMBER: _ClassVar[int]
+    HALTED_FIELD_NUMBER: _ClassVar[int]
+    validator: str
+    authority: str
+    origin: str
+    term: int
+    leader: str
+    commit_index: int
+    applied_index: int
+    size: int
+    height: int
+    final_size: int
+    final_lag_ms: int
+    authorities: _containers.RepeatedCompositeFieldContainer[AuthorityStatus]
+    ready: bool
+    state: str
+    genesis: bytes
+    halted: str
+    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,63 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Batch(_message.Message):
+    __slots__ = ("sender", "envelopes")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    sender: str
+    envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
+    def __init__(self, sender: _Optional[str] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query")
+    RAFT_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURE_QUERY_FIELD_NUMBER: _ClassVar[int]
+    raft: bytes
+    proposals: Proposals
+    cosignatures: Cosignatures
+    cosignature_query: CosignatureQuery
+    def __init__(self, raft: _Optional[bytes] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ...) -> None: ...
+
+class Proposals(_message.Message):
+    __slots__ = ("statements",)
+    STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    statements: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Cosignatures(_message.Message):
+    __slots__ = ("size", "root", "lines")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    root: bytes
+    lines: _containers.RepeatedCompositeFieldContainer[SignatureLine]
+    def __init__(self, size: _Optional[int] = ..., root: _Optional[bytes] = ..., lines: _Optional[_Iterable[_Union[SignatureLine, _Mapping]]] = ...) -> None: ...
+
+class SignatureLine(_message.Message):
+    __slots__ = ("name", "key_id", "signature")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    key_id: bytes
+    signature: bytes
+    def __init__(self, name: _Optional[str] = ..., key_id: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class CosignatureQuery(_message.Message):
+    __slots__ = ("final_size",)
+    FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    final_size: int
+    def __init__(self, final_size: _Optional[int] = ...) -> None: ...
