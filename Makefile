@@ -16,10 +16,41 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# make demo DEMO="--trucks 12 --out out"
+demo: setup
+	$(BIN)/comity demo $(DEMO)
+
+# make test TESTS="tests/ledger -k proof"
+test: setup
+	$(BIN)/pytest -q -n 2 --dist worksteal $(TESTS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES) tests
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/python -m tests.generated
+	$(BIN)/hadolint -c docker/.hadolint.yaml docker/Dockerfile
+	$(BIN)/yamllint --strict docker
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+# make soak SEEDS=20000
+SEEDS ?= 2000
+soak: setup
+	$(BIN)/python -m tests.consensus.simulation --seeds $(SEEDS)
+	COMITY_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n 2 tests/ledger tests/consensus tests/contracts
+
+clean:
+	rm -rf $(VENV) build out
+
 generate: setup
-	cd $(CURDIR) && $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. api/proto/*.proto nodes/proto/*.proto
+	$(BIN)/python -m tests.generated --write
 
 lock: setup
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --all-extras pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra node --extra gateway pyproject.toml -o requirements/node.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/auditor.txt
+	echo 'hatchling>=1.29' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/build.txt

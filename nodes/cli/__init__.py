@@ -1,0 +1,92 @@
+"""The command line, `comity`.
+
+Exit status, the same for every command: 0 holds or done, 1 does not hold or was refused, 2 misuse, 3 something that is needed is
+not available (a gateway, a file, an extra that is not installed).
+
+Commands import what they need when they run, so that `verify` and `audit` work on the light install, where there is no
+gRPC, no FastAPI and no LevelDB.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+EXIT_HOLDS: Final = 0
+EXIT_DOES_NOT_HOLD: Final = 1
+EXIT_MISUSE: Final = 2
+EXIT_UNAVAILABLE: Final = 3
+
+# name -> (module, attribute, short help). The short help stands here so that `comity --help` imports nothing.
+_COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "audit": ("nodes.cli.offline", "audit", "Audit a whole archive offline."),
+    "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
+    "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
+    "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
+    "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
+    "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
+    "network": ("nodes.cli.operator", "network", "Set up a network."),
+    "proof": ("nodes.cli.participant", "proof", "Fetch the proof of a statement."),
+    "sign": ("nodes.cli.participant", "sign", "Sign a statement."),
+    "status": ("nodes.cli.participant", "status", "Say how a network is doing."),
+    "submit": ("nodes.cli.participant", "submit", "Send signed statements to a gateway."),
+    "validator": ("nodes.cli.operator", "validator", "Run a validator."),
+    "verify": ("nodes.cli.offline", "verify", "Verify a proof offline."),
+}
+
+# Which extra brings the modules that a command may find missing.
+_EXTRA_OF: Final[dict[str, str]] = {
+    "grpc": "node",
+    "plyvel": "node",
+    "google": "node",
+    "prometheus_client": "node",
+    "structlog": "node",
+    "fastapi": "gateway",
+    "uvicorn": "gateway",
+    "starlette": "gateway",
+    "httpx": "client",
+    "jwt": "client",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[name]
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{attribute} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, _, short) in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="comity")
+def comity() -> None:
+    """A ledger by which two customs authorities recognise each other's decisions.
+
+    Exit status: 0 holds or done, 1 does not hold or refused, 2 misuse, 3 not available.
+    """
+
+
+def main() -> None:
+    """Entry point. A missing extra is named instead of shown as a traceback."""
+    try:
+        comity()
+    except ModuleNotFoundError as error:
+        top = (error.name or "").split(".")[0]
+        if top not in _EXTRA_OF:
+            raise
+        click.echo(f"error: this needs {top}, which is not installed: pip install 'comity[{_EXTRA_OF[top]}]'", err=True)
+        raise SystemExit(EXIT_UNAVAILABLE) from error

@@ -1,0 +1,63 @@
+"""Is everything that is generated up to date? `python -m tests.generated` compares, `--write` writes.
+
+What is generated is committed, so that a user needs no generator and a reviewer sees what changed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO_DIRECTORIES = ("api/proto", "nodes/proto")
+
+
+def _protocol_code() -> dict[str, bytes]:
+    sources = [str(p.relative_to(ROOT)) for d in PROTO_DIRECTORIES for p in sorted((ROOT / d).glob("*.proto"))]
+    with tempfile.TemporaryDirectory() as directory:
+        outs = [f"--{kind}_out={directory}" for kind in ("python", "pyi", "grpc_python")]
+        command = [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", *outs, *sources]
+        subprocess.run(command, cwd=ROOT, check=True)
+        out = Path(directory)
+        return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.py*"))}
+
+
+def _contract_reference() -> dict[str, bytes]:
+    from contracts.reference import render
+
+    return {"docs/contracts.md": render().encode()}
+
+
+def _command_reference() -> dict[str, bytes]:
+    from nodes.cli.reference import render
+
+    return {"docs/commands.md": render().encode()}
+
+
+GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (_protocol_code, _contract_reference, _command_reference)
+
+
+def main(arguments: list[str]) -> int:
+    write = "--write" in arguments
+    stale = []
+    for generate in GENERATORS:
+        for name, content in generate().items():
+            path = ROOT / name
+            if path.exists() and path.read_bytes() == content:
+                continue
+            stale.append(name)
+            if write:
+                path.write_bytes(content)
+    for name in stale:
+        print(f"{'written' if write else 'out of date'}: {name}")  # noqa: T201
+    if stale and not write:
+        print("run: make generate")  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
