@@ -1,0 +1,217 @@
+"""Deterministic CBOR: RFC 8949 section 4.2.1 (core deterministic encoding), restricted to what is ever hashed here.
+
+Promises: one value has one spelling. `decode` accepts exactly what `encode` produces, so that `encode(decode(x)) ==
+x` or `x` is refused: map keys in bytewise order of their encodings and unique, integers and lengths in their shortest
+form, definite lengths only, valid UTF-8, nothing after the item. Values are integers, text, bytes, booleans, null,
+arrays, and maps whose keys are text or integers.
+
+Does not: know tags, floats, undefined or other simple values; a statement's one tag is read by `ledger.statement`.
+
+The codec is written out here because a general library would have to be fenced in: cbor2's `canonical=True` sorts
+shorter keys first (RFC 7049), which differs from bytewise order as soon as text and integer keys mix, its decoder
+turns tags into Python objects, and refusing what it lets pass costs more than reading the bytes once, strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from ledger.errors import Malformed, Misuse
+
+# What `decode` returns.
+Value: TypeAlias = "int | str | bytes | bool | list[Value] | dict[str | int, Value] | None"
+# What `encode` takes: the same, and tuples; a mapping must be a dict.
+Encodable: TypeAlias = (
+    "int | str | bytes | bool | Sequence[Encodable] | Mapping[str, Encodable] | Mapping[int, Encodable] |"
+    " Mapping[str | int, Encodable] | None"
+)
+
+MAX_CBOR_BYTES = 1 << 20
+MAX_CBOR_DEPTH = 16  # nested arrays and maps
+MIN_INT = -(1 << 63)
+MAX_INT = (1 << 64) - 1
+
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
+
+
+def _long_head(major: int, argument: int) -> bytes:
+    """Return the initial byte and argument of an item (RFC 8949 section 3), in the shortest form."""
+    if argument < 24:
+        return bytes((major << 5 | argument,))
+    if argument < 1 << 8:
+        return bytes((major << 5 | 24, argument))
+    if argument < 1 << 16:
+        return bytes((major << 5 | 25,)) + argument.to_bytes(2, "big")
+    if argument < 1 << 32:
+        return bytes((major << 5 | 26,)) + argument.to_bytes(4, "big")
+    return bytes((major << 5 | 27,)) + argument.to_bytes(8, "big")
+
+
+# Arguments below 256 are nearly all of them: look their heads up.
+_HEADS = [[_long_head(major, argument) for argument in range(256)] for major in range(6)]
+_UNSIGNED_HEADS, _NEGATIVE_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = _HEADS
+
+
+def head(major: int, argument: int) -> bytes:
+    """Return the head of an item of a major type (0 to 5), in the shortest form."""
+    return _HEADS[major][argument] if argument < 256 else _long_head(major, argument)
+
+
+def encode(value: Encodable) -> bytes:
+    """Return the one deterministic encoding of a value; Misuse for what has none."""
+    return _encode(value, MAX_CBOR_DEPTH)
+
+
+def _encode(value: object, depth: int) -> bytes:
+    kind = type(value)  # exact types: bool is an int, and subclasses may lie about their value
+    if kind is str:
+        try:
+            text = value.encode()  # type: ignore[attr-defined]
+        except UnicodeEncodeError as error:
+            raise Misuse("text holds a surrogate, which UTF-8 cannot spell") from error
+        length = len(text)
+        return (_TEXT_HEADS[length] if length < 256 else _long_head(_TEXT, length)) + text  # type: ignore[no-any-return]
+    if kind is int:
+        if value >= 0:  # type: ignore[operator]
+            if value < 256:  # type: ignore[operator]
+                return _UNSIGNED_HEADS[value]  # type: ignore[call-overload,no-any-return]
+            if value <= MAX_INT:  # type: ignore[operator]
+                return _long_head(_UNSIGNED, value)  # type: ignore[arg-type]
+        elif value >= MIN_INT:  # type: ignore[operator]
+            return head(_NEGATIVE, -1 - value)  # type: ignore[operator]
+        raise Misuse(f"integer is out of range: expected -2^63 to 2^64-1, got {value}")
+    if kind is bytes:
+        length = len(value)  # type: ignore[arg-type]
+        return (_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length)) + value  # type: ignore[operator]
+    if kind is dict or kind is list or kind is tuple:
+        if depth == 0:
+            raise Misuse(f"value is nested too deeply: expected at most {MAX_CBOR_DEPTH} levels")
+        return _encode_container(value, depth - 1)  # type: ignore[arg-type]
+    if value is True:
+        return b"\xf5"
+    if value is False:
+        return b"\xf4"
+    if value is None:
+        return b"\xf6"
+    raise Misuse(f"type has no deterministic encoding: got {kind.__name__}")
+
+
+def _encode_container(
+    value: dict[object, object] | list[object] | tuple[object, ...],
+    depth: int,
+) -> bytes:
+    count = len(value)
+    if type(value) is not dict:
+        return head(_ARRAY, count) + b"".join([_encode(item, depth) for item in value])
+    pairs = []
+    for key, item in value.items():
+        if type(key) is not str and type(key) is not int:
+            raise Misuse(f"map key must be text or an integer: got {type(key).__name__}")
+        pairs.append((_encode(key, 0), _encode(item, depth)))
+    pairs.sort()
+    return head(_MAP, count) + b"".join([part for pair in pairs for part in pair])
+
+
+def decode(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES) -> Value:
+    """Return the value that the bytes spell; Malformed unless they are its one deterministic encoding."""
+    if len(data) > max_bytes:
+        raise Malformed("too_large", f"cbor is too large: expected at most {max_bytes} bytes, got {len(data)}")
+    try:
+        value, end = _decode(data, 0, MAX_CBOR_DEPTH)
+    except IndexError as error:
+        raise Malformed("malformed_cbor", f"cbor ends early: got {len(data)} bytes") from error
+    if end != len(data):
+        raise Malformed("malformed_cbor", f"bytes follow the cbor item: expected {end} bytes, got {len(data)}")
+    return value
+
+
+def _argument(data: bytes, start: int, information: int) -> tuple[int, int]:
+    """Read an argument of more than five bits; return it and where it ends."""
+    if information == 24:
+        argument = data[start]
+        if argument < 24:
+            raise Malformed("non_canonical_cbor", f"argument is not in its shortest form at byte {start}")
+        return argument, start + 1
+    if information > 27:
+        if information == 31:
+            raise Malformed("non_canonical_cbor", f"indefinite length at byte {start - 1}")
+        raise Malformed("malformed_cbor", f"reserved additional information {information} at byte {start - 1}")
+    width = 1 << (information - 24)
+    end = start + width
+    if end > len(data):
+        raise Malformed("malformed_cbor", f"cbor ends early: got {len(data)} bytes")
+    argument = int.from_bytes(data[start:end], "big")
+    if argument >> (width * 4) == 0:
+        raise Malformed("non_canonical_cbor", f"argument is not in its shortest form at byte {start}")
+    return argument, end
+
+
+def _decode(data: bytes, start: int, depth: int) -> tuple[Value, int]:
+    initial = data[start]
+    major = initial >> 5
+    argument = initial & 31
+    end = start + 1
+    if argument >= 24 and major < 6:
+        argument, end = _argument(data, end, argument)
+    if major in (_TEXT, _BYTES):
+        stop = end + argument
+        content = data[end:stop]
+        if len(content) != argument:
+            raise Malformed("malformed_cbor", f"string ends early at byte {start}: expected {argument} bytes")
+        if major == _BYTES:
+            return content, stop
+        try:
+            return str(content, "utf-8"), stop
+        except UnicodeDecodeError as error:
+            raise Malformed("malformed_cbor", f"text is not utf-8 at byte {start}") from error
+    if major == _UNSIGNED:
+        return argument, end
+    if major in (_MAP, _ARRAY):
+        if depth == 0:
+            raise Malformed("unsupported_cbor", f"nested too deeply at byte {start}: at most {MAX_CBOR_DEPTH} levels")
+        if argument > len(data) - end:
+            raise Malformed("malformed_cbor", f"container ends early at byte {start}: expected {argument} items")
+        return (_decode_map if major == _MAP else _decode_array)(data, end, argument, depth - 1)
+    if major == _NEGATIVE:
+        value = -1 - argument
+        if value < MIN_INT:
+            raise Malformed("unsupported_cbor", f"integer is out of range at byte {start}: expected at least -2^63")
+        return value, end
+    return _decode_simple(initial, start), end
+
+
+def _decode_simple(initial: int, start: int) -> Value:
+    if initial == 0xF5:
+        return True
+    if initial == 0xF4:
+        return False
+    if initial == 0xF6:
+        return None
+    if initial >> 5 == _TAG:
+        raise Malformed("unsupported_cbor", f"tag at byte {start}")
+    raise Malformed("unsupported_cbor", f"float, undefined or other simple value at byte {start}: got {initial:#04x}")
+
+
+def _decode_array(data: bytes, start: int, count: int, depth: int) -> tuple[list[Value], int]:
+    items: list[Value] = []
+    for _ in range(count):
+        item, start = _decode(data, start, depth)
+        items.append(item)
+    return items, start
+
+
+def _decode_map(data: bytes, start: int, count: int, depth: int) -> tuple[dict[str | int, Value], int]:
+    items: dict[str | int, Value] = {}
+    previous = b""
+    for _ in range(count):
+        key, end = _decode(data, start, 0)
+        spelling = data[start:end]
+        if spelling <= previous:
+            fault = "repeated" if spelling == previous else "out of order"
+            raise Malformed("non_canonical_cbor", f"map key is {fault} at byte {start}")
+        if type(key) is not str and type(key) is not int:
+            raise Malformed("unsupported_cbor", f"map key is neither text nor an integer at byte {start}")
+        previous = spelling
+        items[key], start = _decode(data, end, depth)
+    return items, start
