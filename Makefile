@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/python -m tests.generated
 	$(BIN)/hadolint -c docker/.hadolint.yaml docker/Dockerfile
-	$(BIN)/yamllint --strict docker
+	$(BIN)/yamllint --strict -c docker/.yamllint.yaml docker
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 bench: setup

@@ -1,0 +1,147 @@
+"""Commands for those who run nodes: `network init`, `validator run`, `gateway run`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from nodes.cli import EXIT_MISUSE
+
+_AUTHORITIES = ("kz-kgd:KZ", "cn-gacc:CN")
+
+
+def _misuse(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    raise SystemExit(EXIT_MISUSE)
+
+
+@click.group()
+def network() -> None:
+    """Set up a network."""
+
+
+@network.command("init")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--origin", default="comity.example/bakhty-baketu", show_default=True, help="Name of the log.")
+@click.option(
+    "--authority",
+    "authorities",
+    multiple=True,
+    metavar="NAME:COUNTRY",
+    default=_AUTHORITIES,
+    show_default=True,
+    help="An authority and its ISO 3166 country; give it once for each.",
+)
+@click.option("--validators", default=2, show_default=True, type=click.IntRange(1, 9), help="Validators an authority.")
+@click.option("--gateways", default=1, show_default=True, type=click.IntRange(0, 9), help="Gateways an authority.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where nodes reach each other; {name} stands for the node's name, as in a container network.",
+)
+@click.option("--listen-host", help="Where nodes listen, if that differs from --host.")
+@click.option("--base-port", type=click.IntRange(1024, 65000), help="First port; free ports if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+def network_init(
+    directory: Path,
+    origin: str,
+    authorities: tuple[str, ...],
+    validators: int,
+    gateways: int,
+    host: str,
+    listen_host: str | None,
+    base_port: int | None,
+    as_json: bool,
+) -> None:
+    """Make keys, certificates, genesis, policies and configuration in DIRECTORY.
+
+    Everything is made in one place: for one machine, a demonstration or a rehearsal. Two real authorities each make their
+    own part at home; docs/operating.md says what they exchange.
+    """
+    from nodes.config import ConfigError
+    from nodes.network import init_network
+
+    pairs = []
+    for text in authorities:
+        name, colon, country = text.partition(":")
+        if not colon:
+            _misuse(f"--authority: expected NAME:COUNTRY, got {text!r}")
+        pairs.append((name, country))
+    try:
+        made = init_network(
+            directory,
+            origin=origin,
+            authorities=pairs,
+            validators_per_authority=validators,
+            gateways_per_authority=gateways,
+            host=host,
+            listen_host=listen_host,
+            base_port=base_port,
+        )
+    except ConfigError as error:
+        _misuse(str(error))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "directory": str(made.directory),
+                    "origin": made.origin,
+                    "authorities": [{"name": a.name, "country": a.country, "policy": str(a.policy)} for a in made.authorities],
+                    "validators": [{"name": v.name, "config": str(v.config)} for v in made.validators],
+                    "gateways": [
+                        {"name": g.name, "config": str(g.config), "http": str(g.http_address), "grpc": str(g.grpc_address)}
+                        for g in made.gateways
+                    ],
+                },
+                indent=2,
+            )
+        )
+        return
+    click.echo(f"{made.origin}: {len(made.validators)} validators, {len(made.gateways)} gateways in {made.directory}")
+    for validator_node in made.validators:
+        click.echo(f"  comity validator run --config {validator_node.config}")
+    for gateway_node in made.gateways:
+        click.echo(f"  comity gateway run --config {gateway_node.config}    # http://{gateway_node.http_address}")
+
+
+@click.group()
+def validator() -> None:
+    """Run a validator."""
+
+
+@validator.command("run")
+@click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="validator.toml")
+def validator_run(path: Path) -> None:
+    """Run one validator until it is told to stop (SIGTERM, SIGINT). Logs go to standard error, one JSON object a line."""
+    from nodes.config import ConfigError, load_validator_config
+    from nodes.validator import run_validator
+
+    try:
+        config = load_validator_config(path)
+    except ConfigError as error:
+        _misuse(str(error))
+    raise SystemExit(run_validator(config))
+
+
+@click.group()
+def gateway() -> None:
+    """Run a gateway."""
+
+
+@gateway.command("run")
+@click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="gateway.toml")
+def gateway_run(path: Path) -> None:
+    """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs go to standard error, one JSON object a line."""
+    from api.serve import serve_gateway
+    from nodes.config import ConfigError, load_gateway_config
+
+    try:
+        config = load_gateway_config(path)
+    except ConfigError as error:
+        _misuse(str(error))
+    asyncio.run(serve_gateway(config))
