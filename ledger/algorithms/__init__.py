@@ -25,7 +25,7 @@ EDDSA = eddsa.ALG
 ES256 = es256.ALG
 KID_BYTES = 32
 MAX_COSE_KEY_BYTES = 4096
-MAX_PEM_BYTES = 16 * 1024
+MAX_PEM_BYTES = eddsa.MAX_PEM_BYTES
 
 _MODULES = {module.ALG: module for module in (eddsa, es256)}
 _MAX_PARSED_KEYS = 4096

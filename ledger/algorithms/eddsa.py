@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import (
@@ -30,6 +31,7 @@ ALG = -8
 NAME = "EdDSA"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+MAX_PEM_BYTES = 16 * 1024
 
 _KTY, _CRV, _X = 1, -1, -2
 _OKP, _ED25519 = 1, 6
@@ -91,6 +93,19 @@ class Signer:
     @classmethod
     def generate(cls) -> Signer:
         return cls(random(KEY_BYTES))
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Signer:
+        """Read a key from unencrypted PKCS #8; Malformed if it is none of Ed25519."""
+        if len(pem) > MAX_PEM_BYTES:
+            raise Malformed("too_large", f"pem is too large: expected at most {MAX_PEM_BYTES} bytes, got {len(pem)}")
+        try:
+            signer = cls.from_cryptography(serialization.load_pem_private_key(pem, password=None))
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise Malformed("bad_key", "pem holds no unencrypted private key") from error
+        if signer is None:
+            raise Malformed("unknown_algorithm", "pem holds no ed25519 key")
+        return signer
 
     @classmethod
     def from_cryptography(cls, key: object) -> Signer | None:
