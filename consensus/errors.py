@@ -1,0 +1,58 @@
+"""What can go wrong in ordering, in classes that are never merged: what a peer sent, what the caller did, what the
+disk says, and the ordinary "not now" of a proposal.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ConsensusError(Exception):
+    """The root of everything raised here on purpose."""
+
+
+class MessageRefused(ConsensusError):
+    """A peer's message is malformed, or says what no honest peer could say. The log did not change.
+
+    `code` is stable and in snake case; the caller keeps the message as evidence and carries on.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class Misuse(ConsensusError):
+    """The caller broke the contract of a verb: a bug in the program, not in the world."""
+
+
+class UnknownDurableState(ConsensusError):
+    """What is on disk contradicts itself. Fatal: stop, and find out what happened to the disk."""
+
+
+class DropReason(Enum):
+    NO_LEADER = "no_leader"
+    NOT_LEADER = "not_leader"
+    UNCOMMITTED_LIMIT = "uncommitted_limit"
+    LEADERSHIP_TRANSFER = "leadership_transfer"
+
+
+class ProposalDropped(ConsensusError):
+    """Nothing was appended; the caller may try again, or elsewhere. `leader` is who leads, as far as is known here."""
+
+    def __init__(self, reason: DropReason, leader: str | None = None) -> None:
+        super().__init__(f"proposal dropped: {reason.value}" + (f", leader is {leader}" if leader else ""))
+        self.reason = reason
+        self.leader = leader
+
+
+class Compacted(ConsensusError):
+    """The index asked for is older than the log: a snapshot stands in for it."""
+
+
+class Unavailable(ConsensusError):
+    """The index asked for is beyond the log."""
+
+
+class SnapshotUnavailable(ConsensusError):
+    """No snapshot can be had at the moment; it will be asked for again."""

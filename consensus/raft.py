@@ -1,0 +1,386 @@
+"""The Raft core: terms, votes, roles, and what a follower does. No clock, no socket, no thread, no disk.
+
+Follows Ongaro's thesis (*Consensus: Bridging Theory and Practice*, 2014): chapter 3, section 9.6 (PreVote), section 6.2
+(CheckQuorum and the lease that goes with it), section 3.10 (transfer). Both PreVote and CheckQuorum are always on: a
+validator that was cut off must not depose a leader that the others hear, and a leader that hears no majority must
+not go on telling clients that it leads.
+
+Promises: at most one leader in a term; nothing is answered before `Ready` had it written; nothing is committed
+but by the rule of `consensus.quorum`. Does not promise anything against a majority that lies: a lying member can
+delay, and is refused with `MessageRefused` where its lie shows.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import Enum
+
+from consensus.errors import MessageRefused, Misuse, UnknownDurableState
+from consensus.leadership import Leadership
+from consensus.log import Log, Storage
+from consensus.messages import (
+    MAX_TERM,
+    TRANSFER,
+    WAITS_FOR_DISK,
+    HardState,
+    Message,
+    MessageType,
+    verify_message,
+)
+from consensus.quorum import Membership, VoteResult
+
+
+class Role(Enum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre_candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a node is told when it starts. Sizes are of the data of entries."""
+
+    id: str
+    # Only its spread matters: nodes may share a seed, the id is mixed in.
+    seed: int
+    # A follower campaigns after election_timeout_ticks .. 2 * election_timeout_ticks - 1 without a leader.
+    election_timeout_ticks: int = 10
+    heartbeat_ticks: int = 1
+    # The last index that the state machine has applied, from its own disk.
+    applied: int = 0
+    max_append_bytes: int = 1024 * 1024
+    max_inflight_messages: int = 64
+    max_inflight_bytes: int = 16 * 1024 * 1024
+    max_uncommitted_bytes: int = 64 * 1024 * 1024
+    max_committed_bytes_per_ready: int = 4 * 1024 * 1024
+    max_tail_bytes: int = 8 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heartbeat_ticks < self.election_timeout_ticks:
+            raise Misuse(
+                "heartbeats must be more frequent than elections: expected 0 < heartbeat_ticks <"
+                f" election_timeout_ticks, got {self.heartbeat_ticks} and {self.election_timeout_ticks}"
+            )
+        for name in (
+            "max_append_bytes",
+            "max_inflight_messages",
+            "max_inflight_bytes",
+            "max_uncommitted_bytes",
+            "max_committed_bytes_per_ready",
+            "max_tail_bytes",
+        ):
+            if getattr(self, name) <= 0:
+                raise Misuse(f"{name} must be positive, got {getattr(self, name)}")
+
+
+class Raft:
+    """One member. `RawNode` is the door; nothing outside this package calls in here, except tests that look."""
+
+    __slots__ = (
+        "_election_elapsed_ticks",
+        "_random",
+        "_timeout_ticks",
+        "_votes",
+        "config",
+        "id",
+        "leader_id",
+        "leadership",
+        "log",
+        "membership",
+        "outbox",
+        "outbox_after_persist",
+        "role",
+        "term",
+        "vote",
+    )
+
+    def __init__(self, config: Config, storage: Storage) -> None:
+        hard_state, membership = storage.initial_state()
+        self.config = config
+        self.id = config.id
+        self.membership: Membership = membership
+        if self.id not in membership.members:
+            raise Misuse(f"node is not a member: expected one of {sorted(membership.members)}, got {self.id}")
+        # A snapshot is of committed entries only.
+        commit = max(hard_state.commit, storage.first_index() - 1)
+        self.log = Log(storage, commit=commit, applied=config.applied, max_tail_bytes=config.max_tail_bytes)
+        if hard_state.term == 0 and (hard_state.vote is not None or hard_state.commit > 0):
+            raise UnknownDurableState(f"a vote or a commit without a term: {hard_state}")
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        self.role = Role.FOLLOWER
+        self.leader_id: str | None = None
+        self.leadership: Leadership | None = None
+        self.outbox: list[Message] = []
+        self.outbox_after_persist: list[Message] = []
+        self._votes: dict[str, bool] = {}
+        self._random = random.Random(f"{config.seed}/{config.id}")
+        self._election_elapsed_ticks = 0
+        self._timeout_ticks = 0
+        self._draw_timeout()
+
+    # Sending.
+
+    def send(self, message: Message) -> None:
+        (self.outbox_after_persist if message.type in WAITS_FOR_DISK else self.outbox).append(message)
+
+    # Roles.
+
+    def _draw_timeout(self) -> None:
+        ticks = self.config.election_timeout_ticks
+        self._election_elapsed_ticks = 0
+        self._timeout_ticks = self._random.randrange(ticks, 2 * ticks)
+
+    def _enter_term(self, term: int) -> None:
+        if term != self.term:
+            self.term = term
+            self.vote = None
+        self._votes = {}
+        self.leadership = None
+        self._draw_timeout()
+
+    def become_follower(self, term: int, leader_id: str | None) -> None:
+        self._enter_term(term)
+        self.role = Role.FOLLOWER
+        self.leader_id = leader_id
+
+    def _become_leader(self) -> None:
+        self._enter_term(self.term)
+        self.role = Role.LEADER
+        self.leader_id = self.id
+        self.leadership = Leadership(self)
+        self.leadership.open_term()
+
+    @property
+    def promotable(self) -> bool:
+        """Learners never campaign, nor does a node whose log is a snapshot still being written."""
+        return self.id in self.membership.electors and self.log.pending_snapshot is None
+
+    def campaign(self, *, pre_vote: bool = True, transfer: bool = False) -> None:
+        """Ask for votes: first whether one would get them (section 9.6), unless the leader has asked for this."""
+        if self.role is Role.LEADER or not self.promotable or self.term >= MAX_TERM:
+            return
+        if pre_vote:
+            self._enter_term(self.term)
+            self.role = Role.PRE_CANDIDATE
+            kind, term = MessageType.PRE_VOTE, self.term + 1
+        else:
+            self._enter_term(self.term + 1)
+            self.role = Role.CANDIDATE
+            self.vote = self.id
+            kind, term = MessageType.VOTE, self.term
+        self.leader_id = None
+        log = self.log
+        context = TRANSFER if transfer else b""
+        for voter in sorted(self.membership.electors - {self.id}):
+            self.send(Message(kind, voter, self.id, term, log.last_term, log.last_index, context=context))
+        if pre_vote:
+            self._count_vote(self.id, granted=True)  # Promises nothing, so need not be on disk.
+
+    def on_hard_state_written(self, hard_state: HardState) -> None:
+        """Our vote for ourselves counts once it is on disk, as everybody else's does."""
+        if self.role is Role.CANDIDATE and hard_state.term == self.term and hard_state.vote == self.id:
+            self._count_vote(self.id, granted=True)
+
+    def _count_vote(self, voter: str, *, granted: bool) -> None:
+        self._votes.setdefault(voter, granted)
+        result = self.membership.vote_result(self._votes)
+        if result is VoteResult.WON:
+            if self.role is Role.PRE_CANDIDATE:
+                self.campaign(pre_vote=False)
+            else:
+                self._become_leader()
+        elif result is VoteResult.LOST:
+            self.become_follower(self.term, None)
+
+    # Time.
+
+    def tick(self) -> None:
+        if self.leadership is not None:
+            self.leadership.tick()
+            return
+        self._election_elapsed_ticks += 1
+        if self._election_elapsed_ticks >= self._timeout_ticks and self.promotable:
+            self.campaign()
+
+    @property
+    def in_lease(self) -> bool:
+        """A leader is heard: no vote for anybody else yet (section 4.2.3)."""
+        if self.leadership is not None:
+            return True
+        return self.leader_id is not None and self._election_elapsed_ticks < self.config.election_timeout_ticks
+
+    # Messages.
+
+    def step(self, message: Message) -> None:
+        verify_message(message)
+        if message.to != self.id:
+            raise MessageRefused("not_for_us", f"expected a message to {self.id}, got one to {message.to}")
+        if message.sender not in self.membership.members or message.sender == self.id:
+            raise MessageRefused("unknown_sender", f"{message.sender} is no other member")
+        kind = message.type
+        if message.term > self.term:
+            if not self._accept_later_term(message):
+                return
+        elif message.term < self.term:
+            self._answer_earlier_term(message)
+            return
+        if kind is MessageType.APPEND_RESPONSE:
+            if self.leadership is not None:
+                self.leadership.on_append_response(message)
+        elif kind is MessageType.APPEND:
+            self._follow(message)
+            self._on_append(message)
+        elif kind is MessageType.HEARTBEAT:
+            self._follow(message)
+            self._on_heartbeat(message)
+        elif kind is MessageType.HEARTBEAT_RESPONSE:
+            if self.leadership is not None:
+                self.leadership.on_heartbeat_response(message)
+        elif kind is MessageType.VOTE or kind is MessageType.PRE_VOTE:
+            self._on_vote_request(message)
+        elif kind is MessageType.VOTE_RESPONSE:
+            if self.role is Role.CANDIDATE:
+                self._count_vote(message.sender, granted=not message.reject)
+        elif kind is MessageType.PRE_VOTE_RESPONSE:
+            # A grant names the term that the campaign would have; a late one of an earlier campaign says nothing.
+            if self.role is Role.PRE_CANDIDATE and (message.reject or message.term == self.term + 1):
+                self._count_vote(message.sender, granted=not message.reject)
+        elif kind is MessageType.SNAPSHOT:
+            self._follow(message)
+            self._on_snapshot(message)
+        elif kind is MessageType.TIMEOUT_NOW:
+            self._on_timeout_now(message)
+
+    def _accept_later_term(self, message: Message) -> bool:
+        """Move to a later term where the message proves that it has begun. False: the message is ignored."""
+        kind = message.type
+        if kind is MessageType.VOTE or kind is MessageType.PRE_VOTE:
+            if self.in_lease and message.context != TRANSFER:
+                return False
+            if kind is MessageType.PRE_VOTE:
+                return True  # A pre-vote asks about a term that has not begun.
+        elif kind is MessageType.PRE_VOTE_RESPONSE and not message.reject:
+            return True  # Nor does a grant for one.
+        from_leader = kind in (MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT)
+        self.become_follower(message.term, message.sender if from_leader else None)
+        return True
+
+    def _answer_earlier_term(self, message: Message) -> None:
+        """Tell a leader or a candidate of the past that time has gone on; it would never know otherwise.
+
+        PreVote and CheckQuorum make this necessary: a node that came back in a later term is not listened to, and would
+        wait for ever for a leader of its own term.
+        """
+        kind = message.type
+        if kind in (MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT):
+            self.send(Message(MessageType.APPEND_RESPONSE, message.sender, self.id, self.term))
+        elif kind is MessageType.PRE_VOTE:
+            self.send(Message(MessageType.PRE_VOTE_RESPONSE, message.sender, self.id, self.term, reject=True))
+        elif kind is MessageType.VOTE:
+            self.send(Message(MessageType.VOTE_RESPONSE, message.sender, self.id, self.term, reject=True))
+
+    def _on_vote_request(self, message: Message) -> None:
+        pre_vote = message.type is MessageType.PRE_VOTE
+        answer = MessageType.PRE_VOTE_RESPONSE if pre_vote else MessageType.VOTE_RESPONSE
+        free = (
+            self.vote == message.sender
+            or (self.vote is None and self.leader_id is None)
+            or (pre_vote and message.term > self.term)
+        )
+        if (
+            free
+            and message.sender in self.membership.electors
+            and self.log.is_up_to_date(message.index, message.log_term)
+        ):
+            # A grant carries the term of the request: for a pre-vote that is the term to come.
+            self.send(Message(answer, message.sender, self.id, message.term))
+            if not pre_vote:
+                self.vote = message.sender
+                self._election_elapsed_ticks = 0
+        else:
+            self.send(Message(answer, message.sender, self.id, self.term, reject=True))
+
+    def _on_timeout_now(self, message: Message) -> None:
+        """The leader wants us to take over (section 3.10): at once and without a pre-vote, it knows of it."""
+        if message.sender != self.leader_id:
+            raise MessageRefused("not_the_leader", f"{message.sender} hands over, but the leader is {self.leader_id}")
+        self.campaign(pre_vote=False, transfer=True)
+
+    # Following.
+
+    def _follow(self, message: Message) -> None:
+        """Whoever sends this leads the present term."""
+        if self.leader_id != message.sender:
+            if self.leader_id is not None:
+                raise MessageRefused(
+                    "second_leader", f"{message.sender} leads term {self.term}, but so does {self.leader_id}"
+                )
+            self.become_follower(self.term, message.sender)
+        self._election_elapsed_ticks = 0
+
+    def _on_append(self, message: Message) -> None:
+        log = self.log
+        index = message.index
+        if index < log.committed:
+            # Late or doubled: all up to our commit index is here, and cannot be otherwise.
+            self._acknowledge(message, log.committed)
+            return
+        if not log.matches(index, message.log_term):
+            hint, hint_term = log.backtrack(min(index, log.last_index), message.log_term)
+            self.send(
+                Message(
+                    MessageType.APPEND_RESPONSE,
+                    message.sender,
+                    self.id,
+                    self.term,
+                    log_term=hint_term,
+                    index=index,
+                    reject=True,
+                    reject_hint=hint,
+                )
+            )
+            return
+        entries = message.entries
+        if entries:
+            position = log.first_conflict(entries) if index < log.last_index else 0
+            if position < len(entries):
+                if entries[position].index <= log.committed:
+                    raise MessageRefused(
+                        "contradicts_committed",
+                        f"{message.sender} replaces index {entries[position].index}, committed is {log.committed}",
+                    )
+                log.replace(entries[position:] if position else entries)
+        matched = index + len(entries)
+        # Beyond what this message shows we may have entries that the leader does not have.
+        log.committed = max(log.committed, min(message.commit, matched))
+        self._acknowledge(message, matched)
+
+    def _on_heartbeat(self, message: Message) -> None:
+        if message.commit > self.log.last_index:
+            raise MessageRefused(
+                "commit_beyond_log",
+                f"{message.sender} counts on index {message.commit}, our log ends at {self.log.last_index}",
+            )
+        self.log.committed = max(self.log.committed, message.commit)
+        self.send(Message(MessageType.HEARTBEAT_RESPONSE, message.sender, self.id, self.term))
+
+    def _on_snapshot(self, message: Message) -> None:
+        snapshot = message.snapshot
+        if snapshot is None:
+            return
+        log, metadata = self.log, snapshot.metadata
+        if self.id not in metadata.membership.members:
+            raise MessageRefused("not_a_member", f"snapshot at {metadata.index} has no member {self.id}")
+        if metadata.index > log.committed:
+            if log.matches(metadata.index, metadata.term):
+                log.committed = metadata.index  # We have it all; only the commit index is news.
+            else:
+                log.restore(snapshot)
+                self.membership = metadata.membership
+        self._acknowledge(message, log.committed)
+
+    def _acknowledge(self, message: Message, index: int) -> None:
+        self.send(Message(MessageType.APPEND_RESPONSE, message.sender, self.id, self.term, index=index))
