@@ -109,7 +109,9 @@ class GenesisAuthority:
     validators: tuple[GenesisValidator, ...]
 
     def _members(self) -> dict[str, cbor.Encodable]:
-        validators = [{"cosigner_key": each.cosigner_key, "name": each.name} for each in self.validators]
+        validators: list[dict[str, cbor.Encodable]] = [
+            {"cosigner_key": each.cosigner_key, "name": each.name} for each in self.validators
+        ]
         return {
             "ca_sha256": self.ca_sha256,
             "country": self.country,
