@@ -219,9 +219,8 @@ class _Parser:
         elif _match_threshold(threshold_word) and int(threshold_word) <= len(members):
             threshold = int(threshold_word)
         else:
-            raise _bad(
-                f"threshold of group {name} is wrong: expected all, any or 1 to {len(members)}, got {threshold_word[:40]}"
-            )
+            expected = f"expected all, any or 1 to {len(members)}, got {threshold_word[:40]}"
+            raise _bad(f"threshold of group {name} is wrong: {expected}")
         self._define(name)
         self.groups.append(Group(name, threshold, tuple(members)))
 
