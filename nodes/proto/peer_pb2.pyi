@@ -7,16 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ("sender", "envelopes")
+    __slots__ = ("sender", "network", "envelopes")
     SENDER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
     ENVELOPES_FIELD_NUMBER: _ClassVar[int]
     sender: str
+    network: bytes
     envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
-    def __init__(self, sender: _Optional[str] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
+    def __init__(self, sender: _Optional[str] = ..., network: _Optional[bytes] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
 
-class Ack(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+class Welcome(_message.Message):
+    __slots__ = ("name", "network")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    network: bytes
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
     __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query")
@@ -24,11 +30,45 @@ class Envelope(_message.Message):
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURES_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_QUERY_FIELD_NUMBER: _ClassVar[int]
-    raft: bytes
+    raft: RaftMessage
     proposals: Proposals
     cosignatures: Cosignatures
     cosignature_query: CosignatureQuery
-    def __init__(self, raft: _Optional[bytes] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ...) -> None: ...
+    def __init__(self, raft: _Optional[_Union[RaftMessage, _Mapping]] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ...) -> None: ...
+
+class RaftMessage(_message.Message):
+    __slots__ = ("type", "term", "log_term", "index", "commit", "reject", "reject_hint", "context", "entries")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LOG_TERM_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    REJECT_FIELD_NUMBER: _ClassVar[int]
+    REJECT_HINT_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    term: int
+    log_term: int
+    index: int
+    commit: int
+    reject: bool
+    reject_hint: int
+    context: bytes
+    entries: _containers.RepeatedCompositeFieldContainer[RaftEntry]
+    def __init__(self, type: _Optional[int] = ..., term: _Optional[int] = ..., log_term: _Optional[int] = ..., index: _Optional[int] = ..., commit: _Optional[int] = ..., reject: _Optional[bool] = ..., reject_hint: _Optional[int] = ..., context: _Optional[bytes] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ...) -> None: ...
+
+class RaftEntry(_message.Message):
+    __slots__ = ("term", "index", "type", "data")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    index: int
+    type: int
+    data: bytes
+    def __init__(self, term: _Optional[int] = ..., index: _Optional[int] = ..., type: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Proposals(_message.Message):
     __slots__ = ("statements",)
@@ -57,7 +97,9 @@ class SignatureLine(_message.Message):
     def __init__(self, name: _Optional[str] = ..., key_id: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class CosignatureQuery(_message.Message):
-    __slots__ = ("final_size",)
+    __slots__ = ("final_size", "executed_size")
     FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTED_SIZE_FIELD_NUMBER: _ClassVar[int]
     final_size: int
-    def __init__(self, final_size: _Optional[int] = ...) -> None: ...
+    executed_size: int
+    def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ...) -> None: ...

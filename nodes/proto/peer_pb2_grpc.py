@@ -37,7 +37,7 @@ class PeerStub:
         self.Exchange = channel.stream_stream(
                 '/comity.peer.v1.Peer/Exchange',
                 request_serializer=nodes_dot_proto_dot_peer__pb2.Batch.SerializeToString,
-                response_deserializer=nodes_dot_proto_dot_peer__pb2.Ack.FromString,
+                response_deserializer=nodes_dot_proto_dot_peer__pb2.Welcome.FromString,
                 _registered_method=True)
 
 
@@ -45,7 +45,9 @@ class PeerServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Exchange(self, request_iterator, context):
-        """One long-lived stream from each validator to each other one; envelopes are batched as they queue up.
+        """One long-lived stream from each validator to each other one; envelopes are batched as they queue up. The answer is one
+        Welcome at once, and then nothing until the stream ends: what must be answered is answered on the stream of the other
+        direction.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,7 +59,7 @@ def add_PeerServicer_to_server(servicer, server):
             'Exchange': grpc.stream_stream_rpc_method_handler(
                     servicer.Exchange,
                     request_deserializer=nodes_dot_proto_dot_peer__pb2.Batch.FromString,
-                    response_serializer=nodes_dot_proto_dot_peer__pb2.Ack.SerializeToString,
+                    response_serializer=nodes_dot_proto_dot_peer__pb2.Welcome.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,7 +88,7 @@ class Peer:
             target,
             '/comity.peer.v1.Peer/Exchange',
             nodes_dot_proto_dot_peer__pb2.Batch.SerializeToString,
-            nodes_dot_proto_dot_peer__pb2.Ack.FromString,
+            nodes_dot_proto_dot_peer__pb2.Welcome.FromString,
             options,
             channel_credentials,
             insecure,

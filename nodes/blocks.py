@@ -1,0 +1,45 @@
+"""What is ordered: the payload of one entry of the order, `{"p": proposer, "s": [statement, ...], "t": time_ms}`.
+
+The leader makes it, and a leader may lie: every validator decodes it by the same strict rules, and what is no block is
+skipped by all of them alike. Statements are carried as bytes; whether one parses is decided one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger import cbor
+from ledger.entry import MAX_BLOCK_STATEMENTS, MAX_TIME_MS
+from ledger.errors import Malformed
+
+MAX_BLOCK_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    proposer: str
+    time_ms: int
+    statements: tuple[bytes, ...]
+
+
+def encode_block(proposer: str, time_ms: int, statements: Sequence[bytes]) -> bytes:
+    return cbor.encode({"p": proposer, "s": list(statements), "t": time_ms})
+
+
+def decode_block(payload: bytes) -> Block:
+    """Raises Malformed. Whether the proposer is a validator is for the caller."""
+    value = cbor.decode(payload, max_bytes=MAX_BLOCK_BYTES)
+    if not isinstance(value, dict) or value.keys() != {"p", "s", "t"}:
+        raise Malformed("bad_block", "block must be a map of p, s and t")
+    proposer, statements, time_ms = value["p"], value["s"], value["t"]
+    if not isinstance(proposer, str) or type(time_ms) is not int or not 0 <= time_ms <= MAX_TIME_MS:
+        raise Malformed("bad_block", "block must have a text p and a time t in milliseconds")
+    if not isinstance(statements, list) or len(statements) > MAX_BLOCK_STATEMENTS:
+        raise Malformed("bad_block", f"block must have at most {MAX_BLOCK_STATEMENTS} statements s")
+    raws: list[bytes] = []
+    for statement in statements:
+        if not isinstance(statement, bytes):
+            raise Malformed("bad_block", "statements of a block must be byte strings")
+        raws.append(statement)
+    return Block(proposer, time_ms, tuple(raws))

@@ -1,0 +1,307 @@
+"""The configuration files of a validator and of a gateway: TOML, strict, every path relative to the file.
+
+An unknown key, a missing key or a value of the wrong type is a `ConfigError` that names the file and the key: a typing
+error must never silently become a default. Nothing here opens a socket or reads a key; `certificates` and `validator`
+do that with the paths found here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from api.config import GatewayConfig
+
+MAX_CONFIG_BYTES = 256 * 1024
+MAX_PORT = 65535
+MAX_GATEWAY_LIMIT = 1 << 30
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityEntry:
+    """An authority as its partners know it: its name and the CA that alone may certify its machines."""
+
+    name: str
+    country: str
+    ca_certificate: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEntry:
+    name: str
+    authority: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Limits and pacing. The defaults hold on a machine that stalls for half a second now and then."""
+
+    tick_ms: int = 50
+    election_timeout_ticks: int = 20
+    heartbeat_ticks: int = 2
+    block_max_statements: int = 400
+    block_max_bytes: int = 1024 * 1024
+    blocks_in_flight: int = 4
+    pending_max_statements: int = 20_000
+    pending_max_bytes: int = 64 * 1024 * 1024
+    order_timeout_ms: int = 3000
+    signature_threads: int = 2
+    switch_interval_us: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorConfig:
+    path: Path
+    name: str
+    authority: str
+    origin: str
+    genesis: Path
+    policy: Path
+    data: Path
+    peer_address: Address
+    service_address: Address
+    http_address: Address | None
+    certificate: Path
+    certificate_key: Path
+    cosigner_key: Path
+    log_key: Path
+    authorities: tuple[AuthorityEntry, ...]
+    peers: tuple[PeerEntry, ...]
+    gateways: tuple[str, ...]
+    log_level: str = "info"
+    tuning: Tuning = field(default_factory=Tuning)
+
+    def authority_of(self, validator: str) -> AuthorityEntry:
+        """The authority whose validator this is, the node itself included."""
+        name = self.authority
+        if validator != self.name:
+            name = next((peer.authority for peer in self.peers if peer.name == validator), "")
+        for authority in self.authorities:
+            if authority.name == name:
+                return authority
+        raise ConfigError(f"{self.path}: {validator} is no validator of this network")
+
+
+class _Table:
+    """One TOML table being read: takes keys out, and complains about what is left."""
+
+    def __init__(self, path: Path, where: str, values: Mapping[str, Any]) -> None:
+        self._path = path
+        self._where = where
+        self._left = dict(values)
+
+    def _fail(self, key: str, what: str) -> ConfigError:
+        name = f"{self._where}.{key}" if self._where else key
+        return ConfigError(f"{self._path}: {name}: {what}")
+
+    def _take(self, key: str, kind: type, expected: str) -> Any:
+        if key not in self._left:
+            raise self._fail(key, "is missing")
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self._fail(key, f"expected {expected}, got {value!r}")
+        return value
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
+
+    def text(self, key: str) -> str:
+        value: str = self._take(key, str, "text")
+        if not value:
+            raise self._fail(key, "is empty")
+        return value
+
+    def number(self, key: str, low: int, high: int) -> int:
+        value: int = self._take(key, int, "a whole number")
+        if not low <= value <= high:
+            raise self._fail(key, f"expected {low} to {high}, got {value}")
+        return value
+
+    def file(self, key: str) -> Path:
+        return (self._path.parent / self.text(key)).resolve()
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        values = self._take(key, list, "a list of texts")
+        if not all(isinstance(value, str) and value for value in values):
+            raise self._fail(key, f"expected a list of texts, got {values!r}")
+        return tuple(values)
+
+    def address(self, key: str) -> Address:
+        return parse_address(self.text(key), lambda what: self._fail(key, what))
+
+    def table(self, key: str) -> _Table:
+        return _Table(self._path, key, self._take(key, dict, "a table"))
+
+    def tables(self, key: str) -> list[_Table]:
+        values = self._take(key, list, "a list of tables")
+        if not all(isinstance(value, dict) for value in values):
+            raise self._fail(key, "expected a list of tables")
+        return [_Table(self._path, f"{key}[{number}]", value) for number, value in enumerate(values)]
+
+    def end(self) -> None:
+        for key in self._left:
+            raise self._fail(key, "is not a known key")
+
+
+def parse_address(text: str, fail: Any = ValueError) -> Address:
+    """`host:port` or `[v6]:port`."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= MAX_PORT:
+        raise fail(f"expected host:port, got {text!r}")
+    return Address(host, int(port))
+
+
+def _read(path: Path) -> _Table:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: too large: limit {MAX_CONFIG_BYTES} bytes, got {len(data)}")
+    try:
+        return _Table(path, "", tomllib.loads(data.decode()))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+
+
+_TUNING_LIMITS = {
+    "tick_ms": (5, 1000),
+    "election_timeout_ticks": (5, 1000),
+    "heartbeat_ticks": (1, 100),
+    "block_max_statements": (1, 10_000),
+    "block_max_bytes": (64 * 1024, 8 * 1024 * 1024),
+    "blocks_in_flight": (1, 64),
+    "pending_max_statements": (1, 1_000_000),
+    "pending_max_bytes": (64 * 1024, 1024 * 1024 * 1024),
+    "order_timeout_ms": (100, 60_000),
+    "signature_threads": (1, 64),
+    "switch_interval_us": (50, 100_000),
+}
+
+
+def _tuning(table: _Table) -> Tuning:
+    values = {
+        item.name: table.number(item.name, *_TUNING_LIMITS[item.name]) for item in fields(Tuning) if item.name in table
+    }
+    table.end()
+    tuning = Tuning(**values)
+    if tuning.election_timeout_ticks < 3 * tuning.heartbeat_ticks:
+        raise ConfigError("tuning.election_timeout_ticks: expected at least three times tuning.heartbeat_ticks")
+    return tuning
+
+
+def load_validator_config(path: str | Path) -> ValidatorConfig:
+    """Read `validator.toml`. Raises ConfigError."""
+    file = Path(path).resolve()
+    table = _read(file)
+    listen, keys = table.table("listen"), table.table("keys")
+    authorities = []
+    for item in table.tables("authorities"):
+        authorities.append(AuthorityEntry(item.text("name"), item.text("country"), item.file("ca_certificate")))
+        item.end()
+    peers = []
+    for item in table.tables("peers"):
+        peers.append(PeerEntry(item.text("name"), item.text("authority"), item.address("address")))
+        item.end()
+    config = ValidatorConfig(
+        path=file,
+        name=table.text("name"),
+        authority=table.text("authority"),
+        origin=table.text("origin"),
+        genesis=table.file("genesis"),
+        policy=table.file("policy"),
+        data=table.file("data"),
+        peer_address=listen.address("peers"),
+        service_address=listen.address("gateways"),
+        http_address=listen.address("http") if "http" in listen else None,
+        certificate=keys.file("certificate"),
+        certificate_key=keys.file("certificate_key"),
+        cosigner_key=keys.file("cosigner"),
+        log_key=keys.file("log"),
+        authorities=tuple(authorities),
+        peers=tuple(peers),
+        gateways=table.texts("gateways"),
+        log_level=table.text("log_level") if "log_level" in table else "info",
+        tuning=_tuning(table.table("tuning")) if "tuning" in table else Tuning(),
+    )
+    for part in (listen, keys, table):
+        part.end()
+    _check_names(config)
+    return config
+
+
+def _check_names(config: ValidatorConfig) -> None:
+    if config.log_level not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"{config.path}: log_level: expected debug, info, warning or error, got {config.log_level!r}")
+    authorities = [authority.name for authority in config.authorities]
+    validators = [config.name, *(peer.name for peer in config.peers)]
+    for names, what in ((authorities, "authorities"), (validators, "peers"), (list(config.gateways), "gateways")):
+        if len(set(names)) != len(names):
+            raise ConfigError(f"{config.path}: {what}: a name stands there twice")
+    for authority in (config.authority, *(peer.authority for peer in config.peers)):
+        if authority not in authorities:
+            raise ConfigError(f"{config.path}: authority {authority!r} is not listed under authorities")
+
+
+def load_gateway_config(path: str | Path) -> GatewayConfig:
+    """Read `gateway.toml` into the gateway's own configuration type. Raises ConfigError."""
+    from api import config as gateway
+
+    file = Path(path).resolve()
+    table = _read(file)
+    listen, keys = table.table("listen"), table.table("keys")
+    http, grpc = listen.address("http"), listen.address("grpc")
+    validators = []
+    for item in table.tables("validators"):
+        address = item.address("address")
+        validators.append(gateway.ValidatorEndpoint(item.text("name"), address.host, address.port))
+        item.end()
+    if not validators:
+        raise ConfigError(f"{file}: validators: expected at least one")
+    public_tls = None
+    if "public_tls" in table:
+        public = table.table("public_tls")
+        public_tls = gateway.PublicTlsPaths(public.file("certificate"), public.file("certificate_key"))
+        public.end()
+    limits = gateway.RequestLimits()
+    if "limits" in table:
+        given = table.table("limits")
+        names = [item.name for item in fields(gateway.RequestLimits) if item.name in given]
+        limits = gateway.RequestLimits(**{name: given.number(name, 1, MAX_GATEWAY_LIMIT) for name in names})
+        given.end()
+    config = gateway.GatewayConfig(
+        name=table.text("name"),
+        authority=table.text("authority"),
+        origin=table.text("origin"),
+        validators=tuple(validators),
+        http_host=http.host,
+        http_port=http.port,
+        grpc_host=grpc.host,
+        grpc_port=grpc.port,
+        tls=gateway.TlsPaths(keys.file("certificate"), keys.file("certificate_key"), keys.file("ca_certificate")),
+        public_tls=public_tls,
+        limits=limits,
+        log_level=table.text("log_level") if "log_level" in table else "info",
+    )
+    for part in (listen, keys, table):
+        part.end()
+    return config

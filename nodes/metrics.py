@@ -1,0 +1,67 @@
+"""What a validator tells Prometheus. Counters and histograms are kept as things happen; gauges are read when asked.
+
+A registry of its own, so that several validators can live in one process, as in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+_BLOCK_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 1000)
+_EXECUTE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_LAG_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one validator."""
+
+    def __init__(self, validator: str) -> None:
+        self._registry = CollectorRegistry()
+        self.validator = validator
+        registry = self._registry
+        self.sync_s = Histogram(
+            "comity_raft_sync_seconds", "Synced write of the Raft log", buckets=_SYNC_BUCKETS_S, registry=registry
+        )
+        self.block_statements = Histogram(
+            "comity_block_statements", "Statements in a block", buckets=_BLOCK_BUCKETS, registry=registry
+        )
+        self.execute_s = Histogram(
+            "comity_block_execute_seconds",
+            "Executing and appending a block, the synced write included",
+            buckets=_EXECUTE_BUCKETS_S,
+            registry=registry,
+        )
+        self.final_s = Histogram(
+            "comity_final_seconds", "From executed here to final", buckets=_LAG_BUCKETS_S, registry=registry
+        )
+        self.accepted = Counter("comity_statements_accepted", "Statements appended", registry=registry)
+        self.rejected = Counter(
+            "comity_statements_rejected", "Statements that the contracts rejected", ["outcome"], registry=registry
+        )
+        self.refused = Counter(
+            "comity_statements_refused", "Statements that were not ordered", ["reason"], registry=registry
+        )
+        self.signature_checks = Counter(
+            "comity_signature_checks", "Signatures of statements checked", ["when"], registry=registry
+        )
+        self.malformed_blocks = Counter(
+            "comity_malformed_blocks", "Ordered payloads that are no block", registry=registry
+        )
+        self.divergences = Counter(
+            "comity_divergences", "Valid cosignatures of another root than ours", registry=registry
+        )
+
+    def gauges(self, read: Callable[[], Mapping[str, float]], meanings: Mapping[str, str]) -> None:
+        """Register gauges by name and meaning; `read` gives their values when somebody asks."""
+        self._read = read
+        self._gauges = {
+            name: Gauge(f"comity_{name}", meaning, registry=self._registry) for name, meaning in meanings.items()
+        }
+
+    def text(self) -> bytes:
+        for name, value in self._read().items():
+            self._gauges[name].set(value)
+        return generate_latest(self._registry)

@@ -1,0 +1,277 @@
+"""The order of blocks: the narrow interface that the rest of the validator sees, and Raft behind it.
+
+`Ordering` is all that a validator needs of whoever orders: put bytes in, take (index, bytes) out in one order that is
+the same for everybody, and say who leads and who has a vote. What it puts in may come out, once, twice or never:
+execution is where a statement happens once.
+
+`RaftOrdering` runs the core of `consensus`: it turns the Ready loop (write, then send what waited for the disk, then
+hand out what is committed), ticks it from the clock of the event loop, and carries its messages. Everything happens on
+the event loop but slow writes to the disk, which go to a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import structlog
+
+from consensus import (
+    Config,
+    Entry,
+    HardState,
+    Membership,
+    Message,
+    MessageRefused,
+    ProposalDropped,
+    RawNode,
+    Ready,
+    Role,
+)
+from ledger.store import StoreUnavailable
+from nodes import wire
+from nodes.metrics import Metrics
+from nodes.proto import peer_pb2
+from nodes.raft_store import RaftStore
+
+# Committed entries that wait for execution are kept in memory up to this; beyond it they are read from the disk again.
+WAITING_MAX_BYTES = 16 * 1024 * 1024
+TAKE_MAX_BYTES = 4 * 1024 * 1024
+# A disk that takes longer than this to sync is written to from a thread, so that it cannot delay the event loop.
+SLOW_SYNC_S = 0.001
+DISK_RETRY_S = 0.5
+
+
+class NotLeading(Exception):
+    """Somebody else orders, or nobody; `leader` is who, as far as is known."""
+
+    def __init__(self, leader: str | None, why: str) -> None:
+        super().__init__(why)
+        self.leader = leader
+
+
+class Ordering(Protocol):
+    """What a validator knows of ordering. `RaftOrdering` here; a scripted one in the tests plays a lying leader."""
+
+    @property
+    def leader(self) -> str | None: ...
+
+    @property
+    def leading(self) -> bool: ...
+
+    def submit(self, payload: bytes) -> None:
+        """Propose bytes for the order. Raises NotLeading."""
+
+    async def take(self, after: int) -> list[tuple[int, bytes]]:
+        """The next ordered payloads with an index greater than `after`, in order; waits until there is one."""
+
+    def waiting(self, after: int) -> int:
+        """How many ordered payloads there are beyond an index."""
+
+
+class RaftOrdering:
+    """See the module. `on_appended` sees new entries on their way to the disk, long before they are committed."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: RaftStore,
+        membership: Membership,
+        *,
+        tick_ms: int,
+        send: Callable[[str, peer_pb2.Envelope], bool],
+        metrics: Metrics,
+        on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
+        on_leadership: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._node = RawNode(config, store)
+        self._store = store
+        self._membership = membership
+        self._name = config.id
+        self._tick_s = tick_ms / 1000
+        self._send = send
+        self._metrics = metrics
+        self._on_appended = on_appended
+        self._on_leadership = on_leadership
+        self._log = structlog.get_logger().bind(part="ordering")
+        self._wake = asyncio.Event()
+        self._available = asyncio.Event()
+        self._queue: collections.deque[Entry] = collections.deque()
+        self._queued_bytes = 0
+        self._committed = self._handed = config.applied
+        self._leader: str | None = None
+        self._role = Role.FOLLOWER
+        self._term = self._node.status().term
+        self._sync_s = 0.0
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
+        self._ticks: asyncio.Task[None] | None = None
+        self.disk_trouble: str | None = None
+        self.refused = 0
+
+    # --- what the validator sees ------------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> str | None:
+        return self._leader
+
+    @property
+    def leading(self) -> bool:
+        return self._role is Role.LEADER
+
+    @property
+    def term(self) -> int:
+        return self._term
+
+    @property
+    def committed(self) -> int:
+        return self._committed
+
+    @property
+    def last_index(self) -> int:
+        return self._store.last_index()
+
+    def submit(self, payload: bytes) -> None:
+        try:
+            self._node.propose(payload)
+        except ProposalDropped as error:
+            raise NotLeading(error.leader, str(error)) from error
+        self._wake.set()
+
+    async def take(self, after: int) -> list[tuple[int, bytes]]:
+        while self._committed <= after:
+            self._available.clear()
+            await self._available.wait()
+        taken: list[tuple[int, bytes]] = []
+        size = 0
+        while self._queue and self._queue[0].index <= after:
+            self._queued_bytes -= len(self._queue.popleft().data)
+        if self._queue and self._queue[0].index == after + 1:
+            while self._queue and size < TAKE_MAX_BYTES and self._queue[0].index == after + 1 + len(taken):
+                entry = self._queue.popleft()
+                size += len(entry.data)
+                taken.append((entry.index, entry.data))
+            self._queued_bytes -= size
+            return taken
+        high = self._queue[0].index if self._queue else self._committed + 1
+        entries = await asyncio.get_running_loop().run_in_executor(
+            self._disk, self._store.entries, after + 1, high, TAKE_MAX_BYTES
+        )
+        return [(entry.index, entry.data) for entry in entries]
+
+    def waiting(self, after: int) -> int:
+        return self._committed - after
+
+    def missing_authorities(self, reachable: set[str]) -> tuple[str, ...]:
+        """The authorities of which nobody is reachable: while there is one, nothing becomes committed."""
+        return self._membership.missing_authorities(reachable | {self._name})
+
+    def transfer_leadership(self, to: str) -> None:
+        self._node.transfer_leadership(to)
+        self._wake.set()
+
+    # --- messages and time ------------------------------------------------------------------------------------------
+
+    def step(self, sender: str, raft: peer_pb2.RaftMessage) -> None:
+        """A message of a peer whose name the transport vouches for. What no honest peer sends is dropped and
+        counted.
+        """
+        try:
+            self._node.step(wire.from_raft(raft, sender, self._name))
+        except MessageRefused as error:
+            self.refused += 1
+            self._log.warning("raft_message_refused", peer=sender, code=error.code, reason=str(error))
+            return
+        self._wake.set()
+
+    def unreachable(self, peer: str) -> None:
+        self._node.report_unreachable(peer)
+
+    async def _tick(self) -> None:
+        # One tick a turn, however late it is: after a stall, what the others said meanwhile is read first.
+        while True:
+            await asyncio.sleep(self._tick_s)
+            self._node.tick()
+            self._wake.set()
+
+    # --- the Ready loop ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Turn until cancelled. Raises UnknownDurableState when the disk is no longer to be trusted."""
+        self._ticks = asyncio.create_task(self._tick(), name="raft ticks")
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._node.has_ready():
+                    await self._turn(self._node.ready())
+        finally:
+            self._ticks.cancel()
+
+    async def _turn(self, ready: Ready) -> None:
+        self._dispatch(ready.messages)
+        if ready.entries:
+            self._on_appended(ready.entries)
+        if ready.entries or ready.hard_state is not None:
+            await self._persist(ready.hard_state, ready.entries, sync=ready.must_sync)
+        self._dispatch(ready.messages_after_persist)
+        if ready.committed_entries:
+            self._hand_out(ready.committed_entries)
+        self._node.advance(ready)
+        if ready.hard_state is not None:
+            self._term = ready.hard_state.term
+        if ready.soft_state is not None:
+            self._leader, self._role = ready.soft_state.leader_id, ready.soft_state.role
+            self._log.info("leadership", leader=self._leader, role=self._role.value, term=self._term)
+            self._on_leadership()
+
+    async def _persist(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
+        """Nothing that waits for the disk is sent before this returns; a full disk is waited for, silently to the
+        peers.
+        """
+        while True:
+            started = time.perf_counter()
+            try:
+                if sync and self._sync_s > SLOW_SYNC_S:
+                    await asyncio.get_running_loop().run_in_executor(
+                        self._disk, lambda: self._store.write(hard_state, entries, sync=sync)
+                    )
+                else:
+                    self._store.write(hard_state, entries, sync=sync)
+            except StoreUnavailable as error:
+                if self.disk_trouble is None:
+                    self._log.error("disk_unavailable", reason=str(error))
+                self.disk_trouble = str(error)
+                await asyncio.sleep(DISK_RETRY_S)
+                continue
+            self.disk_trouble = None
+            if sync:
+                took = time.perf_counter() - started
+                self._sync_s += (took - self._sync_s) / 16
+                self._metrics.sync_s.observe(took)
+            return
+
+    def _dispatch(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if not self._send(message.to, wire.to_envelope(message)):
+                self._node.report_unreachable(message.to)
+
+    def _hand_out(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            # Once something was left out, all after it is left out too until `take` has read up to here from the disk.
+            follows = self._queue[-1].index if self._queue else self._handed
+            if self._queued_bytes + len(entry.data) <= WAITING_MAX_BYTES and entry.index == follows + 1:
+                self._queue.append(entry)
+                self._queued_bytes += len(entry.data)
+                self._handed = entry.index
+        self._committed = entries[-1].index
+        if not self._queue:
+            self._handed = self._committed
+        self._available.set()
+
+    def close(self) -> None:
+        self._disk.shutdown(wait=True)
+        self._store.close()

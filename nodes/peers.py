@@ -1,0 +1,279 @@
+"""The transport between validators: grpc.aio streams under mutual TLS, one from each validator to each other one.
+
+Promises: an envelope is delivered under a sender's name only if TLS proved that name (the certificate is issued by the
+CA of that validator's own authority, see `certificates`) and the batch claims the same name and the same network.
+Envelopes of one sender arrive in the order in which they were sent, as long as the stream lasts.
+
+Does not promise delivery: what is queued when a stream breaks is dropped, as is what does not fit the queue. Raft and
+the anti-entropy of the cosignatures repeat what matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import structlog
+
+from nodes.certificates import NotThePeer, PeerDirectory
+from nodes.config import PeerEntry, ValidatorConfig
+from nodes.proto import peer_pb2, peer_pb2_grpc
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+BATCH_MAX_BYTES = 2 * 1024 * 1024
+QUEUE_MAX_BYTES = 32 * 1024 * 1024
+QUEUE_MAX_ENVELOPES = 8192
+BACKOFF_FIRST_S = 0.05
+BACKOFF_LAST_S = 2.0
+WELCOME_TIMEOUT_S = 5.0
+# A peer that is connected but has said nothing for so long is not called reachable.
+SILENCE_S = 5.0
+
+_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+# Two processes on one port would share its connections silently.
+SERVER_OPTIONS: list[tuple[str, Any]] = [*_CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)]
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    entry: PeerEntry
+    queue: collections.deque[tuple[peer_pb2.Envelope, int]] = field(default_factory=collections.deque)
+    queued_bytes: int = 0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    connected: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class PeerTransport:
+    """Sends envelopes to the other validators and hands in theirs. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        config: ValidatorConfig,
+        network: bytes,
+        deliver: Callable[[str, peer_pb2.Envelope], None],
+        *,
+        on_connected: Callable[[str], None] = lambda _: None,
+        on_unreachable: Callable[[str], None] = lambda _: None,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._config = config
+        self._network = network
+        self._deliver = deliver
+        self._on_connected = on_connected
+        self._on_unreachable = on_unreachable
+        self._jitter = jitter or random.Random()
+        self._log = structlog.get_logger().bind(part="peers")
+        self._certificate = config.certificate.read_bytes()
+        self._key = config.certificate_key.read_bytes()
+        self._cas = {authority.name: authority.ca_certificate.read_bytes() for authority in config.authorities}
+        self._directory = PeerDirectory({peer.name: peer.authority for peer in config.peers}, self._cas)
+        self._outgoing = {peer.name: _Outgoing(peer) for peer in config.peers}
+        self._heard = dict.fromkeys(self._outgoing, 0.0)
+        self._incoming: dict[str, int] = {}
+        self._streams = 0
+        self._server: grpc.aio.Server | None = None
+        self.refused = 0
+        self.dropped = 0
+
+    async def start(self) -> None:
+        """Listen, and connect to every peer. Raises OSError when the port is taken."""
+        credentials = grpc.ssl_server_credentials(
+            [(self._key, self._certificate)],
+            root_certificates=b"".join(self._cas.values()),
+            require_client_auth=True,
+        )
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        peer_pb2_grpc.add_PeerServicer_to_server(_Servicer(self), self._server)
+        address = str(self._config.peer_address)
+        try:
+            bound = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}") from error
+        if not bound:
+            raise OSError(f"cannot listen on {address}")
+        await self._server.start()
+        for outgoing in self._outgoing.values():
+            outgoing.task = asyncio.create_task(self._keep_connected(outgoing), name=f"peer {outgoing.entry.name}")
+
+    async def stop(self) -> None:
+        tasks = [outgoing.task for outgoing in self._outgoing.values() if outgoing.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server:
+            await self._server.stop(grace=None)
+
+    def send(self, name: str, envelope: peer_pb2.Envelope) -> bool:
+        """Queue one envelope. False when there is no stream to that peer now, or its queue is full."""
+        outgoing = self._outgoing[name]
+        size = envelope.ByteSize()
+        if not outgoing.connected:
+            return False
+        if outgoing.queued_bytes + size > QUEUE_MAX_BYTES or len(outgoing.queue) >= QUEUE_MAX_ENVELOPES:
+            self.dropped += 1
+            return False
+        outgoing.queue.append((envelope, size))
+        outgoing.queued_bytes += size
+        outgoing.wake.set()
+        return True
+
+    def broadcast(self, envelope: peer_pb2.Envelope) -> None:
+        for name in self._outgoing:
+            self.send(name, envelope)
+
+    def connected(self) -> list[str]:
+        return [name for name, outgoing in self._outgoing.items() if outgoing.connected]
+
+    def reachable(self, name: str) -> bool:
+        """Whether a stream to the peer is up and the peer has said something lately."""
+        return self._outgoing[name].connected and time.monotonic() - self._heard[name] < SILENCE_S
+
+    def queued(self) -> int:
+        return sum(len(outgoing.queue) for outgoing in self._outgoing.values())
+
+    # --- outgoing -------------------------------------------------------------------------------------------------
+
+    async def _keep_connected(self, outgoing: _Outgoing) -> None:
+        peer = outgoing.entry
+        credentials = grpc.ssl_channel_credentials(self._cas[peer.authority], self._key, self._certificate)
+        options = [
+            *_CHANNEL_OPTIONS,
+            ("grpc.ssl_target_name_override", peer.name),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        backoff = BACKOFF_FIRST_S
+        while True:
+            started = time.monotonic()
+            try:
+                async with grpc.aio.secure_channel(str(peer.address), credentials, options=options) as channel:
+                    await self._stream(outgoing, peer_pb2_grpc.PeerStub(channel))
+            except (
+                grpc.RpcError,
+                grpc.aio.AioRpcError,
+                grpc.aio.UsageError,
+                TimeoutError,
+                NotThePeer,
+                OSError,
+            ) as error:
+                self._log.debug("peer_stream_ended", peer=peer.name, reason=_reason(error))
+            finally:
+                self._disconnected(outgoing)
+            if time.monotonic() - started > BACKOFF_LAST_S:
+                backoff = BACKOFF_FIRST_S
+            await asyncio.sleep(backoff * (0.5 + self._jitter.random()))
+            backoff = min(backoff * 2, BACKOFF_LAST_S)
+
+    async def _stream(self, outgoing: _Outgoing, stub: Any) -> None:
+        peer = outgoing.entry
+        call = stub.Exchange()
+        try:
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                await call.write(peer_pb2.Batch(sender=self._config.name, network=self._network))
+                welcome = await call.read()
+            if welcome is grpc.aio.EOF:
+                raise NotThePeer(f"{peer.name} ended the stream: {await call.code()} {await call.details()}")
+            if welcome.name != peer.name or welcome.network != self._network:
+                raise NotThePeer(f"expected {peer.name} of this network, got {welcome.name!r}")
+            self._log.info("peer_connected", peer=peer.name)
+            outgoing.connected = True
+            self._on_connected(peer.name)
+            ended = asyncio.ensure_future(call.read())
+            try:
+                await self._pump(outgoing, call, ended)
+            finally:
+                ended.cancel()
+        finally:
+            call.cancel()
+
+    async def _pump(self, outgoing: _Outgoing, call: Any, ended: asyncio.Future[Any]) -> None:
+        ended.add_done_callback(lambda _: outgoing.wake.set())
+        while not ended.done():
+            if not outgoing.queue:
+                outgoing.wake.clear()
+                await outgoing.wake.wait()
+                continue
+            batch = peer_pb2.Batch(sender=self._config.name)
+            size = 0
+            while outgoing.queue and (size == 0 or size + outgoing.queue[0][1] <= BATCH_MAX_BYTES):
+                envelope, bytes_ = outgoing.queue.popleft()
+                outgoing.queued_bytes -= bytes_
+                size += bytes_
+                batch.envelopes.append(envelope)
+            await call.write(batch)
+
+    def _disconnected(self, outgoing: _Outgoing) -> None:
+        outgoing.queue.clear()
+        outgoing.queued_bytes = 0
+        if outgoing.connected:
+            outgoing.connected = False
+            self._log.info("peer_disconnected", peer=outgoing.entry.name)
+            self._on_unreachable(outgoing.entry.name)
+
+    # --- incoming -------------------------------------------------------------------------------------------------
+
+    async def receive(self, batches: AsyncIterator[peer_pb2.Batch], context: Any) -> None:
+        try:
+            name = self._directory.identify(context.auth_context())
+        except NotThePeer as error:
+            self.refused += 1
+            self._log.warning("peer_refused", reason=str(error), address=context.peer())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            return
+        self._streams += 1
+        stream = self._incoming[name] = self._streams
+        welcomed = False
+        async for batch in batches:
+            if self._incoming.get(name) != stream:
+                await context.abort(grpc.StatusCode.ABORTED, "a newer stream of the same peer has taken over")
+            reason = self._objection(name, batch, first=not welcomed)
+            if reason:
+                self.refused += 1
+                self._log.warning("peer_refused", peer=name, reason=reason, address=context.peer())
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
+            if not welcomed:
+                await context.write(peer_pb2.Welcome(name=self._config.name, network=self._network))
+                welcomed = True
+            self._heard[name] = time.monotonic()
+            for envelope in batch.envelopes:
+                self._deliver(name, envelope)
+
+    def _objection(self, name: str, batch: peer_pb2.Batch, *, first: bool) -> str | None:
+        if batch.sender != name:
+            return f"batch claims to be from {batch.sender[:64]!r}, the certificate names {name!r}"
+        if first and batch.network != self._network:
+            return "another network: genesis records differ"
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"{type(error).__name__}: {error}"
+
+
+class _Servicer(peer_pb2_grpc.PeerServicer):
+    def __init__(self, transport: PeerTransport) -> None:
+        self._transport = transport
+
+    async def Exchange(self, request_iterator: AsyncIterator[peer_pb2.Batch], context: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._transport.receive(request_iterator, context)

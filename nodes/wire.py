@@ -1,0 +1,61 @@
+"""Messages of the consensus core as protocol buffers, and back.
+
+Sender and receiver are not on the wire: they are those of the stream, whose name TLS proved. What comes back is of the
+right types; whether it makes sense is for `consensus.messages.verify_message`.
+"""
+
+from __future__ import annotations
+
+from consensus.errors import MessageRefused
+from consensus.messages import Entry, EntryType, Message, MessageType
+from nodes.proto import peer_pb2
+
+_TYPES = {int(kind): kind for kind in MessageType}
+_ENTRY_TYPES = {int(kind): kind for kind in EntryType}
+
+
+def to_envelope(message: Message) -> peer_pb2.Envelope:
+    """Snapshots are not sent: the Raft log is kept whole."""
+    raft = peer_pb2.RaftMessage(
+        type=int(message.type),
+        term=message.term,
+        log_term=message.log_term,
+        index=message.index,
+        commit=message.commit,
+        reject=message.reject,
+        reject_hint=message.reject_hint,
+        context=message.context,
+    )
+    for entry in message.entries:
+        raft.entries.append(
+            peer_pb2.RaftEntry(term=entry.term, index=entry.index, type=int(entry.type), data=entry.data)
+        )
+    return peer_pb2.Envelope(raft=raft)
+
+
+def from_raft(raft: peer_pb2.RaftMessage, sender: str, to: str) -> Message:
+    """Raises MessageRefused for a type that nobody knows."""
+    kind = _TYPES.get(raft.type)
+    if kind is None:
+        raise MessageRefused("unknown_type", f"message type: expected one of {sorted(_TYPES)}, got {raft.type}")
+    entries = []
+    for entry in raft.entries:
+        entry_type = _ENTRY_TYPES.get(entry.type)
+        if entry_type is None:
+            raise MessageRefused(
+                "unknown_type", f"entry type: expected one of {sorted(_ENTRY_TYPES)}, got {entry.type}"
+            )
+        entries.append(Entry(entry.term, entry.index, entry_type, entry.data))
+    return Message(
+        kind,
+        to,
+        sender,
+        raft.term,
+        raft.log_term,
+        raft.index,
+        tuple(entries),
+        raft.commit,
+        raft.reject,
+        raft.reject_hint,
+        raft.context,
+    )
