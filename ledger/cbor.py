@@ -7,15 +7,19 @@ arrays, and maps whose keys are text or integers.
 
 Does not: know tags, floats, undefined or other simple values; a statement's one tag is read by `ledger.statement`.
 
-The codec is written out here because a general library would have to be fenced in: cbor2's `canonical=True` sorts
-shorter keys first (RFC 7049), which differs from bytewise order as soon as text and integer keys mix, its decoder
-turns tags into Python objects, and refusing what it lets pass costs more than reading the bytes once, strictly.
+`decode` lets cbor2 build the value and then measures it: bytes without tags and indefinite lengths can be no shorter
+than the deterministic encoding of their value, so they are that encoding exactly when they are no longer and their
+keys are in order. Whatever does not measure up goes to the decoder written out here, which follows the rules byte by
+byte and alone decides what is refused, and why. `encode` is written out because cbor2's `canonical=True` sorts
+shorter keys first (RFC 7049), which differs from bytewise order as soon as text and integer keys mix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import cbor2
 
 from ledger.errors import Malformed, Misuse
 
@@ -113,10 +117,101 @@ def _encode_container(
     return head(_MAP, count) + b"".join([part for pair in pairs for part in pair])
 
 
+class _Doubt(Exception):
+    """The fast decoder cannot vouch for a value."""
+
+
+class _NoTags(dict[int, object]):
+    """Refuses every tag before cbor2 makes anything of it: shared references and regular expressions included."""
+
+    def get(self, key: int, default: object = None) -> object:
+        raise _Doubt(key)
+
+    __getitem__ = __missing__ = get
+
+
+_NO_TAGS: Any = _NoTags()
+_KNOWN_KEYS: dict[str, bytes] = {}  # encodings of the text keys met first; records have few different ones
+_MAX_KNOWN_KEYS = 4096
+
+
+def _spell_key(key: str | int) -> bytes:
+    spelling = _encode(key, 0)
+    if type(key) is str and len(key) < 32 and len(_KNOWN_KEYS) < _MAX_KNOWN_KEYS:
+        _KNOWN_KEYS[key] = spelling
+    return spelling
+
+
+def _head_length(argument: int) -> int:
+    if argument < 24:
+        return 1
+    if argument < 1 << 8:
+        return 2
+    if argument < 1 << 16:
+        return 3
+    return 5 if argument < 1 << 32 else 9
+
+
+def _deterministic_length(value: object, depth: int) -> int:
+    """Return how long the deterministic encoding of a decoded value is; _Doubt if it has none or keys lack order."""
+    kind = type(value)
+    if kind is str:
+        length = len(value) if value.isascii() else len(value.encode())  # type: ignore[attr-defined,arg-type]
+        return length + (1 if length < 24 else _head_length(length))
+    if kind is int:
+        if not MIN_INT <= value <= MAX_INT:  # type: ignore[operator]
+            raise _Doubt
+        return _head_length(value if value >= 0 else -1 - value)  # type: ignore[operator,arg-type]
+    if kind is dict:
+        if not depth:
+            raise _Doubt
+        depth -= 1
+        total = _head_length(len(value))  # type: ignore[arg-type]
+        previous = b""
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is str:
+                spelling = _KNOWN_KEYS.get(key) or _spell_key(key)
+            elif type(key) is int and MIN_INT <= key <= MAX_INT:
+                spelling = _encode(key, 0)
+            else:
+                raise _Doubt
+            if spelling <= previous:
+                raise _Doubt
+            previous = spelling
+            total += len(spelling) + _deterministic_length(item, depth)
+        return total
+    if kind is list:
+        if not depth:
+            raise _Doubt
+        total = _head_length(len(value))  # type: ignore[arg-type]
+        for item in value:  # type: ignore[attr-defined]
+            total += _deterministic_length(item, depth - 1)
+        return total
+    if kind is bytes:
+        length = len(value)  # type: ignore[arg-type]
+        return length + _head_length(length)
+    if value is True or value is False or value is None:
+        return 1
+    raise _Doubt
+
+
 def decode(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES) -> Value:
     """Return the value that the bytes spell; Malformed unless they are its one deterministic encoding."""
     if len(data) > max_bytes:
         raise Malformed("too_large", f"cbor is too large: expected at most {max_bytes} bytes, got {len(data)}")
+    try:
+        fast: Value = cbor2.loads(
+            data, max_depth=MAX_CBOR_DEPTH + 1, allow_indefinite=False, semantic_decoders=_NO_TAGS
+        )
+        if _deterministic_length(fast, MAX_CBOR_DEPTH) == len(data):
+            return fast
+    except (cbor2.CBORDecodeError, _Doubt, UnicodeError):
+        pass
+    return decode_strictly(data)
+
+
+def decode_strictly(data: bytes) -> Value:
+    """Do what `decode` does with nothing but the rules, byte by byte: slower, and it can say where a fault is."""
     try:
         value, end = _decode(data, 0, MAX_CBOR_DEPTH)
     except IndexError as error:
