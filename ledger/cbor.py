@@ -200,14 +200,27 @@ def decode(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES) -> Value:
     if len(data) > max_bytes:
         raise Malformed("too_large", f"cbor is too large: expected at most {max_bytes} bytes, got {len(data)}")
     try:
-        fast: Value = cbor2.loads(
-            data, max_depth=MAX_CBOR_DEPTH + 1, allow_indefinite=False, semantic_decoders=_NO_TAGS
-        )
+        fast = _build(data)
         if _deterministic_length(fast, MAX_CBOR_DEPTH) == len(data):
             return fast
     except (cbor2.CBORDecodeError, _Doubt, UnicodeError):
         pass
     return decode_strictly(data)
+
+
+def _build(data: bytes) -> Value:
+    value: Value = cbor2.loads(data, max_depth=MAX_CBOR_DEPTH + 1, allow_indefinite=False, semantic_decoders=_NO_TAGS)
+    return value
+
+
+def decode_unmeasured(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES) -> Value:
+    """Return the value that the bytes spell in any way: only for who formats what it accepts again and compares."""
+    if len(data) > max_bytes:
+        raise Malformed("too_large", f"cbor is too large: expected at most {max_bytes} bytes, got {len(data)}")
+    try:
+        return _build(data)
+    except (cbor2.CBORDecodeError, _Doubt):
+        return decode_strictly(data)
 
 
 def decode_strictly(data: bytes) -> Value:

@@ -106,6 +106,9 @@ def parse_statement(raw: bytes) -> Statement:
         raise Malformed("malformed_cbor", f"bytes follow the statement: expected {end} bytes, got {len(raw)}")
     alg, kind, kid, claims = _parse_header(protected)
     iss, sub, iat_s, cti = _parse_claims(claims)
+    if _format_header(alg, kind, kid, iss, sub, iat_s, cti) != protected:
+        cbor.decode(protected)
+        raise Malformed("non_canonical_cbor", "protected header is not in its deterministic encoding")
     members = cbor.decode(payload, max_bytes=MAX_STATEMENT_BYTES)
     if type(members) is not dict:
         raise Malformed("bad_payload", f"payload must be a map: got {type(members).__name__}")
@@ -155,7 +158,7 @@ def _read_bytes(raw: bytes, start: int, what: str) -> tuple[bytes, int]:
 
 
 def _parse_header(protected: bytes) -> tuple[int, str, bytes, cbor.Value]:
-    header = cbor.decode(protected, max_bytes=MAX_PROTECTED_BYTES)
+    header = cbor.decode_unmeasured(protected, max_bytes=MAX_PROTECTED_BYTES)
     if type(header) is not dict:
         raise Malformed("bad_header", f"protected header must be a map: got {type(header).__name__}")
     if header.keys() != _HEADER_LABELS:
@@ -202,6 +205,32 @@ def _labels(header: Payload) -> str:
     return ", ".join(repr(label)[:24] for label in list(header)[:12])
 
 
+def _format_header(alg: int, kind: str, kid: bytes, iss: str, sub: str, iat_s: int, cti: bytes) -> bytes:
+    """Return the protected header: the deterministic encoding of the map that the module's first lines show."""
+    content_type = content_type_of(kind)
+    return b"".join(
+        (
+            b"\xa4\x01",
+            cbor.encode(alg),
+            b"\x03",
+            cbor.head(3, len(content_type)),
+            content_type.encode(),
+            b"\x04\x58\x20",
+            kid,
+            b"\x0f\xa4\x01",
+            cbor.head(3, len(iss)),
+            iss.encode(),
+            b"\x02",
+            cbor.head(3, len(sub)),
+            sub.encode(),
+            b"\x06",
+            cbor.encode(iat_s),
+            b"\x07\x50",
+            cti,
+        )
+    )
+
+
 def is_participant_id(text: str) -> bool:
     """Return whether the text may be the `iss` of a statement."""
     return _match_participant_id(text) is not None
@@ -226,15 +255,9 @@ def sign_statement(
     public = key.public
     if not _match_kind(kind):
         raise Misuse(f"kind must be <contract>.<event>, at most {MAX_KIND_CHARS} of a-z0-9_: got {kind[:80]!r}")
-    protected = cbor.encode(
-        {
-            _ALG: public.alg,
-            _CONTENT_TYPE: content_type_of(kind),
-            _KID: public.kid,
-            _CWT_CLAIMS: {_ISS: iss, _SUB: sub, _IAT: iat_s, _CTI: cti},
-        }
-    )
-    protected_string = cbor.encode(protected)
+    if not _match_participant_id(iss) or not _match_subject(sub):
+        raise Misuse(f"iss must be a participant id and sub visible ASCII: got {iss[:80]!r} and {sub[:160]!r}")
+    protected_string = cbor.encode(_format_header(public.alg, kind, public.kid, iss, sub, iat_s, cti))
     payload_string = cbor.encode(cbor.encode(payload))
     signature = key.sign(b"".join((_SIG_STRUCTURE, protected_string, _EMPTY_BYTES, payload_string)))
     raw = b"".join(
