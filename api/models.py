@@ -1,0 +1,238 @@
+"""The shapes of the gateway's JSON, for its description and its tests.
+
+The routes on the hot path write these shapes themselves; a test holds each of them against its model.
+Times end in their unit; bytes are lower-case hex, or base64 where a program reads them on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+EXAMPLE_ID = "6f1c2f6b0c9d7a3e5b8d4f20a1c3e5f7092b4d6f8a1c3e5072b4d6f8091a3c5e"
+EXAMPLE_UCR = "26KZBKT/000123"
+EXAMPLE_MRN = "19GBCKKCQSXV2FGVA8"
+
+
+class Model(BaseModel):
+    """Nothing beyond what is described."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457. `type` never changes; branch on it, not on the words."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str | None = None
+    id: Hex32 | None = None
+    outcome_code: int | None = None
+    outcome: str | None = None
+    missing_authorities: list[str] | None = None
+    retry_after_ms: int | None = None
+
+
+class StatementResult(Model):
+    """A statement on the log: `committed`, or `final` once both authorities have cosigned."""
+
+    id: Hex32
+    state: Literal["committed", "final"]
+    index: int
+    height: int
+    block_time_ms: int
+    duplicate: bool = Field(description="It was on the log already, and nothing happened twice.")
+
+
+class FailedResult(Model):
+    """A statement of a sequence that is not on the log, and why."""
+
+    id: Hex32
+    state: Literal["rejected", "refused", "unavailable"]
+    problem: ProblemDocument
+
+
+class SequenceResult(Model):
+    """One result for each statement of a sequence, in its order."""
+
+    results: list[StatementResult | FailedResult]
+
+
+class StatementRecord(Model):
+    """A statement as it stands on the log."""
+
+    id: Hex32
+    state: Literal["committed", "final"]
+    index: int
+    height: int
+    block_time_ms: int
+    cosigned_at_s: dict[str, int] = Field(description="When each authority first cosigned a checkpoint that covers it.")
+    kind: str
+    iss: str
+    sub: str
+    iat_s: int
+    statement: str = Field(description="The signed bytes, base64.")
+
+
+class RecordDocument(Model):
+    """What the ledger's state says of one thing, as of `size` entries."""
+
+    key: str
+    size: int
+    record: dict[str, Any]
+
+
+class MovementPage(Model):
+    """Movements in the order of their MRN; ask again with `next` until it is null."""
+
+    movements: list[dict[str, Any]]
+    next: str | None
+
+
+class AuthorityHealth(Model):
+    """One authority as this gateway's validators see it."""
+
+    name: str
+    country: str
+    reachable: bool
+    validators_reachable: list[str]
+    validators_missing: list[str]
+    last_cosigned_size: int
+    last_cosigned_at_s: int
+
+
+class ValidatorHealth(Model):
+    """One of this gateway's own validators."""
+
+    name: str
+    reachable: bool
+    ready: bool
+    leader: str
+    size: int
+    final_size: int
+    halted: str
+
+
+class NetworkStatus(Model):
+    """`state` says in plain words what works now."""
+
+    origin: str
+    gateway: str
+    authority: str
+    state: str
+    ready: bool
+    size: int
+    height: int
+    final_size: int
+    final_lag_ms: int
+    authorities: list[AuthorityHealth]
+    validators: list[ValidatorHealth]
+
+
+class CheckpointDocument(Model):
+    """The newest checkpoint that both authorities cosigned."""
+
+    origin: str
+    size: int
+    root: Hex32
+    note: str = Field(description="The signed note (C2SP tlog-checkpoint), as `/log/checkpoint` serves it.")
+
+
+class EventData(Model):
+    """The data of one server-sent event `statement`; its `id` is the entry index."""
+
+    index: int
+    id: Hex32
+    height: int
+    block_time_ms: int
+    kind: str
+    iss: str
+    sub: str
+    iat_s: int
+    statement: str
+
+
+class Health(Model):
+    """Whether the process lives (`/healthz`) or can serve (`/readyz`)."""
+
+    status: Literal["ok", "unavailable"]
+    detail: str
+
+
+EXAMPLE_RESULT: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "state": "final",
+    "index": 4711,
+    "height": 812,
+    "block_time_ms": 1_795_312_800_123,
+    "duplicate": False,
+}
+EXAMPLE_RECORD: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "state": "final",
+    "index": 4711,
+    "height": 812,
+    "block_time_ms": 1_795_312_800_123,
+    "cosigned_at_s": {"cn-gacc": 1_795_312_800, "kz-kgd": 1_795_312_800},
+    "kind": "escort.reach_border",
+    "iss": "kz/truck/t-001",
+    "sub": EXAMPLE_MRN,
+    "iat_s": 1_795_312_799,
+    "statement": "0oRYbqQBJwN4",
+}
+EXAMPLE_AUTHORITY: dict[str, Any] = {
+    "name": "cn-gacc",
+    "country": "CN",
+    "reachable": False,
+    "validators_reachable": [],
+    "validators_missing": ["cn-gacc-1", "cn-gacc-2"],
+    "last_cosigned_size": 4700,
+    "last_cosigned_at_s": 1_795_312_790,
+}
+EXAMPLE_STATUS: dict[str, Any] = {
+    "origin": "comity.example/bakhty-baketu",
+    "gateway": "kz-kgd-gateway-1",
+    "authority": "kz-kgd",
+    "state": "waiting for cn-gacc: nothing becomes committed until it is back",
+    "ready": False,
+    "size": 4712,
+    "height": 812,
+    "final_size": 4700,
+    "final_lag_ms": 10_250,
+    "authorities": [EXAMPLE_AUTHORITY],
+    "validators": [
+        {
+            "name": "kz-kgd-1",
+            "reachable": True,
+            "ready": False,
+            "leader": "",
+            "size": 4712,
+            "final_size": 4700,
+            "halted": "",
+        }
+    ],
+}
+EXAMPLE_CHECKPOINT: dict[str, Any] = {
+    "origin": "comity.example/bakhty-baketu",
+    "size": 4700,
+    "root": EXAMPLE_ID,
+    "note": "comity.example/bakhty-baketu\n4700\nbxwvawydej5bjU8gocPl9wkrTW+KHD5QcrTW+AkaPF4=\n\n— …\n",
+}
+EXAMPLE_EVENT: dict[str, Any] = {
+    "index": 4711,
+    "id": EXAMPLE_ID,
+    "height": 812,
+    "block_time_ms": 1_795_312_800_123,
+    "kind": "escort.reach_border",
+    "iss": "kz/truck/t-001",
+    "sub": EXAMPLE_MRN,
+    "iat_s": 1_795_312_799,
+    "statement": "0oRYbqQBJwN4",
+}

@@ -1,0 +1,508 @@
+"""The way from a gateway to its own authority's validators: submission, finality, questions, and failing over.
+
+Promises: every submitted statement is answered exactly once, within `submit_timeout_s`; a statement whose stream broke
+is sent again through another validator, which is safe because the ledger takes a statement once, whoever brings it; the
+same statement submitted twice at the same time travels once and answers both.
+
+Does not: check signatures, decide access, or remember anything across a restart.
+
+One stream to each validator is kept open; statements go to the best one (ready, then the leader itself, then the order
+of the configuration). What queues up while a message is being written travels in the next one: batches without a wait.
+A validator that holds its connection open but no longer answers is found by asking each for its status every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import structlog
+
+from api.answers import DEFAULT_RETRY_AFTER_MS, Answer, Unavailable, answer_of
+from api.config import ValidatorEndpoint
+from api.finality import Finality
+from api.problems import Problem
+from api.proto import validator_pb2 as wire
+from api.proto import validator_pb2_grpc as service
+
+BATCH_MAX_STATEMENTS = 256
+BATCH_MAX_BYTES = 512 * 1024
+MESSAGE_MAX_BYTES = 32 * 1024 * 1024
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 2.0
+CONNECT_TIMEOUT_S = 2.0
+HEALTH_INTERVAL_S = 1.0
+HEALTH_TIMEOUT_S = 2.0
+HEALTH_MISSES_MAX = 2
+AHEAD_TIMES_MAX = 3
+STREAMS_DOWN_PATIENCE_S = 2.0
+SWEEP_INTERVAL_S = 0.1
+
+CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+# grpc's ways of saying that a call ended while it was being used.
+BROKEN_CALL = (grpc.aio.UsageError, asyncio.InvalidStateError)
+
+log = structlog.get_logger("api.validators")
+
+Reply = TypeVar("Reply")
+Callback = Callable[[Answer], None]
+
+
+class Backoff:
+    """Full jitter over a doubling bound, so that many who lost one validator do not come back at one instant."""
+
+    __slots__ = ("_bound_s", "_random")
+
+    def __init__(self) -> None:
+        self._bound_s = BACKOFF_FIRST_S
+        self._random = random.Random()
+
+    def next_s(self) -> float:
+        bound_s = self._bound_s
+        self._bound_s = min(BACKOFF_MAX_S, bound_s * 2)
+        return self._random.uniform(bound_s / 2, bound_s)
+
+    def reset(self) -> None:
+        self._bound_s = BACKOFF_FIRST_S
+
+
+@dataclass(slots=True, eq=False)
+class InFlight:
+    """A statement that has not been answered yet, and everyone who waits for its answer."""
+
+    tag: int
+    id: bytes
+    raw: bytes
+    deadline_s: float
+    waiters: list[Callback]
+    answered: bool = False
+    tried: tuple[str, ...] = ()
+    orphaned_since_s: float = 0.0
+
+
+class Lane:
+    """The connection to one validator: its channel, its open stream, and what is on the way through it."""
+
+    def __init__(self, endpoint: ValidatorEndpoint, channel: grpc.aio.Channel) -> None:
+        self.endpoint = endpoint
+        self.channel = channel
+        self.stub = service.ValidatorStub(channel)
+        self.up = False
+        self.misses = 0
+        self.ahead = 0
+        self.status: wire.ValidatorStatus | None = None
+        self.queue: deque[InFlight] = deque()
+        self.wake = asyncio.Event()
+        self.in_flight: dict[int, InFlight] = {}
+        self.submit_call: Any = None
+        self.follow_call: Any = None
+
+    @property
+    def name(self) -> str:
+        return self.endpoint.name
+
+    def rank(self, position: int) -> tuple[bool, bool, bool, int]:
+        """Sorts the best validator first."""
+        status = self.status
+        answering = self.misses < HEALTH_MISSES_MAX
+        ready = status is not None and status.ready and not status.halted
+        leads = status is not None and status.leader == self.name
+        return (not (self.up and answering), not ready, not leads, position)
+
+
+class ValidatorPool:
+    """All validators of one authority as one thing that answers."""
+
+    def __init__(
+        self,
+        validators: Sequence[ValidatorEndpoint],
+        credentials: grpc.ChannelCredentials | None,
+        *,
+        in_flight_max: int = 16_384,
+        submit_timeout_s: float = 10.0,
+        request_timeout_s: float = 5.0,
+    ) -> None:
+        self.finality = Finality()
+        self._lanes = [Lane(endpoint, _channel(endpoint, credentials)) for endpoint in validators]
+        self._in_flight_max = in_flight_max
+        self._submit_timeout_s = submit_timeout_s
+        self._request_timeout_s = request_timeout_s
+        self._by_id: dict[bytes, InFlight] = {}
+        self._by_deadline: deque[InFlight] = deque()
+        self._orphans: deque[InFlight] = deque()
+        self._tags = count(1)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._follow_again = asyncio.Event()
+        self._closing = False
+        self.resent = 0
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Begins connecting; returns at once. Statements submitted meanwhile wait for the first stream."""
+        for lane in self._lanes:
+            self._spawn(self._run_stream(lane), f"submit {lane.name}")
+            self._spawn(self._run_health(lane), f"health {lane.name}")
+        self._spawn(self._run_follow(), "follow")
+        self._spawn(self._run_sweeper(), "sweeper")
+
+    def _spawn(self, run: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(run, name=name))
+
+    async def close(self) -> None:
+        """Answers what is still on the way as unavailable, and lets go of every connection."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for item in list(self._by_id.values()):
+            self._answer(item, Unavailable("shutting_down", "this gateway is stopping", DEFAULT_RETRY_AFTER_MS))
+        for lane in self._lanes:
+            await lane.channel.close()
+
+    # ---- what the gateway says of its validators
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        return self._lanes
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._by_id)
+
+    def best_status(self) -> wire.ValidatorStatus | None:
+        """What the best validator last said of itself and of the authorities; None when none answers."""
+        for lane in self._ranked():
+            if lane.status is not None and lane.misses < HEALTH_MISSES_MAX:
+                return lane.status
+        return None
+
+    def missing_authorities(self) -> tuple[str, ...]:
+        """The authorities that our validators cannot reach at present."""
+        status = self.best_status()
+        if status is None:
+            return ()
+        return tuple(authority.name for authority in status.authorities if not authority.reachable)
+
+    def _ranked(self) -> list[Lane]:
+        return [lane for _, lane in sorted(enumerate(self._lanes), key=lambda pair: pair[1].rank(pair[0]))]
+
+    # ---- submission
+
+    def submit(self, statement_id: bytes, raw: bytes, callback: Callback) -> None:
+        """Sends one statement on its way; `callback` is called exactly once, from the event loop."""
+        item = self._by_id.get(statement_id)
+        if item is not None:
+            item.waiters.append(callback)
+            return
+        if self._closing:
+            callback(Unavailable("shutting_down", "this gateway is stopping", DEFAULT_RETRY_AFTER_MS))
+            return
+        if len(self._by_id) >= self._in_flight_max:
+            detail = f"{self._in_flight_max} statements are waiting for their answer"
+            callback(Unavailable("overloaded", detail, DEFAULT_RETRY_AFTER_MS))
+            return
+        deadline_s = asyncio.get_running_loop().time() + self._submit_timeout_s
+        item = InFlight(next(self._tags), statement_id, raw, deadline_s, [callback])
+        self._by_id[statement_id] = item
+        self._by_deadline.append(item)
+        self._dispatch(item)
+
+    def _dispatch(self, item: InFlight) -> None:
+        """Queues a statement for the best stream that is open, or keeps it until there is one."""
+        best = self._best_stream(item.tried)
+        if best is None:
+            item.orphaned_since_s = asyncio.get_running_loop().time()
+            self._orphans.append(item)
+            return
+        item.tried = (*item.tried, best.name)
+        best.in_flight[item.tag] = item
+        best.queue.append(item)
+        best.wake.set()
+
+    def _best_stream(self, tried: tuple[str, ...]) -> Lane | None:
+        """The best open stream, an untried one if there is any."""
+        open_lanes = [(position, lane) for position, lane in enumerate(self._lanes) if lane.up]
+        if not open_lanes:
+            return None
+        return min(open_lanes, key=lambda pair: (pair[1].name in tried, *pair[1].rank(pair[0])))[1]
+
+    def _answer(self, item: InFlight, answer: Answer) -> None:
+        if self._by_id.pop(item.id, None) is not item:
+            return
+        for waiter in item.waiters:
+            waiter(answer)
+        item.waiters.clear()
+        item.answered = True
+        item.raw = b""
+
+    def _take_result(self, lane: Lane, result: wire.Result) -> None:
+        item = lane.in_flight.pop(result.tag, None)
+        if item is None:
+            return
+        answer = answer_of(result)
+        if isinstance(answer, Unavailable) and not answer.missing_authorities and answer.code != "overloaded":
+            # This one reaches no order; perhaps another does. Each validator is asked once.
+            if any(other.up and other.name not in item.tried for other in self._lanes):
+                self.resent += 1
+                self._dispatch(item)
+                return
+            missing = self.missing_authorities()
+            if missing:
+                detail = f"waiting for {', '.join(missing)}: nothing becomes committed until it is back"
+                answer = Unavailable("authority_unreachable", detail, answer.retry_after_ms, missing)
+        self._answer(item, answer)
+
+    # ---- one stream
+
+    async def _run_stream(self, lane: Lane) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await asyncio.wait_for(lane.channel.channel_ready(), CONNECT_TIMEOUT_S)
+                call = lane.stub.Submit()
+                lane.submit_call = call
+                self._stream_opened(lane)
+                await self._pump(lane, call, backoff)
+                reason = "ended by the validator"
+            except TimeoutError:
+                reason = f"no connection within {CONNECT_TIMEOUT_S} s"
+            except grpc.aio.AioRpcError as error:
+                reason = f"{error.code().name.lower()}: {error.details()}"
+            except BROKEN_CALL as error:
+                reason = str(error)
+            except asyncio.CancelledError:
+                if _task_is_cancelled():
+                    self._stream_closed(lane, "closing")
+                    raise
+                # grpc raises this as well when a call was cancelled from elsewhere, as the health check does.
+                reason = "cancelled"
+            self._stream_closed(lane, reason)
+            await asyncio.sleep(backoff.next_s())
+
+    async def _pump(self, lane: Lane, call: Any, backoff: Backoff) -> None:
+        """Writes and reads until either ends."""
+        writer = asyncio.create_task(self._write(lane, call))
+        reader = asyncio.create_task(self._read(lane, call, backoff))
+        try:
+            done, _ = await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (writer, reader):
+                task.cancel()
+            call.cancel()
+            await asyncio.gather(writer, reader, return_exceptions=True)
+
+    async def _write(self, lane: Lane, call: Any) -> None:
+        queue = lane.queue
+        item_type = wire.SubmitRequest.Item
+        while True:
+            await lane.wake.wait()
+            lane.wake.clear()
+            while queue:
+                items: list[wire.SubmitRequest.Item] = []
+                size_bytes = 0
+                while queue and len(items) < BATCH_MAX_STATEMENTS and size_bytes < BATCH_MAX_BYTES:
+                    item = queue.popleft()
+                    if not item.answered:
+                        items.append(item_type(tag=item.tag, statement=item.raw))
+                        size_bytes += len(item.raw)
+                if items:
+                    await call.write(wire.SubmitRequest(items=items))
+
+    async def _read(self, lane: Lane, call: Any, backoff: Backoff) -> None:
+        async for reply in call:
+            backoff.reset()
+            for result in reply.results:
+                self._take_result(lane, result)
+
+    def _stream_opened(self, lane: Lane) -> None:
+        lane.up = True
+        log.info("validator_stream_opened", validator=lane.name)
+        self._follow_again.set()
+        orphans, self._orphans = self._orphans, deque()
+        for item in orphans:
+            if not item.answered:
+                item.tried = ()
+                self._dispatch(item)
+
+    def _stream_closed(self, lane: Lane, reason: str) -> None:
+        if lane.up:
+            log.warning("validator_stream_closed", validator=lane.name, reason=reason, in_flight=len(lane.in_flight))
+        lane.up = False
+        lane.submit_call = None
+        lane.queue.clear()
+        moved, lane.in_flight = lane.in_flight, {}
+        if self._closing:
+            return
+        for item in moved.values():
+            self.resent += 1
+            self._dispatch(item)
+
+    # ---- health, finality, time-outs
+
+    async def _run_health(self, lane: Lane) -> None:
+        while True:
+            try:
+                lane.status = await lane.stub.GetStatus(wire.StatusQuery(), timeout=HEALTH_TIMEOUT_S)
+                lane.misses = 0
+                self._reconsider_following(lane)
+            except grpc.aio.AioRpcError:
+                lane.misses += 1
+                if lane.misses == HEALTH_MISSES_MAX:
+                    log.warning("validator_unresponsive", validator=lane.name)
+                    _cancel(lane.submit_call)
+                    _cancel(lane.follow_call)
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    def _reconsider_following(self, lane: Lane) -> None:
+        """Leaves a validator whose news are old when another has newer ones."""
+        status = lane.status
+        if status is None or lane.follow_call is not None or status.final_size <= self.finality.size:
+            lane.ahead = 0
+            return
+        lane.ahead += 1
+        if lane.ahead < AHEAD_TIMES_MAX:
+            return  # the news may be on the way
+        for other in self._lanes:
+            if other.follow_call is not None and other.status and other.status.final_size < status.final_size:
+                _cancel(other.follow_call)
+
+    async def _run_follow(self) -> None:
+        backoff = Backoff()
+        while True:
+            lane = self._best_to_follow()
+            if lane is None:
+                self._follow_again.clear()
+                await self._follow_again.wait()
+                continue
+            try:
+                call = lane.stub.Follow(wire.FollowRequest())
+                lane.follow_call = call
+                async for event in call:
+                    backoff.reset()
+                    if event.WhichOneof("event") == "final":
+                        self.finality.advance(event.final.size, event.final.checkpoint)
+            except grpc.aio.AioRpcError as error:
+                log.info("follow_broken", validator=lane.name, code=error.code().name.lower())
+            except asyncio.CancelledError:
+                if _task_is_cancelled():
+                    raise
+            finally:
+                _cancel(lane.follow_call)
+                lane.follow_call = None
+            await asyncio.sleep(backoff.next_s())
+
+    def _best_to_follow(self) -> Lane | None:
+        """The validator that knows of the newest final checkpoint, among those that answer."""
+        answering = [lane for lane in self._ranked() if lane.up and lane.misses < HEALTH_MISSES_MAX]
+        if not answering:
+            return None
+        return max(answering, key=lambda lane: lane.status.final_size if lane.status else 0)
+
+    async def _run_sweeper(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now_s = loop.time()
+            while self._by_deadline and (self._by_deadline[0].deadline_s <= now_s or self._by_deadline[0].answered):
+                item = self._by_deadline.popleft()
+                if not item.answered:
+                    self._answer(item, self._out_of_time(f"no answer within {self._submit_timeout_s:g} s"))
+            while self._orphans:
+                oldest = self._orphans[0]
+                if not oldest.answered and now_s - oldest.orphaned_since_s < STREAMS_DOWN_PATIENCE_S:
+                    break
+                item = self._orphans.popleft()
+                if not item.answered:
+                    detail = "none of this authority's validators can be reached"
+                    self._answer(item, Unavailable("validators_unreachable", detail, DEFAULT_RETRY_AFTER_MS))
+
+    def _out_of_time(self, detail: str) -> Unavailable:
+        missing = self.missing_authorities()
+        if missing:
+            detail = f"waiting for {', '.join(missing)}: nothing becomes committed until it is back"
+            return Unavailable("authority_unreachable", detail, DEFAULT_RETRY_AFTER_MS, missing)
+        return Unavailable("not_ordered_in_time", detail, DEFAULT_RETRY_AFTER_MS)
+
+    # ---- questions
+
+    async def _ask(self, method: str, request: Any, reply_type: type[Reply]) -> Reply:
+        """Asks the best validator, then the others, twice over with a pause between, within one time-out for all."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._request_timeout_s
+        for attempt in range(2):
+            for lane in self._ranked():
+                left_s = deadline_s - loop.time()
+                if left_s <= 0:
+                    break
+                # The first one must leave time for another.
+                timeout_s = left_s if attempt or len(self._lanes) == 1 else max(left_s / 2, 0.05)
+                try:
+                    reply: Reply = await getattr(lane.stub, method)(request, timeout=timeout_s)
+                    return reply
+                except grpc.aio.AioRpcError as error:
+                    if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
+                        raise Problem("bad_request", error.details() or "") from error
+            await asyncio.sleep(min(Backoff().next_s(), max(0.0, deadline_s - loop.time())))
+        detail = "none of this authority's validators answered"
+        raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
+
+    async def statement(self, statement_id: bytes) -> wire.StatementInfo:
+        return await self._ask("GetStatement", wire.StatementQuery(id=statement_id), wire.StatementInfo)
+
+    async def proof(self, statement_id: bytes) -> wire.ProofReply:
+        return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply)
+
+    async def records(self, keys: Iterable[str]) -> dict[str, bytes]:
+        reply = await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply)
+        return {record.key: record.value for record in reply.records}
+
+    async def list_records(self, prefix: str, after: str, limit: int) -> wire.RecordsReply:
+        query = wire.ListQuery(prefix=prefix, after=after, limit=limit)
+        return await self._ask("ListRecords", query, wire.RecordsReply)
+
+    async def entries(self, first: int, limit: int, subject: str = "") -> wire.EntriesReply:
+        """Final entries only."""
+        query = wire.EntriesQuery(first=first, limit=limit, subject=subject, final_only=True)
+        return await self._ask("GetEntries", query, wire.EntriesReply)
+
+    async def tile(self, path: str) -> bytes | None:
+        reply = await self._ask("GetTile", wire.TileQuery(path=path), wire.TileReply)
+        return reply.data if reply.found else None
+
+
+def _channel(endpoint: ValidatorEndpoint, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    target = f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=list(CHANNEL_OPTIONS))
+    # The certificate names the validator, not the machine it runs on today.
+    options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", endpoint.name)]
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def _task_is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _cancel(call: Any) -> None:
+    if call is not None:
+        with suppress(Exception):
+            call.cancel()

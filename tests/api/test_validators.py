@@ -1,0 +1,244 @@
+"""api/validators.py against validators that fail in every way they may."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from api.answers import Accepted, Answer, Refused, Rejected, Unavailable
+from api.config import ValidatorEndpoint
+from api.problems import Problem
+from api.proto import validator_pb2 as wire
+from api.validators import ValidatorPool
+from ledger.merkle import leaf_hash
+from tests.api.fakes import FakeLedger, FakeValidator, signed_statement
+
+
+async def submit(pool: ValidatorPool, raw: bytes) -> Answer:
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    pool.submit(leaf_hash(raw), raw, future.set_result)
+    return await future
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_statement_is_accepted_and_its_finality_follows(pool: ValidatorPool, ledger: FakeLedger) -> None:
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Accepted)
+    assert (answer.index, answer.height, answer.duplicate) == (1, 1, False)
+    assert await asyncio.wait_for(pool.finality.beyond(answer.index), 2) == ledger.final_size == 3
+    assert pool.finality.checkpoint == ledger.note()
+
+
+async def test_the_same_statement_again_is_a_duplicate_with_the_same_place(pool: ValidatorPool) -> None:
+    raw = signed_statement().raw
+    first, again = await submit(pool, raw), await submit(pool, raw)
+    assert isinstance(first, Accepted)
+    assert again == Accepted(first.index, first.height, first.block_time_ms, True)
+
+
+async def test_the_same_statement_at_the_same_time_travels_once_and_answers_both(
+    pool: ValidatorPool, ledger: FakeLedger
+) -> None:
+    raw = signed_statement().raw
+    answers = await asyncio.gather(*(submit(pool, raw) for _ in range(5)))
+    assert len(set(answers)) == 1
+    assert ledger.submissions == [raw]
+
+
+async def test_rejection_refusal_and_overload_are_told_apart(pool: ValidatorPool, ledger: FakeLedger) -> None:
+    refused = wire.Refused
+    cases: list[tuple[wire.Result, Answer]] = [
+        (
+            wire.Result(rejected=wire.Rejected(code=307, name="declaration_not_released")),
+            Rejected(307, "declaration_not_released"),
+        ),
+        (
+            wire.Result(refused=refused(reason=refused.UNTRUE, code="bad_signature", detail="d")),
+            Refused(False, "bad_signature", "d"),
+        ),
+        (
+            wire.Result(refused=refused(reason=refused.MALFORMED, code="wrong_tag", detail="d")),
+            Refused(True, "wrong_tag", "d"),
+        ),
+        (
+            wire.Result(refused=refused(reason=refused.OVERLOADED, detail="full", retry_after_ms=700)),
+            Unavailable("overloaded", "full", 700),
+        ),
+        (wire.Result(), Unavailable("validators_unreachable", "a validator gave no outcome", 1000)),
+    ]
+    for result, expected in cases:
+        ledger.decide = lambda raw, result=result: result
+        assert await submit(pool, signed_statement().raw) == expected
+
+
+async def test_many_statements_travel_in_few_messages(pool: ValidatorPool, validators: list[FakeValidator]) -> None:
+    await submit(pool, signed_statement().raw)
+    raws = [signed_statement().raw for _ in range(600)]
+    answers = await asyncio.gather(*(submit(pool, raw) for raw in raws))
+    assert all(isinstance(answer, Accepted) and not answer.duplicate for answer in answers)
+    assert len(validators[0].batches) <= 6
+
+
+async def test_statements_go_to_the_leader_when_it_is_ours(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    validators[0].leader = validators[1].leader = "kz-kgd-2"
+    await until(lambda: all(lane.status is not None and lane.status.leader == "kz-kgd-2" for lane in pool.lanes))
+    await submit(pool, signed_statement().raw)
+    assert (validators[0].ordered, validators[1].ordered) == (0, 1)
+
+
+async def test_a_stream_that_breaks_in_mid_flight_loses_nothing_and_doubles_nothing(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    await submit(pool, signed_statement().raw)
+    validators[0].break_after = 1
+    raws = [signed_statement().raw for _ in range(300)]
+    answers = await asyncio.gather(*(submit(pool, raw) for raw in raws))
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    assert [raw for raw, _ in ledger.entries if raw in set(raws)] == raws
+    assert pool.resent > 0
+
+
+async def test_a_validator_that_is_killed_is_replaced_and_found_again_when_it_is_back(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    await submit(pool, signed_statement().raw)
+    await validators[0].stop()
+    assert isinstance(await submit(pool, signed_statement().raw), Accepted)
+    assert validators[1].ordered == 1
+    await validators[0].start()
+    await until(lambda: pool.lanes[0].up)
+    await validators[1].stop()
+    assert isinstance(await submit(pool, signed_statement().raw), Accepted)
+    assert validators[0].ordered == 2
+
+
+async def test_a_validator_that_hangs_with_its_connection_open_is_left(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    await submit(pool, signed_statement().raw)
+    validators[0].silent = validators[0].deaf = True
+    answer = await asyncio.wait_for(submit(pool, signed_statement().raw), 3)
+    # The silent one had ordered it, so the other knows it already.
+    assert isinstance(answer, Accepted)
+    assert answer.duplicate
+    assert len(ledger.entries) == 5
+
+
+async def test_a_validator_without_a_leader_passes_the_statement_to_the_other(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    await submit(pool, signed_statement().raw)
+    validators[0].no_leader = True
+    assert isinstance(await submit(pool, signed_statement().raw), Accepted)
+    assert validators[1].ordered == 1
+
+
+async def test_no_leader_anywhere_is_said_once_each_was_asked(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    for validator in validators:
+        validator.no_leader = True
+    await until(lambda: all(lane.up for lane in pool.lanes))
+    answer = await submit(pool, signed_statement().raw)
+    assert answer == Unavailable("not_ordered_in_time", "no leader", 1000)
+    assert len(ledger.submissions) == 2
+
+
+async def test_an_absent_authority_is_named_with_when_to_come_again(pool: ValidatorPool, ledger: FakeLedger) -> None:
+    ledger.missing = ("cn-gacc",)
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Unavailable)
+    assert (answer.code, answer.missing_authorities, answer.retry_after_ms) == (
+        "authority_unreachable",
+        ("cn-gacc",),
+        2500,
+    )
+    assert "waiting for cn-gacc" in answer.detail
+    await until(lambda: pool.missing_authorities() == ("cn-gacc",))
+
+
+async def test_with_every_validator_gone_the_answer_comes_soon(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    for validator in validators:
+        await validator.stop()
+    await until(lambda: not any(lane.up for lane in pool.lanes))
+    began_s = time.monotonic()
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Unavailable)
+    assert answer.code == "validators_unreachable"
+    assert time.monotonic() - began_s < 2
+    with pytest.raises(Problem, match="validators_unreachable"):
+        await pool.statement(bytes(32))
+
+
+async def test_a_statement_submitted_before_any_connection_waits_for_one(ledger: FakeLedger) -> None:
+    validator = FakeValidator("kz-kgd-1", ledger)
+    await validator.start()
+    pool = ValidatorPool([ValidatorEndpoint("kz-kgd-1", "127.0.0.1", validator.port)], None)
+    await pool.start()
+    try:
+        assert isinstance(await submit(pool, signed_statement().raw), Accepted)
+    finally:
+        await pool.close()
+        await validator.stop()
+
+
+async def test_silence_is_answered_within_the_time_out(pool: ValidatorPool, validators: list[FakeValidator]) -> None:
+    for validator in validators:
+        validator.silent = True
+    began_s = time.monotonic()
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Unavailable)
+    assert answer.code == "not_ordered_in_time"
+    assert 2.9 < time.monotonic() - began_s < 5
+    assert pool.in_flight == 0
+
+
+async def test_more_in_flight_than_allowed_is_turned_away_at_once(ledger: FakeLedger) -> None:
+    validator = FakeValidator("kz-kgd-1", ledger)
+    validator.silent = True
+    await validator.start()
+    pool = ValidatorPool([ValidatorEndpoint("kz-kgd-1", "127.0.0.1", validator.port)], None, in_flight_max=2)
+    await pool.start()
+    waiting = [asyncio.create_task(submit(pool, signed_statement().raw)) for _ in range(2)]
+    await asyncio.sleep(0)
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Unavailable)
+    assert answer.code == "overloaded"
+    await pool.close()
+    assert {(await task).code for task in waiting} == {"shutting_down"}  # type: ignore[union-attr]
+    assert isinstance(await submit(pool, signed_statement().raw), Unavailable)
+    await validator.stop()
+
+
+async def test_questions_are_answered_by_another_validator_when_the_best_is_gone(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    raw = signed_statement().raw
+    await submit(pool, raw)
+    await validators[0].stop()
+    info = await pool.statement(leaf_hash(raw))
+    assert (info.found, info.statement) == (True, raw)
+
+
+async def test_finality_is_followed_through_another_validator_when_one_breaks(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    await submit(pool, signed_statement().raw)
+    await pool.finality.beyond(2)
+    following = next(v for v in validators if v.calls.count("Follow"))
+    await following.stop()
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Accepted)
+    assert await asyncio.wait_for(pool.finality.beyond(answer.index), 3) == ledger.final_size
