@@ -1,7 +1,7 @@
 """The command line, `comity`.
 
-Exit status, the same for every command: 0 holds or done, 1 does not hold or was refused, 2 misuse, 3 something that is needed is
-not available (a gateway, a file, an extra that is not installed).
+Exit status, the same for every command: 0 holds or done, 1 does not hold or was refused, 2 misuse, 3 something that
+is needed is not available (a gateway, a file, an extra that is not installed).
 
 Commands import what they need when they run, so that `verify` and `audit` work on the light install, where there is no
 gRPC, no FastAPI and no LevelDB.

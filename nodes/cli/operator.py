@@ -60,8 +60,8 @@ def network_init(
 ) -> None:
     """Make keys, certificates, genesis, policies and configuration in DIRECTORY.
 
-    Everything is made in one place: for one machine, a demonstration or a rehearsal. Two real authorities each make their
-    own part at home; docs/operating.md says what they exchange.
+    Everything is made in one place: for one machine, a demonstration or a rehearsal. Two real authorities each make
+    their own part at home; docs/operating.md says what they exchange.
     """
     from nodes.config import ConfigError
     from nodes.network import init_network
@@ -91,10 +91,17 @@ def network_init(
                 {
                     "directory": str(made.directory),
                     "origin": made.origin,
-                    "authorities": [{"name": a.name, "country": a.country, "policy": str(a.policy)} for a in made.authorities],
+                    "authorities": [
+                        {"name": a.name, "country": a.country, "policy": str(a.policy)} for a in made.authorities
+                    ],
                     "validators": [{"name": v.name, "config": str(v.config)} for v in made.validators],
                     "gateways": [
-                        {"name": g.name, "config": str(g.config), "http": str(g.http_address), "grpc": str(g.grpc_address)}
+                        {
+                            "name": g.name,
+                            "config": str(g.config),
+                            "http": str(g.http_address),
+                            "grpc": str(g.grpc_address),
+                        }
                         for g in made.gateways
                     ],
                 },
@@ -117,7 +124,7 @@ def validator() -> None:
 @validator.command("run")
 @click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="validator.toml")
 def validator_run(path: Path) -> None:
-    """Run one validator until it is told to stop (SIGTERM, SIGINT). Logs go to standard error, one JSON object a line."""
+    """Run one validator until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
     from nodes.config import ConfigError, load_validator_config
     from nodes.validator import run_validator
 
@@ -136,7 +143,7 @@ def gateway() -> None:
 @gateway.command("run")
 @click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="gateway.toml")
 def gateway_run(path: Path) -> None:
-    """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs go to standard error, one JSON object a line."""
+    """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
     from api.serve import serve_gateway
     from nodes.config import ConfigError, load_gateway_config
 

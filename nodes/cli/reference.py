@@ -10,8 +10,8 @@ from nodes.cli import comity
 
 _PREAMBLE = """# Commands
 
-Generated from the program by `make generate`. Exit status of every command: 0 holds or done, 1 does not hold or refused,
-2 misuse, 3 not available.
+Generated from the program by `make generate`. Exit status of every command: 0 holds or done, 1 does not hold or was
+refused, 2 misuse, 3 something that is needed is not available.
 """
 
 

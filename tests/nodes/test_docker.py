@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 from nodes.config import load_gateway_config, load_validator_config
-from nodes.network import Network, init_network
+from nodes.network import Network, NetworkGateway, NetworkValidator, init_network
 
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
+
+
+def all_nodes(network: Network) -> list[NetworkValidator | NetworkGateway]:
+    return [*network.validators, *network.gateways]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +36,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 
 def test_every_node_is_a_service_and_every_service_a_node(compose: dict[str, Any], network: Network) -> None:
-    nodes = {node.name for node in (*network.validators, *network.gateways)}
+    nodes = {node.name for node in all_nodes(network)}
     assert set(compose["services"]) == nodes
 
 
 def test_a_service_mounts_the_folder_of_its_own_node_and_no_other(compose: dict[str, Any], network: Network) -> None:
-    for node in (*network.validators, *network.gateways):
+    for node in all_nodes(network):
         source, target = compose["services"][node.name]["volumes"][0].split(":")[:2]
         assert len(compose["services"][node.name]["volumes"]) == 1
         assert (source, target) == (f"./{node.config.parent.relative_to(network.directory.parent)}", "/network")

@@ -1,0 +1,101 @@
+"""`comity verify` and `comity audit`: no network, no server, the light install."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
+
+# Read no more than this of a file that should be small: the files are somebody else's.
+MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
+STATEMENT_SUFFIX = ".cose"
+
+
+def read_small_file(path: Path) -> bytes:
+    """The bytes of a file that is not allowed to be large; ends the command if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SMALL_FILE_BYTES + 1)
+    except OSError as error:
+        _stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
+    if len(data) > MAX_SMALL_FILE_BYTES:
+        _stop(f"{path}: too large: expected at most {MAX_SMALL_FILE_BYTES} bytes", EXIT_MISUSE)
+    return data
+
+
+def _stop(message: str, status: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    raise SystemExit(status)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
+)
+@click.option(
+    "--statement",
+    "statement_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The statement that the proof is about. Otherwise the file beside FILE that ends in .cose.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def verify(files: tuple[Path, ...], policy_path: Path, statement_path: Path | None, as_json: bool) -> None:
+    """Verify proofs offline, each against the statement beside it.
+
+    Exit status: 0 every check of every FILE holds, 1 some check does not, 2 misuse, 3 a file cannot be read.
+    """
+    from ledger.proof_check import NOT_CHECKED, ProofReport, check_proof
+
+    if statement_path is not None and len(files) > 1:
+        _stop("--statement goes with one FILE", EXIT_MISUSE)
+    policy = read_small_file(policy_path)
+    reports: list[tuple[Path, ProofReport]] = []
+    for file in files:
+        beside = statement_path or file.with_suffix(STATEMENT_SUFFIX)
+        if statement_path is None and not beside.exists():
+            _stop(f"{file}: no {beside.name} beside it: name the statement with --statement", EXIT_MISUSE)
+        reports.append((file, check_proof(policy, read_small_file(file), read_small_file(beside))))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"proofs": [_as_json(file, report) for file, report in reports], "not_checked": NOT_CHECKED}, indent=2
+            )
+        )
+    else:
+        for file, report in reports:
+            click.echo(f"{file}: {'holds' if report.holds else 'DOES NOT HOLD'}")
+            for check in report.checks:
+                click.echo(f"  {check.number} {check.name:<10} {check.verdict.value:<11} {check.detail}")
+        click.echo("not checked:")
+        for line in NOT_CHECKED:
+            click.echo(f"  {line}")
+    raise SystemExit(EXIT_HOLDS if all(report.holds for _, report in reports) else EXIT_DOES_NOT_HOLD)
+
+
+def _as_json(file: Path, report: Any) -> dict[str, Any]:
+    statement = report.statement
+    return {
+        "file": str(file),
+        "holds": report.holds,
+        "index": report.index,
+        "tree_size": report.checkpoint.size if report.checkpoint else None,
+        "statement": None
+        if statement is None
+        else {
+            "id": statement.id_hex,
+            "kind": statement.kind,
+            "issuer": statement.iss,
+            "subject": statement.sub,
+            "iat_s": statement.iat_s,
+        },
+        "cosigned_at_s": report.cosigned_at_s,
+        "checks": [
+            {"number": check.number, "name": check.name, "verdict": check.verdict.value, "detail": check.detail}
+            for check in report.checks
+        ],
+    }
