@@ -1,0 +1,142 @@
+"""The store on disk: LevelDB through plyvel (design sections 5 and 9).
+
+Promises what `ledger.store` promises. Every checksum is verified on every read; a batch is one record of LevelDB's log,
+so a crash leaves all of it or none. What cannot be read back as it was written is `UnknownDurableState`.
+
+A write that fails inside LevelDB leaves the log in an unknown state (the record may be there when the database is next
+opened), so the store closes itself and says so; only opening it again tells. A disk that is about to be full is noticed
+before anything is written, and that is `StoreUnavailable`.
+
+Opening repairs one thing only: a last record that the machine was still writing when it lost power (see
+`ledger.leveldb_log`). The only module of `ledger` that needs plyvel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+import plyvel
+
+from ledger.errors import Misuse, UnknownDurableState
+from ledger.leveldb_log import drop_torn_tail
+from ledger.store import Batch, StoreUnavailable, check_batch
+
+WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+BLOCK_CACHE_BYTES = 8 * 1024 * 1024
+MAX_OPEN_FILES = 256
+BLOOM_FILTER_BITS_PER_KEY = 10
+# Below this much free space nothing is written: compaction needs room to finish what was already accepted.
+DISK_RESERVE_BYTES = 64 * 1024 * 1024
+
+_WHAT_TO_DO = "stop, restore or remove this directory, and let the node derive it again from the others"
+
+
+class LevelDBStore:
+    """A `Store` in the directory ``path``, which one process at a time may open."""
+
+    def __init__(self, path: Path | str, *, disk_reserve_bytes: int = DISK_RESERVE_BYTES) -> None:
+        self._path = Path(path)
+        self._disk_reserve_bytes = disk_reserve_bytes
+        self._failed: str | None = None
+        self._write_lock = Lock()
+        self._path.mkdir(parents=True, exist_ok=True)
+        self._database = self._open()
+
+    def _open(self) -> plyvel.DB:
+        try:
+            return self._open_database()
+        except plyvel.CorruptionError as error:
+            if not drop_torn_tail(self._path):
+                raise UnknownDurableState(f"store {self._path} is corrupt: {error}; {_WHAT_TO_DO}") from error
+        except (plyvel.Error, OSError) as error:
+            raise StoreUnavailable(f"store {self._path} cannot be opened: {error}") from error
+        try:
+            return self._open_database()
+        except plyvel.Error as error:
+            raise UnknownDurableState(f"store {self._path} is corrupt: {error}; {_WHAT_TO_DO}") from error
+
+    def _open_database(self) -> plyvel.DB:
+        return plyvel.DB(
+            str(self._path),
+            create_if_missing=True,
+            paranoid_checks=True,
+            write_buffer_size=WRITE_BUFFER_BYTES,
+            lru_cache_size=BLOCK_CACHE_BYTES,
+            max_open_files=MAX_OPEN_FILES,
+            bloom_filter_bits=BLOOM_FILTER_BITS_PER_KEY,
+        )
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._database.get(key, verify_checksums=True)
+        except (plyvel.CorruptionError, plyvel.IOError) as error:
+            raise self._contradiction(error) from error
+        except RuntimeError as error:
+            raise self._closed() from error
+        return value
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        # The cursor is opened here, not at the first step, so that what it sees is fixed when the caller asks.
+        try:
+            cursor = self._database.iterator(
+                start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
+            )
+        except RuntimeError as error:
+            raise self._closed() from error
+        return self._steps(cursor)
+
+    def _steps(self, cursor: plyvel._plyvel.Iterator) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with cursor:
+                yield from cursor
+        except (plyvel.CorruptionError, plyvel.IOError) as error:
+            raise self._contradiction(error) from error
+        except (plyvel.IteratorInvalidError, RuntimeError) as error:
+            raise self._closed() from error
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        size_bytes = check_batch(batch)
+        with self._write_lock:
+            if self._failed is not None:
+                raise UnknownDurableState(self._failed)
+            self._check_disk(size_bytes)
+            try:
+                with self._database.write_batch(transaction=True, sync=sync) as record:
+                    for key, value in batch.items():
+                        if value is None:
+                            record.delete(key)
+                        else:
+                            record.put(key, value)
+            except plyvel.Error as error:
+                self._failed = (
+                    f"a write to {self._path} failed and may be there in part: {error}; open it again to know"
+                )
+                self._database.close()
+                raise UnknownDurableState(self._failed) from error
+            except RuntimeError as error:
+                raise self._closed() from error
+
+    def _check_disk(self, size_bytes: int) -> None:
+        try:
+            disk = os.statvfs(self._path)
+        except OSError as error:
+            raise StoreUnavailable(f"the disk of {self._path} does not answer: {error}") from error
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < self._disk_reserve_bytes + size_bytes:
+            raise StoreUnavailable(
+                f"the disk of {self._path} is full: expected {self._disk_reserve_bytes + size_bytes} bytes free, "
+                f"got {free_bytes}"
+            )
+
+    def close(self) -> None:
+        with self._write_lock:
+            self._database.close()
+
+    def _contradiction(self, error: Exception) -> UnknownDurableState:
+        return UnknownDurableState(f"store {self._path} cannot be read back: {error}; {_WHAT_TO_DO}")
+
+    def _closed(self) -> Misuse | UnknownDurableState:
+        return Misuse("the store is closed") if self._failed is None else UnknownDurableState(self._failed)

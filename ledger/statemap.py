@@ -1,0 +1,465 @@
+"""An authenticated map: one root hash for all records, with proofs that a key has a value, or none (design section 5).
+
+The root depends on the contents alone, never on the order in which they came. A key's place is its path, SHA-256 of its
+UTF-8 text, read as 64 digits of four bits. For the set of entries whose paths share the first *d* digits:
+
+    no entry        32 zero bytes
+    one entry       leaf(path, value) = SHA-256(0x01 || path || SHA-256(value))
+    more            page = SHA-256(0x02 || quad 0 .. quad 3), over the sixteen sets that digit *d* tells apart, where
+                    quad = SHA-256(0x03 || child 0 .. child 3), or 32 zero bytes if all four are empty
+
+so that a lone entry sits as high as it can, and taking an entry out leaves what would be there had it never come.
+Sixteen children to a page because a page is what is read and written; four to a hash because that is what a proof pays.
+
+In the store, under a prefix: ``r`` the root; ``p`` + depth + path digits, a page; ``v`` + path, a key and its value.
+`StateMap.update` computes and writes nothing: the caller writes the batch it returns with everything else of a block,
+and then has the map `adopt` it. If the write fails, the map is what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from ledger.errors import Misuse, UnknownDurableState
+from ledger.stateproof import EMPTY, MAX_DEPTH, StateProof, digit, leaf_hash, page_hash, quad_hash, state_path
+from ledger.store import Store
+
+MAX_STATE_KEY_BYTES = 512
+MAX_STATE_VALUE_BYTES = 1024 * 1024
+# About 1 KB each in memory.
+CACHE_PAGES = 16 * 1024
+
+
+class Slot(NamedTuple):
+    """A subtree as its parent sees it: empty, a lone leaf (which has a path), or a page."""
+
+    hash: bytes
+    leaf_path: bytes | None
+
+
+EMPTY_SLOT = Slot(EMPTY, None)
+
+
+class Page:
+    """Sixteen slots: their hashes end to end, which of them are leaves, the paths of those end to end, and the quads.
+
+    Flat, because a page is loaded, copied, hashed and stored far more often than one slot of it is looked at.
+    """
+
+    __slots__ = ("hashes", "leaf_bits", "leaf_paths", "quads")
+
+    def __init__(self, hashes: bytearray, quads: bytearray, leaf_bits: int, leaf_paths: bytes) -> None:
+        self.hashes = hashes
+        self.quads = quads
+        self.leaf_bits = leaf_bits
+        self.leaf_paths = leaf_paths
+
+    @classmethod
+    def empty(cls) -> Page:
+        return cls(bytearray(512), bytearray(128), 0, b"")
+
+    def copy(self) -> Page:
+        return Page(self.hashes[:], self.quads[:], self.leaf_bits, self.leaf_paths)
+
+    def slot(self, index: int) -> Slot:
+        bits = self.leaf_bits
+        path = None
+        if bits >> index & 1:
+            offset = (bits & (1 << index) - 1).bit_count() * 32
+            path = self.leaf_paths[offset : offset + 32]
+        return Slot(bytes(self.hashes[index * 32 : index * 32 + 32]), path)
+
+    def put(self, index: int, slot: Slot) -> None:
+        """Set a slot; its quad is stale until `rehash`."""
+        self.hashes[index * 32 : index * 32 + 32] = slot.hash
+        bits, bit = self.leaf_bits, 1 << index
+        if slot.leaf_path is None and not bits & bit:
+            return
+        offset = (bits & bit - 1).bit_count() * 32
+        after = offset + 32 if bits & bit else offset
+        if slot.leaf_path is None:
+            self.leaf_bits = bits & ~bit
+            self.leaf_paths = self.leaf_paths[:offset] + self.leaf_paths[after:]
+        elif after == offset or self.leaf_paths[offset:after] != slot.leaf_path:
+            self.leaf_bits = bits | bit
+            self.leaf_paths = self.leaf_paths[:offset] + slot.leaf_path + self.leaf_paths[after:]
+
+    def rehash(self, quad: int) -> None:
+        self.quads[quad * 32 : quad * 32 + 32] = quad_hash(self.hashes[quad * 128 : quad * 128 + 128])
+
+    def lone_slot(self) -> Slot | None:
+        """The only slot that is not empty, `EMPTY_SLOT` if all are, None if there are two or more."""
+        found = EMPTY_SLOT
+        for index in range(16):
+            if self.hashes[index * 32 : index * 32 + 32] != EMPTY:
+                if found is not EMPTY_SLOT:
+                    return None
+                found = self.slot(index)
+        return found
+
+    def hash(self) -> bytes:
+        return page_hash(self.quads)
+
+    def encode(self) -> bytes:
+        """Two bitmaps (which slots are leaves, which are used), the used hashes, the paths of the leaves.
+
+        A page more than half full has 0xFFFF for its second bitmap, then all its hashes and its quads as they are in
+        memory: taking it apart, and hashing the quads again, would cost more than the bytes.
+        """
+        hashes = bytes(self.hashes)
+        head = self.leaf_bits.to_bytes(2, "big")
+        if hashes.count(EMPTY) < 8:
+            return head + b"\xff\xff" + hashes + self.quads + self.leaf_paths
+        used = 0
+        parts = []
+        for index in range(16):
+            one = hashes[index * 32 : index * 32 + 32]
+            if one != EMPTY:
+                used |= 1 << index
+                parts.append(one)
+        return b"".join((head, used.to_bytes(2, "big"), *parts, self.leaf_paths))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Page:
+        leaf_bits, used = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
+        paths_start = 644 if used == 0xFFFF else 4 + 32 * used.bit_count()
+        if len(data) < 4 or leaf_bits & ~used or len(data) != paths_start + 32 * leaf_bits.bit_count():
+            raise UnknownDurableState(f"a page of the state map has a wrong shape: {len(data)} bytes")
+        if used == 0xFFFF:
+            return cls(bytearray(data[4:516]), bytearray(data[516:644]), leaf_bits, data[644:])
+        hashes = bytearray(512)
+        offset = 4
+        rest = used
+        while rest:
+            at = ((rest & -rest).bit_length() - 1) * 32
+            hashes[at : at + 32] = data[offset : offset + 32]
+            offset += 32
+            rest &= rest - 1
+        page = cls(hashes, bytearray(128), leaf_bits, data[paths_start:])
+        for quad in range(4):
+            if used >> quad * 4 & 15:
+                page.rehash(quad)
+        return page
+
+
+@dataclass(frozen=True, slots=True)
+class StateUpdate:
+    """What a batch of changes comes to: the new root, and the writes that must be durable before `StateMap.adopt`."""
+
+    root: bytes
+    writes: Mapping[bytes, bytes | None]
+    base: bytes  # the root that this was computed from
+    top: Slot = field(repr=False)
+    pages: Mapping[bytes, Page | None] = field(repr=False)
+
+
+class StateMap:
+    """The map under ``prefix`` of ``store``. One thread updates; any thread may `get` and `prove`."""
+
+    def __init__(self, store: Store, prefix: bytes = b"", *, cache_pages: int = CACHE_PAGES) -> None:
+        self._store = store
+        self._root_key = prefix + b"r"
+        self._page_prefix = prefix + b"p"
+        self._value_prefix = prefix + b"v"
+        # Two generations: a page used since the last turn is in the young one, and the old one is dropped whole.
+        self._young: dict[bytes, Page | None] = {}
+        self._old: dict[bytes, Page | None] = {}
+        self._generation_pages = max(1, cache_pages // 2)
+        self._top = self._load_top()
+
+    @property
+    def root(self) -> bytes:
+        return self._top.hash
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of ``key``, or None."""
+        return self._read_value(state_path(key), key)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield every key and value, in the order of their paths, without holding them all."""
+        start = self._value_prefix
+        for stored_key, record in self._store.iterate(start, start + b"\xff" * 33):
+            key, value = _decode_value(record)
+            if state_path(key) != stored_key[len(start) :]:
+                raise UnknownDurableState(f"the value of state key {key!r} is stored in the wrong place")
+            yield key, value
+
+    def update(self, changes: Mapping[str, bytes | None]) -> StateUpdate:
+        """Return what setting (bytes) and removing (None) the keys of ``changes`` would make of the map."""
+        writes: dict[bytes, bytes | None] = {}
+        leaves: list[tuple[bytes, bytes]] = []
+        for key, value in changes.items():
+            path = state_path(key)
+            stored_key = self._value_prefix + path
+            if value is None:
+                leaves.append((path, EMPTY))
+                writes[stored_key] = None
+            else:
+                leaves.append((path, leaf_hash(path, sha256(value).digest())))
+                writes[stored_key] = _encode_value(key, value)
+        leaves.sort()
+        batch = _Batch(self)
+        top = batch.apply(0, self._top, leaves) if leaves else self._top
+        for page_key, page in batch.pages.items():
+            writes[page_key] = None if page is None else page.encode()
+        writes[self._root_key] = top.hash + (top.leaf_path or b"")
+        return StateUpdate(root=top.hash, writes=writes, base=self._top.hash, top=top, pages=batch.pages)
+
+    def adopt(self, update: StateUpdate) -> None:
+        """Take ``update`` for the present state: its writes are durable."""
+        if update.base != self._top.hash:
+            raise Misuse("the update was computed from another state root")
+        self._young.update(update.pages)
+        self._turn()
+        self._top = update.top
+
+    def prove(self, key: str) -> StateProof:
+        """Return the proof that ``key`` has the value that `get` returns, or none, under `root`.
+
+        A proof that an update overtook would mix two states, so it is checked against the root it began with, and
+        begun again if it does not hold.
+        """
+        path = state_path(key)
+        for _ in range(8):
+            top = self._top
+            try:
+                proof, value = self._prove(path, key, top)
+            except UnknownDurableState:
+                if self._top is top:
+                    raise
+                continue
+            if proof.root(path, value) == top.hash:
+                return proof
+            if self._top is top:
+                raise UnknownDurableState(f"the state map does not hash to its root {top.hash.hex()} at key {key!r}")
+        raise UnknownDurableState(f"the state map changed faster than a proof of {key!r} could be read")
+
+    def _prove(self, path: bytes, key: str, slot: Slot) -> tuple[StateProof, bytes | None]:
+        siblings: list[tuple[bytes, ...]] = []
+        depth = 0
+        while slot.leaf_path is None and slot.hash != EMPTY:
+            page = self._read_page(_page_key(self._page_prefix, depth, path))
+            index = digit(path, depth)
+            quad = index >> 2
+            children = [bytes(page.hashes[at * 32 : at * 32 + 32]) for at in range(quad * 4, quad * 4 + 4)]
+            siblings.append(
+                tuple(children[at] for at in range(4) if at != index & 3)
+                + tuple(bytes(page.quads[at * 32 : at * 32 + 32]) for at in range(4) if at != quad)
+            )
+            slot = page.slot(index)
+            depth += 1
+        other: tuple[bytes, bytes] | None = None
+        value = None
+        if slot.leaf_path == path:
+            value = self._read_value(path, key)
+        elif slot.leaf_path is not None:
+            record = self._store.get(self._value_prefix + slot.leaf_path)
+            if record is None:
+                raise UnknownDurableState(f"the value at path {slot.leaf_path.hex()} of the state map is missing")
+            other = (slot.leaf_path, sha256(_decode_value(record)[1]).digest())
+        return StateProof(tuple(siblings), other), value
+
+    def verify_all(self) -> None:
+        """Raise `UnknownDurableState` unless the values, hashed anew, come to `root`. Reads everything."""
+        leaves = ((state_path(key), leaf_hash(state_path(key), sha256(value).digest())) for key, value in self.items())
+        found = root_of_sorted_leaves(leaves)
+        if found != self.root:
+            raise UnknownDurableState(f"state values hash to {found.hex()}, expected root {self.root.hex()}")
+
+    def _load_top(self) -> Slot:
+        data = self._store.get(self._root_key)
+        if data is None:
+            return EMPTY_SLOT
+        if len(data) not in (32, 64):
+            raise UnknownDurableState(f"the root record of the state map has {len(data)} bytes, expected 32 or 64")
+        top = Slot(data[:32], data[32:] or None)
+        if top.leaf_path is None and top.hash != EMPTY:
+            found = self._read_page(_page_key(self._page_prefix, 0, b"")).hash()
+            if found != top.hash:
+                raise UnknownDurableState(
+                    f"the root page of the state map hashes to {found.hex()}, expected {top.hash.hex()}"
+                )
+        return top
+
+    def _read_value(self, path: bytes, key: str) -> bytes | None:
+        record = self._store.get(self._value_prefix + path)
+        if record is None:
+            return None
+        stored_key, value = _decode_value(record)
+        if stored_key != key:
+            raise UnknownDurableState(f"the value of state key {key!r} is stored as that of {stored_key!r}")
+        return value
+
+    def _read_page(self, page_key: bytes) -> Page:
+        data = self._store.get(page_key)
+        if data is None:
+            raise UnknownDurableState(f"page {page_key.hex()} of the state map is missing")
+        return Page.decode(data)
+
+    def _hot_page(self, page_key: bytes) -> Page:
+        page = self._young.get(page_key)
+        if page is None:
+            page = self._old.get(page_key) or self._read_page(page_key)
+            self._young[page_key] = page
+        return page
+
+    def _turn(self) -> None:
+        if len(self._young) >= self._generation_pages:
+            self._old = self._young
+            self._young = {}
+
+
+class _Batch:
+    """One update in the making: pages changed so far, over those of the map."""
+
+    def __init__(self, state: StateMap) -> None:
+        self._load = state._hot_page
+        self._page_prefix = state._page_prefix
+        self.pages: dict[bytes, Page | None] = {}
+
+    def apply(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
+        """Return what ``slot``, at ``depth``, becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
+        if slot.leaf_path is not None or slot.hash == EMPTY:
+            return self._grow(depth, slot, leaves)
+        page_key = _page_key(self._page_prefix, depth, leaves[0][0])
+        page = self._load(page_key).copy()
+        self.pages[page_key] = page
+        shrunk = False
+        touched = 0
+        position, count = 0, len(leaves)
+        at, shift = depth >> 1, 0 if depth & 1 else 4
+        while position < count:
+            index = leaves[position][0][at] >> shift & 15
+            stop = position + 1
+            while stop < count and leaves[stop][0][at] >> shift & 15 == index:
+                stop += 1
+            child = page.slot(index)
+            new = self.apply(depth + 1, child, leaves[position:stop])
+            page.put(index, new)
+            touched |= 1 << (index >> 2)
+            if new.hash == EMPTY or (new.leaf_path is not None and child.leaf_path is None and child.hash != EMPTY):
+                shrunk = True
+            position = stop
+        for quad in range(4):
+            if touched >> quad & 1:
+                page.rehash(quad)
+        if shrunk:
+            lone = page.lone_slot()
+            # A page alone in its parent stays: it holds two entries, which part further down.
+            if lone is not None and (lone.leaf_path is not None or lone.hash == EMPTY):
+                self.pages[page_key] = None
+                return lone
+        return Slot(page.hash(), None)
+
+    def _grow(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
+        """Set ``leaves`` where there was at most one entry."""
+        if len(leaves) == 1 and (slot.leaf_path is None or slot.leaf_path == leaves[0][0]):
+            path, leaf = leaves[0]
+            return EMPTY_SLOT if leaf == EMPTY else Slot(leaf, path)
+        present = dict(leaves)
+        if slot.leaf_path is not None:
+            present.setdefault(slot.leaf_path, slot.hash)
+        return self._build(depth, sorted(item for item in present.items() if item[1] != EMPTY))
+
+    def _build(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
+        if not leaves:
+            return EMPTY_SLOT
+        if len(leaves) == 1:
+            return Slot(leaves[0][1], leaves[0][0])
+        if depth >= MAX_DEPTH:
+            raise Misuse("two keys of one path: SHA-256 would have to be broken")
+        page = Page.empty()
+        for index, children in _by_digit(depth, leaves).items():
+            page.put(index, self._build(depth + 1, children))
+        for quad in range(4):
+            page.rehash(quad)
+        self.pages[_page_key(self._page_prefix, depth, leaves[0][0])] = page
+        return Slot(page.hash(), None)
+
+
+def _by_digit(depth: int, leaves: list[tuple[bytes, bytes]]) -> dict[int, list[tuple[bytes, bytes]]]:
+    groups: dict[int, list[tuple[bytes, bytes]]] = {}
+    for item in leaves:
+        groups.setdefault(digit(item[0], depth), []).append(item)
+    return groups
+
+
+def root_of_sorted_leaves(leaves: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Root of (path, leaf hash) pairs in order of path, holding no more than one path's pages at a time."""
+    # One open page a depth along the path of the last leaf; a page closes when a path leaves it.
+    open_pages: list[Page] = []
+    held: Slot = EMPTY_SLOT  # the last leaf, not yet placed: its depth is known once its neighbour is
+    shared_before = -1
+    for path, leaf in leaves:
+        if held.leaf_path is not None:
+            if path <= held.leaf_path:
+                raise Misuse("leaves are out of order")
+            shared = _shared_digits(held.leaf_path, path)
+            _place(open_pages, held, max(shared, shared_before))
+            _close(open_pages, held.leaf_path, shared)
+            shared_before = shared
+        held = Slot(leaf, path)
+    if held.leaf_path is None:
+        return EMPTY
+    if shared_before < 0:
+        return held.hash
+    _place(open_pages, held, shared_before)
+    _close(open_pages, held.leaf_path, 0)
+    return open_pages[0].hash()
+
+
+def _place(open_pages: list[Page], leaf: Slot, depth: int) -> None:
+    while len(open_pages) <= depth:
+        open_pages.append(Page.empty())
+    path = leaf.leaf_path
+    if path is not None:
+        _set(open_pages[depth], digit(path, depth), leaf.hash)
+
+
+def _close(open_pages: list[Page], path: bytes, depth: int) -> None:
+    """Hash every page below ``depth`` on the way to ``path`` into its parent."""
+    while len(open_pages) > depth + 1:
+        closed = open_pages.pop()
+        _set(open_pages[-1], digit(path, len(open_pages) - 1), closed.hash())
+
+
+def _set(page: Page, index: int, child: bytes) -> None:
+    page.hashes[index * 32 : index * 32 + 32] = child
+    page.rehash(index >> 2)
+
+
+def _shared_digits(one: bytes, other: bytes) -> int:
+    for at in range(32):
+        if one[at] != other[at]:
+            return 2 * at + (one[at] >> 4 == other[at] >> 4)
+    return MAX_DEPTH
+
+
+def _page_key(prefix: bytes, depth: int, path: bytes) -> bytes:
+    """Key of the page at ``depth`` on the way to ``path``: its first ``depth`` digits, the odd one padded with zero."""
+    if depth & 1:
+        half = depth >> 1
+        return prefix + bytes((depth, *path[:half], path[half] & 0xF0))
+    return prefix + bytes((depth,)) + path[: depth >> 1]
+
+
+def _encode_value(key: str, value: bytes) -> bytes:
+    name = key.encode()
+    if len(name) > MAX_STATE_KEY_BYTES:
+        raise Misuse(f"state key is too long: expected at most {MAX_STATE_KEY_BYTES} bytes, got {len(name)}")
+    if len(value) > MAX_STATE_VALUE_BYTES:
+        raise Misuse(f"state value is too large: expected at most {MAX_STATE_VALUE_BYTES} bytes, got {len(value)}")
+    return len(name).to_bytes(2, "big") + name + value
+
+
+def _decode_value(record: bytes) -> tuple[str, bytes]:
+    split = 2 + int.from_bytes(record[:2], "big")
+    if len(record) < max(split, 2):
+        raise UnknownDurableState("a value of the state map is cut short")
+    try:
+        return record[2:split].decode(), record[split:]
+    except UnicodeDecodeError as error:
+        raise UnknownDurableState("a key of the state map is not UTF-8") from error
