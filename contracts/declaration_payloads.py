@@ -1,0 +1,107 @@
+"""Payloads of `declaration.*`. The subject is the UCR."""
+
+from __future__ import annotations
+
+from contracts.identifiers import (
+    MAX_UCR_CHARS,
+    parse_container,
+    parse_country,
+    parse_date,
+    parse_hs,
+    parse_participant_id,
+)
+from contracts.schema import Field, Schema, Type, choice, identifier, integer, list_of, map_of, sha256, text
+
+MAX_GOODS_ITEMS = 99
+MAX_DECLARED_CONTAINERS = 99
+MAX_DOCUMENTS = 20
+MAX_REASONS = 20
+MAX_PARTY_CHARS = 200
+MAX_AUTHORITY_CHARS = 64
+MAX_MASS_G = 10**12  # a million tonnes
+MAX_PACKAGES = 10**9
+MAX_VERSION = 10**6
+
+COUNTRY = identifier(parse_country, "country")
+CONTAINER = identifier(parse_container, "container")
+PARTICIPANT = identifier(parse_participant_id, "participant id")
+MASS = integer(1, MAX_MASS_G)
+NUMBER = Type(text(MAX_UCR_CHARS).check, "declaration number, in the form of the country that gives it")
+
+GOODS_ITEM = Schema(
+    (
+        Field("hs", identifier(parse_hs, "HS code")),
+        Field("description", text()),
+        Field("mass_g", MASS, meaning="net mass"),
+        Field("packages", integer(0, MAX_PACKAGES), False, "0 or left out where the goods are in bulk"),
+    )
+)
+DOCUMENT = Schema(
+    (
+        Field("kind", text(40), meaning="`invoice`, `cmr`, `phytosanitary certificate`"),
+        Field("number", text(64)),
+        Field("sha256", sha256()),
+    )
+)
+CONTENT = Schema(
+    (
+        Field("consignor", text(MAX_PARTY_CHARS)),
+        Field("consignee", text(MAX_PARTY_CHARS)),
+        Field("origin", COUNTRY),
+        Field("destination", COUNTRY),
+        Field("gross_mass_g", MASS),
+        Field("goods", list_of(map_of(GOODS_ITEM, name="goods item"), 1, MAX_GOODS_ITEMS)),
+        Field("containers", list_of(CONTAINER, 0, MAX_DECLARED_CONTAINERS, unique=True)),
+        Field("documents", list_of(map_of(DOCUMENT, name="document"), 0, MAX_DOCUMENTS), False),
+    )
+)
+LEGAL_BASIS = Schema(
+    (
+        Field("agreement", text(MAX_PARTY_CHARS)),
+        Field("article", text(40)),
+        Field("effective", identifier(parse_date, "date, YYYY-MM-DD")),
+    )
+)
+
+_REASON = Field("reason", text())
+_REASONS = Field("reasons", list_of(text(), 1, MAX_REASONS))
+_NOTE = Field("note", text(), False)
+_CONTENT = Field("content", map_of(CONTENT, name="content"))
+_VERSION = Field("version", integer(1, MAX_VERSION), meaning="the version of the declaration that was looked at")
+_DECISION = (_VERSION, _REASON, Field("legal_basis", map_of(LEGAL_BASIS, name="legal basis")))
+
+SCHEMAS: dict[str, Schema] = {
+    "lodge": Schema(
+        (
+            Field("home", text(MAX_AUTHORITY_CHARS), meaning="name of the authority that receives the declaration"),
+            Field("partner", text(MAX_AUTHORITY_CHARS), meaning="name of the authority asked to recognise it"),
+            Field("carrier", PARTICIPANT, False, "participant id of the carrier, who may then read it"),
+            _CONTENT,
+        )
+    ),
+    "register": Schema((_NOTE,)),
+    "reject": Schema((_REASONS,)),
+    "accept": Schema((Field("number", NUMBER), _NOTE)),
+    "control": Schema((Field("control", choice("documentary", "physical", "scan")), _NOTE)),
+    "control_result": Schema(
+        (
+            Field("result", choice("satisfactory", "corrected")),
+            Field("content", map_of(CONTENT, name="content"), False, "the whole corrected content, if corrected"),
+            _NOTE,
+        )
+    ),
+    "refuse": Schema((_REASONS,)),
+    "request_amendment": Schema((_CONTENT, _REASON)),
+    "accept_amendment": Schema((Field("number", NUMBER, False, "if none was given yet"), _NOTE)),
+    "refuse_amendment": Schema((_REASON, Field("number", NUMBER, False, "if none was given yet"))),
+    "release": Schema((_NOTE,)),
+    "clear": Schema((_NOTE,)),
+    "request_invalidation": Schema((_REASON,)),
+    "refuse_invalidation": Schema((_REASON,)),
+    "invalidate": Schema((_REASON,)),
+    "recognise": Schema((*_DECISION, Field("number", NUMBER, meaning="the partner's own number"))),
+    "refuse_recognition": Schema(_DECISION),
+    "suspend_recognition": Schema(_DECISION),
+    "resume_recognition": Schema(_DECISION),
+    "withdraw_recognition": Schema(_DECISION),
+}

@@ -1,0 +1,262 @@
+"""The kernel: a block of statements against the state, in order, giving outcomes and changes.
+
+Pure: (state, block time, statements) decide everything; no clock, no randomness, no iteration over anything unordered.
+Facts that refuse a statement are looked for in this order, and the first found is the outcome: kind, subject and
+payload; issuer; key; signature; role; side; `iat`; existence of the record; transition; guards in the order of the row.
+A rejected statement changes nothing. An exception other than that of a bad signature is a bug and is not caught.
+
+Whether a statement was seen before (`already_accepted`, `cti_reused`) is for the holder of the chain's indexes to say,
+before it comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contracts.deadlines import due_at, first_deadline_s, next_deadline_ms
+from contracts.declaration import DECLARATION
+from contracts.escort import ESCORT, fire_deadline
+from contracts.identifiers import IdentifierError, parse_participant_id
+from contracts.machine import ABSENT, REGISTRAR, Context, Contract, ContractBug, Machine, Transition, Who
+from contracts.outcome import Outcome
+from contracts.parameters import encode_parameter, genesis_parameters, parameter_key, read_parameters
+from contracts.payloads import SCHEMAS
+from contracts.registry import (
+    ACTIVE,
+    REGISTRY,
+    AuthorityRecord,
+    Key,
+    Participant,
+    authority_key,
+    key_index_key,
+    key_refusal,
+    load_participant,
+    participant_key,
+)
+from contracts.schema import PayloadError, Schema
+from contracts.working import StateView, Working
+from ledger.algorithms import PublicKey
+from ledger.cbor import encode
+from ledger.entry import Genesis
+from ledger.errors import Misuse, Untrue
+from ledger.statement import Statement
+
+__all__ = ["CONTRACTS", "BlockExecution", "genesis_state", "next_deadline_ms"]
+
+CheckSignature = Callable[[Statement, PublicKey], None]
+
+# Every version of every contract that this program can execute. Old entries replay under old versions for ever.
+CONTRACTS: dict[tuple[str, int], Contract] = {
+    (contract.name, contract.version): contract for contract in (REGISTRY, DECLARATION, ESCORT)
+}
+CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """What the kernel knows of one kind of statement before it has one."""
+
+    contract: Contract
+    machine: Machine
+    name: str
+    schema: Schema
+    who: tuple[Who, ...]
+    roles: frozenset[str]
+    creates: Transition | None
+
+
+def _events_of(contract: Contract) -> dict[str, _Event]:
+    events = {}
+    for machine in contract.machines:
+        for name in dict.fromkeys(event for _, event in machine.transitions):
+            who = next(row.who for (_, event), row in machine.transitions.items() if event == name)
+            kind = f"{contract.name}.{name}"
+            events[kind] = _Event(
+                contract,
+                machine,
+                name,
+                SCHEMAS[kind],
+                who,
+                frozenset(each.role for each in who),
+                machine.transitions.get((ABSENT, name)),
+            )
+    return events
+
+
+_EVENTS = {key: _events_of(contract) for key, contract in CONTRACTS.items()}
+
+
+def contract_key(name: str) -> str:
+    return f"contract/{name}"
+
+
+def genesis_state(genesis: Genesis) -> dict[str, bytes]:
+    """The records with which the state begins. Misuse if the genesis names what this program does not know."""
+    state: dict[str, bytes] = {}
+    for name, version in genesis.contracts.items():
+        if (name, version) not in CONTRACTS:
+            raise Misuse(f"genesis names an unknown contract: got {name} version {version}")
+    for name in CONTRACT_NAMES:
+        state[contract_key(name)] = encode([genesis.contracts.get(name, 1)])
+    for name, value in genesis_parameters(genesis.parameters).items():
+        state[parameter_key(name)] = encode_parameter(value)
+    for authority in genesis.authorities:
+        key = PublicKey.from_cose_key(authority.registrar_key)
+        try:
+            registrar = parse_participant_id(authority.registrar_id)
+        except IdentifierError as error:
+            raise Misuse(f"genesis names a registrar that cannot be: {error}") from error
+        if registrar.namespace not in (authority.name, authority.country.lower()):
+            raise Misuse(f"registrar is not in the namespace of {authority.name}: got {authority.registrar_id}")
+        state[authority_key(authority.name)] = AuthorityRecord(
+            authority.name, authority.country, authority.registrar_id, authority.log_key, authority.ca_sha256
+        ).encode()
+        state[key_index_key(key.kid)] = encode([authority.registrar_id])
+        state[participant_key(authority.registrar_id)] = Participant(
+            id=authority.registrar_id,
+            authority=authority.name,
+            country=authority.country,
+            roles=(REGISTRAR,),
+            enrolled_by=authority.registrar_id,
+            enrolled_ms=genesis.time_ms,
+            statement=None,
+            description="registrar named by the genesis record",
+            keys=(
+                Key(
+                    key.kid,
+                    key.alg,
+                    key.cose_key,
+                    genesis.time_ms,
+                    None,
+                    ACTIVE,
+                    genesis.time_ms,
+                    authority.registrar_id,
+                    None,
+                ),
+            ),
+        ).encode()
+    return state
+
+
+class BlockExecution:
+    """One block: `begin` fires what is due, `execute` takes statements in order, `changes` is what to write."""
+
+    def __init__(self, state: StateView, time_ms: int) -> None:
+        self._working = Working(state)
+        self._time_ms = time_ms
+        self._parameters = read_parameters(state.get)
+        self._events: dict[str, _Event] = {}
+        self._versions_unknown: set[str] = set()
+        for name in CONTRACT_NAMES:
+            row = self._working.row(contract_key(name))
+            events = _EVENTS.get((name, int(row[0]))) if row else None
+            if events is None:
+                self._versions_unknown.add(name)
+            else:
+                self._events.update(events)
+        self._begun = False
+        self.fired = 0
+        self.detail: str | None = None
+
+    @property
+    def changes(self) -> dict[str, bytes | None]:
+        """What the block writes: a new value, or None for a key that goes."""
+        return self._working.changes()
+
+    def begin(self) -> None:
+        """Fire every deadline that the block time has reached, in order of time. Again does nothing."""
+        if self._begun:
+            return
+        self._begun = True
+        while (due_s := first_deadline_s(self._working)) is not None and due_s * 1000 <= self._time_ms:
+            for record_key in due_at(self._working, due_s):
+                fire_deadline(self._working, record_key, due_s, self._time_ms)
+                self.fired += 1
+
+    def execute(self, statement: Statement, check_signature: CheckSignature) -> Outcome:
+        """Take one statement. Of a refused payload, `detail` then says which field, what was expected, what got."""
+        self.begin()
+        self.detail = None
+        event = self._events.get(statement.kind)
+        if event is None:
+            known = statement.kind.partition(".")[0] in self._versions_unknown
+            return Outcome.CONTRACT_VERSION_UNKNOWN if known else Outcome.KIND_UNKNOWN
+        try:
+            event.contract.parse_subject(statement.sub)
+            event.schema.check("", statement.payload)  # type: ignore[arg-type]
+        except IdentifierError as error:
+            self.detail = f"sub: {error}"
+            return Outcome.SUBJECT_INVALID
+        except PayloadError as error:
+            self.detail = str(error)
+            return error.outcome
+        issuer = load_participant(self._working, statement.iss)
+        if issuer is None:
+            return Outcome.ISSUER_UNKNOWN
+        refusal = self._check_key(issuer, statement, check_signature)
+        if refusal is not None:
+            return refusal
+        return self._transact(event, statement, issuer)
+
+    def _check_key(self, issuer: Participant, statement: Statement, check_signature: CheckSignature) -> Outcome | None:
+        key = issuer.key(statement.kid)
+        refusal = key_refusal(key, self._time_ms)
+        if refusal is not None or key is None:
+            return refusal
+        public = PublicKey.from_cose_key(key.cose_key)
+        if statement.alg != public.alg:
+            return Outcome.SIGNATURE_INVALID
+        try:
+            check_signature(statement, public)
+        except Untrue as error:
+            self.detail = str(error)
+            return Outcome.SIGNATURE_INVALID
+        return None
+
+    def _transact(self, event: _Event, statement: Statement, issuer: Participant) -> Outcome:
+        if event.roles.isdisjoint(issuer.roles):
+            return Outcome.ROLE_NOT_ALLOWED
+        contract, machine = event.contract, event.machine
+        payload: Any = statement.payload
+        record = contract.load(self._working, statement.sub)
+        ctx = Context(self._working, self._parameters, self._time_ms, statement, payload, issuer, record)
+        if record is not None or event.creates is not None:
+            roles = issuer.roles
+            if not any(each.role in roles and each.side(ctx) for each in event.who):
+                return Outcome.SIDE_NOT_ALLOWED
+        age_ms = self._time_ms - statement.iat_s * 1000
+        if age_ms > self._parameters.iat_skew_hard_s * 1000:
+            return Outcome.IAT_TOO_OLD
+        if -age_ms > self._parameters.iat_skew_soft_s * 1000:
+            return Outcome.IAT_IN_FUTURE
+        if record is None:
+            if event.creates is None:
+                return contract.unknown
+            state = ABSENT
+        elif event.creates is not None:
+            return contract.exists
+        else:
+            found = machine.state_of(record, payload)
+            if isinstance(found, Outcome):
+                return found
+            state = found
+        row = machine.transitions.get((state, event.name))
+        if row is None:
+            return machine.not_allowed
+        for guard in row.guards:
+            refusal = guard(ctx)
+            if refusal is not None:
+                return refusal
+        self._apply(event, row, ctx, age_ms)
+        return Outcome.ACCEPTED
+
+    def _apply(self, event: _Event, row: Transition, ctx: Context, age_ms: int) -> None:
+        record = row.effect(ctx)
+        reached = event.machine.state_of(record, ctx.payload)
+        if reached not in row.to:
+            raise ContractBug(f"{ctx.statement.kind} ends in {reached!r}: the table has {', '.join(row.to)}")
+        if age_ms > self._parameters.iat_skew_soft_s * 1000:
+            record = replace(record, flagged=record.flagged + 1)
+        self._working.put(event.contract.key(ctx.statement.sub), record)

@@ -1,0 +1,126 @@
+"""Governed parameters: the numbers of the contracts that both authorities may change, never the code.
+
+Each is a record `parameter/<name>` holding `[format, value]`. At genesis every parameter below gets a record: the value
+that the genesis record names, or the default. An unknown name or a value out of its limits is a genesis that nobody may
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from contracts.identifiers import IdentifierError, parse_place
+from ledger.cbor import decode, encode
+from ledger.errors import Misuse
+
+FORMAT = 1
+MAX_POSTS = 64
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerParameter:
+    default: int
+    lowest: int
+    highest: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextParameter:
+    default: str
+    check: Callable[[str], None]
+    meaning: str
+
+
+def post_codes(text: str) -> tuple[str, ...]:
+    """The posts of a list as a parameter spells it: codes of places, separated by one blank."""
+    return tuple(text.split(" "))
+
+
+def _check_posts(text: str) -> None:
+    codes = post_codes(text)
+    if len(codes) > MAX_POSTS or len(set(codes)) != len(codes):
+        raise Misuse(f"parameter posts: expected at most {MAX_POSTS} different posts, got {len(codes)}")
+    for code in codes:
+        try:
+            parse_place(f"{code}@0,0" if "/" in code else code)
+        except IdentifierError as error:
+            raise Misuse(f"parameter posts: {error}") from error
+
+
+PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
+    "iat_skew_soft_s": IntegerParameter(
+        300, 1, DAY_S, "a statement older than this is counted as flagged; one this far in the future is refused"
+    ),
+    "iat_skew_hard_s": IntegerParameter(3 * DAY_S, 60, 30 * DAY_S, "a statement older than this is refused"),
+    "mass_tolerance_permille": IntegerParameter(5, 0, 1000, "by how much two weighings may differ, of the greater"),
+    "mass_tolerance_g": IntegerParameter(50_000, 0, 10_000_000, "two weighings may always differ by this much"),
+    "offer_lapse_s": IntegerParameter(1_800, 10, 7 * DAY_S, "an offer not answered in this time lapses"),
+    "leg_limit_s": IntegerParameter(3 * DAY_S, 60, 30 * DAY_S, "the longest time limit that a plan may give a leg"),
+    "corridor_m": IntegerParameter(2_000, 10, 100_000, "the widest corridor that a plan may give a route"),
+    "posts": TextParameter("CNBKT KZ/BAKHTY", _check_posts, "posts that a movement may leave and enter by"),
+}
+
+
+def parameter_key(name: str) -> str:
+    return f"parameter/{name}"
+
+
+def encode_parameter(value: int | str) -> bytes:
+    return encode([FORMAT, value])
+
+
+def decode_parameter(raw: bytes) -> int | str:
+    fields = decode(raw)
+    if not isinstance(fields, list) or fields[0] != FORMAT or not isinstance(fields[1], int | str):
+        raise ValueError(f"parameter record has an unknown format: {raw.hex()}")
+    return fields[1]
+
+
+def genesis_parameters(named: Mapping[str, int | str]) -> dict[str, int | str]:
+    """Every parameter with the value it begins with."""
+    for name, value in sorted(named.items()):
+        rule = PARAMETERS.get(name)
+        if rule is None:
+            raise Misuse(f"genesis names an unknown parameter: expected one of {', '.join(PARAMETERS)}, got {name}")
+        if isinstance(rule, IntegerParameter):
+            if type(value) is not int or not rule.lowest <= value <= rule.highest:
+                raise Misuse(f"parameter {name}: expected {rule.lowest} to {rule.highest}, got {value!r}")
+        elif type(value) is not str:
+            raise Misuse(f"parameter {name}: expected text, got {value!r}")
+        else:
+            rule.check(value)
+    return {name: named.get(name, rule.default) for name, rule in PARAMETERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters as a block finds them."""
+
+    iat_skew_soft_s: int
+    iat_skew_hard_s: int
+    mass_tolerance_permille: int
+    mass_tolerance_g: int
+    offer_lapse_s: int
+    leg_limit_s: int
+    corridor_m: int
+    posts: frozenset[str]
+
+    def mass_within_tolerance(self, one_g: int, other_g: int) -> bool:
+        """Integers throughout: permille of the greater of the two, or the fixed tolerance if that is more."""
+        difference_g = abs(one_g - other_g)
+        by_share = difference_g * 1000 <= max(one_g, other_g) * self.mass_tolerance_permille
+        return by_share or difference_g <= self.mass_tolerance_g
+
+
+def read_parameters(get: Callable[[str], bytes | None]) -> Parameters:
+    values: dict[str, int | str] = {}
+    for name in PARAMETERS:
+        raw = get(parameter_key(name))
+        if raw is None:
+            raise KeyError(f"state has no parameter record: expected {parameter_key(name)}")
+        values[name] = decode_parameter(raw)
+    posts = frozenset(post_codes(str(values.pop("posts"))))
+    return Parameters(posts=posts, **{name: int(value) for name, value in values.items()})

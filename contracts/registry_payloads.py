@@ -1,0 +1,40 @@
+"""Payloads of `registry.*`. The subject is the participant's id."""
+
+from __future__ import annotations
+
+from contracts.machine import ROLES
+from contracts.schema import Field, Schema, choice, integer, list_of, octets, sha256, text
+
+MAX_COSE_KEY_BYTES = 4096
+MAX_TIME_MS = 253_402_300_799_999
+MAX_OVERLAP_S = 90 * 86_400
+
+_KEY = Field("key", octets(1, MAX_COSE_KEY_BYTES), meaning="the public key, a canonical COSE_Key")
+_KID = Field("kid", sha256(), meaning="thumbprint of the key")
+_VALIDITY = (
+    Field("valid_from_ms", integer(0, MAX_TIME_MS), False, "block time from which the key counts; now if left out"),
+    Field("valid_until_ms", integer(0, MAX_TIME_MS), False, "block time from which it no longer does"),
+)
+_REASON = Field("reason", text())
+
+SCHEMAS: dict[str, Schema] = {
+    "enrol": Schema(
+        (
+            _KEY,
+            Field("roles", list_of(choice(*ROLES), 1, len(ROLES), unique=True)),
+            *_VALIDITY,
+            Field("description", text(), False, "what or who it is"),
+        )
+    ),
+    "rotate": Schema(
+        (
+            _KEY,
+            *_VALIDITY,
+            Field("replaces", sha256(), False, "thumbprint of the key that ends"),
+            Field("overlap_s", integer(0, MAX_OVERLAP_S), False, "for how long the replaced key still counts; 0"),
+        )
+    ),
+    "suspend": Schema((_KID, _REASON)),
+    "resume": Schema((_KID, _REASON)),
+    "revoke": Schema((_KID, _REASON)),
+}

@@ -1,0 +1,183 @@
+"""Declarative payload schemas: what a field may hold, said once and checked before anything else.
+
+A schema is a map of named fields; a field has a type with limits. A payload with a field that the schema does not name
+is refused: what nobody checks must not be signed into the ledger. Checking never changes a payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from contracts.identifiers import IdentifierError
+from contracts.outcome import Outcome
+
+Check = Callable[[str, object], None]
+SHA256_BYTES = 32
+MAX_TEXT_CHARS = 500
+
+
+class PayloadError(ValueError):
+    """A payload that its schema refuses: the outcome it will meet, and the field."""
+
+    def __init__(self, outcome: Outcome, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.outcome = outcome
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """How one value is checked, and how the reference describes it."""
+
+    check: Check
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    type: Type
+    required: bool = True
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Fields in the order in which they are checked; of the names in `exactly_one`, one and no other must be there."""
+
+    fields: tuple[Field, ...]
+    exactly_one: tuple[str, ...] = ()
+    _checks: tuple[tuple[str, Check, bool], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_checks", tuple((f.name, f.type.check, f.required) for f in self.fields))
+
+    def check(self, path: str, payload: Mapping[str, object]) -> None:
+        found = 0
+        for name, check, required in self._checks:
+            if name in payload:
+                found += 1
+                check(f"{path}.{name}" if path else name, payload[name])
+            elif required:
+                raise PayloadError(Outcome.PAYLOAD_FIELD_MISSING, _joined(path, name), "expected the field, got none")
+        if found != len(payload):
+            known = {entry.name for entry in self.fields}
+            unknown = sorted(str(name) for name in payload if name not in known)
+            raise PayloadError(
+                Outcome.PAYLOAD_FIELD_UNKNOWN, _joined(path, unknown[0]), f"expected only {', '.join(sorted(known))}"
+            )
+        if self.exactly_one:
+            present = [name for name in self.exactly_one if name in payload]
+            if len(present) != 1:
+                raise PayloadError(
+                    Outcome.PAYLOAD_FIELD_MISSING if not present else Outcome.PAYLOAD_FIELD_UNKNOWN,
+                    _joined(path, present[-1] if present else self.exactly_one[0]),
+                    f"expected exactly one of {', '.join(self.exactly_one)}, got {len(present)}",
+                )
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _wrong_type(path: str, expected: str, value: object) -> PayloadError:
+    return PayloadError(Outcome.PAYLOAD_FIELD_WRONG_TYPE, path, f"expected {expected}, got {type(value).__name__}")
+
+
+def _out_of_limits(path: str, expected: str, got: object) -> PayloadError:
+    return PayloadError(Outcome.PAYLOAD_FIELD_OUT_OF_LIMITS, path, f"expected {expected}, got {got}")
+
+
+def text(longest: int = MAX_TEXT_CHARS) -> Type:
+    """1 to `longest` characters, none of them a control character but line feed."""
+
+    def check(path: str, value: object) -> None:
+        if type(value) is not str:
+            raise _wrong_type(path, "text", value)
+        if not 1 <= len(value) <= longest:
+            raise _out_of_limits(path, f"1 to {longest} characters", len(value))
+        if any(char < " " and char != "\n" for char in value):
+            raise _out_of_limits(path, "no control characters", "one")
+
+    return Type(check, f"text, 1 to {longest} characters")
+
+
+def integer(lowest: int, highest: int) -> Type:
+    def check(path: str, value: object) -> None:
+        if type(value) is not int:  # a bool is an int to isinstance
+            raise _wrong_type(path, "an integer", value)
+        if not lowest <= value <= highest:
+            raise _out_of_limits(path, f"{lowest} to {highest}", value)
+
+    return Type(check, f"integer, {lowest} to {highest}")
+
+
+def octets(shortest: int, longest: int) -> Type:
+    def check(path: str, value: object) -> None:
+        if type(value) is not bytes:
+            raise _wrong_type(path, "bytes", value)
+        if not shortest <= len(value) <= longest:
+            raise _out_of_limits(path, f"{shortest} to {longest} bytes", len(value))
+
+    return Type(check, f"{shortest} bytes" if shortest == longest else f"{shortest} to {longest} bytes")
+
+
+def sha256() -> Type:
+    return octets(SHA256_BYTES, SHA256_BYTES)
+
+
+def boolean() -> Type:
+    def check(path: str, value: object) -> None:
+        if type(value) is not bool:
+            raise _wrong_type(path, "a boolean", value)
+
+    return Type(check, "boolean")
+
+
+def choice(*values: str) -> Type:
+    allowed = frozenset(values)
+
+    def check(path: str, value: object) -> None:
+        if type(value) is not str:
+            raise _wrong_type(path, "text", value)
+        if value not in allowed:
+            raise _out_of_limits(path, f"one of {', '.join(values)}", repr(value))
+
+    return Type(check, "one of " + ", ".join(f"`{value}`" for value in values))
+
+
+def identifier(parse: Callable[[str], object], what: str) -> Type:
+    def check(path: str, value: object) -> None:
+        if type(value) is not str:
+            raise _wrong_type(path, f"text of a {what}", value)
+        try:
+            parse(value)
+        except IdentifierError as error:
+            raise PayloadError(Outcome.PAYLOAD_IDENTIFIER_INVALID, path, str(error)) from error
+
+    return Type(check, what)
+
+
+def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> Type:
+    def check(path: str, value: object) -> None:
+        if not isinstance(value, list | tuple):
+            raise _wrong_type(path, "an array", value)
+        if not fewest <= len(value) <= most:
+            raise _out_of_limits(path, f"{fewest} to {most} elements", len(value))
+        for index, entry in enumerate(value):
+            element.check(f"{path}[{index}]", entry)
+        if unique and len(set(value)) != len(value):
+            raise _out_of_limits(path, "no element twice", "one twice")
+
+    different = ", all different" if unique else ""
+    return Type(check, f"array of {fewest} to {most}{different}: {element.description}")
+
+
+def map_of(schema: Schema, *, name: str) -> Type:
+    def check(path: str, value: object) -> None:
+        if not isinstance(value, dict):
+            raise _wrong_type(path, "a map", value)
+        schema.check(path, value)
+
+    return Type(check, f"map `{name}`")
