@@ -31,6 +31,8 @@ MAX_STATE_KEY_BYTES = 512
 MAX_STATE_VALUE_BYTES = 1024 * 1024
 # About 1 KB each in memory.
 CACHE_PAGES = 16 * 1024
+# How often a proof is read again because an update overtook it.
+MAX_PROOF_ATTEMPTS = 100
 
 
 class Slot(NamedTuple):
@@ -156,6 +158,14 @@ class StateUpdate:
     pages: Mapping[bytes, Page | None] = field(repr=False)
 
 
+class ProvenRecord(NamedTuple):
+    """A value (None: no record) and the proof of it under ``root``."""
+
+    root: bytes
+    value: bytes | None
+    proof: StateProof
+
+
 class StateMap:
     """The map under ``prefix`` of ``store``. One thread updates; any thread may `get` and `prove`."""
 
@@ -217,24 +227,28 @@ class StateMap:
         self._top = update.top
 
     def prove(self, key: str) -> StateProof:
-        """Return the proof that ``key`` has the value that `get` returns, or none, under `root`.
+        """Return the proof that ``key`` has the value that `get` returns, or none, under `root`."""
+        return self.prove_record(key).proof
 
-        A proof that an update overtook would mix two states, so it is checked against the root it began with, and
-        begun again if it does not hold.
+    def prove_record(self, key: str) -> ProvenRecord:
+        """Return the value of ``key``, its proof, and the root that this is under, all of one moment.
+
+        A proof that an update overtook would mix two states. So the root is read from the store first, the proof is
+        checked against it, and if an update came in between, all is read again.
         """
         path = state_path(key)
-        for _ in range(8):
-            top = self._top
+        for _ in range(MAX_PROOF_ATTEMPTS):
+            stored = self._store.get(self._root_key)
+            top = _decode_top(stored)
+            fault = f"the state map does not hash to its root {top.hash.hex()} at key {key!r}"
             try:
                 proof, value = self._prove(path, key, top)
-            except UnknownDurableState:
-                if self._top is top:
-                    raise
-                continue
-            if proof.root(path, value) == top.hash:
-                return proof
-            if self._top is top:
-                raise UnknownDurableState(f"the state map does not hash to its root {top.hash.hex()} at key {key!r}")
+                if proof.root(path, value) == top.hash:
+                    return ProvenRecord(top.hash, value, proof)
+            except UnknownDurableState as error:
+                fault = str(error)
+            if self._store.get(self._root_key) == stored:
+                raise UnknownDurableState(fault)
         raise UnknownDurableState(f"the state map changed faster than a proof of {key!r} could be read")
 
     def _prove(self, path: bytes, key: str, slot: Slot) -> tuple[StateProof, bytes | None]:
@@ -270,12 +284,7 @@ class StateMap:
             raise UnknownDurableState(f"state values hash to {found.hex()}, expected root {self.root.hex()}")
 
     def _load_top(self) -> Slot:
-        data = self._store.get(self._root_key)
-        if data is None:
-            return EMPTY_SLOT
-        if len(data) not in (32, 64):
-            raise UnknownDurableState(f"the root record of the state map has {len(data)} bytes, expected 32 or 64")
-        top = Slot(data[:32], data[32:] or None)
+        top = _decode_top(self._store.get(self._root_key))
         if top.leaf_path is None and top.hash != EMPTY:
             found = self._read_page(_page_key(self._page_prefix, 0, b"")).hash()
             if found != top.hash:
@@ -444,6 +453,14 @@ def _page_key(prefix: bytes, depth: int, path: bytes) -> bytes:
         half = depth >> 1
         return prefix + bytes((depth, *path[:half], path[half] & 0xF0))
     return prefix + bytes((depth,)) + path[: depth >> 1]
+
+
+def _decode_top(data: bytes | None) -> Slot:
+    if data is None:
+        return EMPTY_SLOT
+    if len(data) not in (32, 64):
+        raise UnknownDurableState(f"the root record of the state map has {len(data)} bytes, expected 32 or 64")
+    return Slot(data[:32], data[32:] or None)
 
 
 def _encode_value(key: str, value: bytes) -> bytes:

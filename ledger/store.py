@@ -1,8 +1,8 @@
 """An ordered map of bytes to bytes, written in atomic batches (design sections 5 and 9).
 
 Promises: keys are ordered as unsigned bytes; a batch is applied whole or not at all; a batch written with ``sync`` is
-on the disk when ``write`` returns; reading while another thread writes is safe, and an iteration sees the store as it was
-when the iteration began. Does not promise: anything across two calls of ``get``.
+on the disk when ``write`` returns; reading while another thread writes is safe, and an iteration sees the store as it
+was when the iteration began. Does not promise: anything across two calls of ``get``.
 
 Three ways to fail, never merged. `StoreUnavailable`: nothing was written and the same call may be tried again.
 `UnknownDurableState`: the batch may or may not be on the disk, or what is there contradicts itself; close, open again,
