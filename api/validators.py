@@ -343,7 +343,7 @@ class ValidatorPool:
                 self._dispatch(item)
 
     def _stream_closed(self, lane: Lane, reason: str) -> None:
-        if lane.up:
+        if lane.up and not self._closing:
             log.warning("validator_stream_closed", validator=lane.name, reason=reason, in_flight=len(lane.in_flight))
         lane.up = False
         lane.submit_call = None
@@ -470,8 +470,11 @@ class ValidatorPool:
     async def proof(self, statement_id: bytes) -> wire.ProofReply:
         return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply)
 
+    async def records_reply(self, keys: Iterable[str]) -> wire.RecordsReply:
+        return await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply)
+
     async def records(self, keys: Iterable[str]) -> dict[str, bytes]:
-        reply = await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply)
+        reply = await self.records_reply(keys)
         return {record.key: record.value for record in reply.records}
 
     async def list_records(self, prefix: str, after: str, limit: int) -> wire.RecordsReply:

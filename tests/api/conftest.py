@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
+import httpx
+import jwt
 import pytest
 
 from api import validators as validators_module
+from api.config import GatewayConfig, RequestLimits, ValidatorEndpoint
+from api.serve import Listening, serve_gateway
 from api.validators import ValidatorPool
-from tests.api.fakes import FakeLedger, FakeValidator
+from ledger.algorithms import PrivateKey
+from tests.api.fakes import ORIGIN, FakeLedger, FakeValidator
+from tests.api.people import enrol_people
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +50,7 @@ async def validators(ledger: FakeLedger) -> AsyncIterator[list[FakeValidator]]:
 async def pool(validators: list[FakeValidator]) -> AsyncIterator[ValidatorPool]:
     endpoints = [(v.name, "127.0.0.1", v.port) for v in validators]
     pool = ValidatorPool(
-        [validators_module.ValidatorEndpoint(*endpoint) for endpoint in endpoints],
+        [ValidatorEndpoint(*endpoint) for endpoint in endpoints],
         None,
         submit_timeout_s=3.0,
         request_timeout_s=2.0,
@@ -48,3 +58,60 @@ async def pool(validators: list[FakeValidator]) -> AsyncIterator[ValidatorPool]:
     await pool.start()
     yield pool
     await pool.close()
+
+
+@dataclass
+class Running:
+    """A gateway that serves, and what it serves from."""
+
+    url: str
+    grpc_target: str
+    ledger: FakeLedger
+    validators: list[FakeValidator]
+    http: httpx.AsyncClient
+    people: dict[str, PrivateKey]
+
+    def token(self, participant: str, **changes: Any) -> str:
+        """A good token, or one spoiled by `changes` of its claims."""
+        return bearer(self.people[participant], participant, **changes)
+
+    def auth(self, participant: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(participant)}"}
+
+
+def bearer(
+    key: PrivateKey, issuer: str, *, headers: dict[str, Any] | None = None, algorithm: str = "", **changes: Any
+) -> str:
+    now_s = int(time.time())
+    claims: dict[str, Any] = {"iss": issuer, "aud": ORIGIN, "iat": now_s, "exp": now_s + 60} | changes
+    claims = {name: value for name, value in claims.items() if value is not None}
+    algorithm = algorithm or ("EdDSA" if key.public.alg == -8 else "ES256")
+    return jwt.encode(claims, key.to_pem(), algorithm, {"kid": key.public.kid.hex()} | (headers or {}))
+
+
+@pytest.fixture
+async def running(ledger: FakeLedger, validators: list[FakeValidator]) -> AsyncIterator[Running]:
+    """A whole gateway on real sockets."""
+    config = GatewayConfig(
+        name="kz-kgd-gateway-1",
+        authority="kz-kgd",
+        origin=ORIGIN,
+        validators=tuple(ValidatorEndpoint(v.name, "127.0.0.1", v.port) for v in validators),
+        limits=RequestLimits(
+            submit_timeout_ms=3_000, request_timeout_ms=2_000, sequence_max_bytes=64 * 1024, sequence_max_statements=20
+        ),
+    )
+    people = enrol_people(ledger)
+    stop = asyncio.Event()
+    listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve_gateway(config, stop=stop, on_listening=listening.set_result, handle_signals=False)
+    )
+    await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+    where = await listening if listening.done() else await serving  # type: ignore[func-returns-value]
+    assert where is not None
+    url = f"http://127.0.0.1:{where.http_port}"
+    async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+        yield Running(url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people)
+    stop.set()
+    await serving

@@ -1,0 +1,199 @@
+"""Who asks, and what they may see.
+
+Customs roles of either authority and auditors see all. Everyone else sees their own: a declaration its declarant and
+its carrier; a movement its carrier, receiver and truck, its electronic seals, the terminals that took part in it, and
+the declarants of what it carries; a participant itself; a statement its issuer, and whoever may see what it is about.
+What one may not see answers as what is not there.
+
+Records come from the validators as of the last executed block and are remembered for a few seconds: a revoked key stops
+opening doors within `REMEMBERED_S`, while a burst of questions costs one look-up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from api.problems import Problem
+from api.tokens import parse_token, verify_token
+from contracts.declaration import decode_declaration
+from contracts.movement import Movement, decode_movement
+from contracts.registry import Participant, decode_participant, key_refusal
+from ledger.algorithms import PublicKey
+from ledger.statement import is_participant_id
+
+REMEMBERED_S = 2.0
+REMEMBERED_MAX = 4_096
+RECORDS_AT_ONCE = 200
+SEES_ALL_PREFIX = "customs."
+SEES_ALL_ROLES = frozenset({"auditor"})
+
+Records = Callable[[Iterable[str]], Awaitable[dict[str, bytes]]]
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, as the ledger knows them."""
+
+    id: str
+    authority: str
+    roles: frozenset[str]
+    sees_all: bool
+    kid: bytes
+
+
+class ShortMemory(Generic[V]):
+    """A bounded map whose values are forgotten after a while."""
+
+    def __init__(self, seconds: float, maximum: int, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._maximum = maximum
+        self._clock = clock
+        self._values: OrderedDict[str, tuple[float, V]] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        if found[0] <= self._clock():
+            del self._values[key]
+            return None
+        return found[1]
+
+    def put(self, key: str, value: V, until: float | None = None) -> None:
+        ends = self._clock() + self._seconds
+        self._values[key] = (ends if until is None else min(ends, until), value)
+        self._values.move_to_end(key)
+        if len(self._values) > self._maximum:
+            self._values.popitem(last=False)
+
+
+class Access:
+    """Answers from the registry and the records, by way of `records`; `wall_clock` gives seconds since the epoch."""
+
+    def __init__(self, origin: str, records: Records, wall_clock: Callable[[], float] = time.time) -> None:
+        self._origin = origin
+        self._records = records
+        self._clock = wall_clock
+        self._principals: ShortMemory[Principal] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
+        self._viewers: ShortMemory[frozenset[str]] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
+
+    # ---- who asks
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """The participant that an `Authorization` header proves; a `token_*` Problem otherwise."""
+        if not authorization:
+            raise Problem("token_missing", "send Authorization: Bearer with a token signed by an enrolled key")
+        scheme, _, text = authorization.partition(" ")
+        text = text.strip()
+        if scheme.lower() != "bearer" or not text:
+            raise Problem("token_malformed", "expected the Bearer scheme")
+        remembered = self._principals.get(text)
+        if remembered is not None:
+            return remembered
+        token = parse_token(text)
+        participant = await self._participant(token.issuer)
+        key = None if participant is None else participant.key(token.kid)
+        now_s = self._clock()
+        if participant is None or key is None:
+            # One answer for both: who is enrolled is not for strangers to find out.
+            raise Problem("token_untrusted", "no such key of such a participant")
+        ends_s = verify_token(token, PublicKey.from_cose_key(key.cose_key), origin=self._origin, now_s=now_s)
+        refusal = key_refusal(key, int(now_s * 1000))
+        if refusal is not None:
+            raise Problem("token_untrusted", refusal.fact.replace("_", " "))
+        principal = principal_of(participant, token.kid)
+        self._principals.put(text, principal, until=float(ends_s))
+        return principal
+
+    async def still(self, principal: Principal) -> Principal:
+        """The same caller as the ledger knows it now, for streams that outlive a token; raises once its key is out."""
+        participant = await self._participant(principal.id)
+        key = None if participant is None else participant.key(principal.kid)
+        if participant is None or key_refusal(key, int(self._clock() * 1000)) is not None:
+            raise Problem("token_untrusted", "the key that opened this stream no longer counts")
+        return principal_of(participant, principal.kid)
+
+    async def _participant(self, participant_id: str) -> Participant | None:
+        if not is_participant_id(participant_id):
+            return None
+        key = f"registry/{participant_id}"
+        raw = (await self._records([key])).get(key)
+        return None if raw is None else decode_participant(raw)
+
+    # ---- what they may see
+
+    async def may_see_statement(self, principal: Principal, kind: str, issuer: str, subject: str) -> bool:
+        """Whether `principal` may see a statement of this kind, issuer and subject."""
+        if principal.sees_all or issuer == principal.id:
+            return True
+        contract = kind.partition(".")[0]
+        if contract == "registry":
+            return subject == principal.id
+        if contract in ("declaration", "escort"):
+            return principal.id in await self._viewers_of(contract, subject)
+        return False
+
+    async def may_see_declaration(self, principal: Principal, ucr: str) -> bool:
+        return principal.sees_all or principal.id in await self._viewers_of("declaration", ucr)
+
+    async def may_see_movement(self, principal: Principal, mrn: str) -> bool:
+        return principal.sees_all or principal.id in await self._viewers_of("escort", mrn)
+
+    async def _viewers_of(self, contract: str, subject: str) -> frozenset[str]:
+        """The participants whose own it is."""
+        key = f"{contract}/{subject}"
+        viewers = self._viewers.get(key)
+        if viewers is None:
+            raw = (await self._records([key])).get(key)
+            if raw is None:
+                viewers = frozenset()
+            elif contract == "declaration":
+                viewers = declaration_viewers(raw)
+            else:
+                viewers = await self.movement_viewers(decode_movement(raw))
+            self._viewers.put(key, viewers)
+        return viewers
+
+    async def movement_viewers(self, movement: Movement) -> frozenset[str]:
+        """The parties of a movement, and the declarants of what it carries."""
+        return (await self.movements_viewers([movement]))[0]
+
+    async def movements_viewers(self, movements: Sequence[Movement]) -> list[frozenset[str]]:
+        """The same for many, in few questions."""
+        keys = sorted({f"declaration/{ucr}" for movement in movements for ucr, _ in movement.plan.declarations})
+        declarants: dict[str, str] = {}
+        for start in range(0, len(keys), RECORDS_AT_ONCE):
+            found = await self._records(keys[start : start + RECORDS_AT_ONCE])
+            declarants |= {key: decode_declaration(raw).declarant for key, raw in found.items()}
+        viewers = []
+        for movement in movements:
+            own = (declarants.get(f"declaration/{ucr}") for ucr, _ in movement.plan.declarations)
+            viewers.append(movement_parties(movement) | frozenset(filter(None, own)))
+        return viewers
+
+
+def declaration_viewers(raw: bytes) -> frozenset[str]:
+    """Declarant and carrier."""
+    declaration = decode_declaration(raw)
+    return frozenset(filter(None, (declaration.declarant, declaration.carrier)))
+
+
+def movement_parties(movement: Movement) -> frozenset[str]:
+    """Who has a part in a movement by its own record."""
+    plan = movement.plan
+    readings = [reading.by for reading in (movement.offer, movement.acceptance) if reading is not None]
+    seals = [who for seal in movement.seals for who in (seal.by, seal.device) if who]
+    incidents = [incident.by for incident in movement.incidents]
+    return frozenset((plan.carrier, plan.receiver, movement.truck, movement.by, *readings, *seals, *incidents))
+
+
+def principal_of(participant: Participant, kid: bytes) -> Principal:
+    """What the ledger says of a participant, as far as seeing goes."""
+    roles = frozenset(participant.roles)
+    sees_all = bool(roles & SEES_ALL_ROLES) or any(role.startswith(SEES_ALL_PREFIX) for role in roles)
+    return Principal(participant.id, participant.authority, roles, sees_all, kid)

@@ -1,0 +1,451 @@
+"""The Python client of a gateway over HTTP: `Client` and `AsyncClient`, the same operations in both.
+
+Promises: a statement is sent until it is answered, as often as `Retry` allows, honouring `Retry-After` and with jitter;
+tokens are signed with the participant's key and renewed before they end; the event iterator resumes where it was,
+without gap or repetition; every problem is raised as an exception of its type. Does not verify proofs: `ledger` does,
+offline.
+
+Needs httpx and PyJWT (`comity[client]`), neither grpc nor fastapi. What is said and how answers are read is in
+`api.exchange`, which both clients drive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from api import exchange
+from api.exchange import (
+    ClientError,
+    Conversation,
+    Event,
+    EventParser,
+    MalformedStatement,
+    NoReply,
+    NotAuthenticated,
+    NotFinal,
+    NotFound,
+    Overloaded,
+    Pause,
+    ProblemError,
+    Receipt,
+    RejectedStatement,
+    Reply,
+    Request,
+    Retry,
+    StatementRecord,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+    UntrueStatement,
+)
+from api.tokens import sign_token
+from ledger.algorithms import PrivateKey
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Event",
+    "MalformedStatement",
+    "NotAuthenticated",
+    "NotFinal",
+    "NotFound",
+    "Overloaded",
+    "ProblemError",
+    "Receipt",
+    "RejectedStatement",
+    "Retry",
+    "StatementRecord",
+    "TokenSigner",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "UntrueStatement",
+]
+
+TOKEN_LIFETIME_S = 240
+TOKEN_RENEWED_BEFORE_END_S = 60
+REQUEST_TIMEOUT_S = 75.0
+CONNECT_TIMEOUT_S = 5.0
+EVENTS_SILENCE_MAX_S = 60.0
+
+T = TypeVar("T")
+
+
+class TokenSigner:
+    """Bearer tokens of one participant, each used until shortly before it ends."""
+
+    def __init__(
+        self, key: PrivateKey, *, participant: str, origin: str, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self._key = key
+        self._participant = participant
+        self._origin = origin
+        self._clock = wall_clock
+        self._token = ""
+        self._ends_s = 0.0
+
+    def token(self) -> str:
+        now_s = self._clock()
+        if now_s >= self._ends_s - TOKEN_RENEWED_BEFORE_END_S:
+            self._token = sign_token(
+                self._key,
+                issuer=self._participant,
+                origin=self._origin,
+                now_s=int(now_s),
+                lifetime_s=TOKEN_LIFETIME_S,
+            )
+            self._ends_s = int(now_s) + TOKEN_LIFETIME_S
+        return self._token
+
+
+class _Driver:
+    """What both clients hold; nothing in here waits."""
+
+    def __init__(self, signer: TokenSigner | None, retry: Retry, rng: random.Random | None) -> None:
+        self.retry = retry
+        self._signer = signer
+        self._rng = rng or random.Random()
+
+    def headers(self, request: Request) -> dict[str, str]:
+        headers = dict(request.headers)
+        if request.authenticated and self._signer is not None:
+            headers["authorization"] = f"Bearer {self._signer.token()}"
+        return headers
+
+    # Each conversation with this client's patience and chance.
+
+    def submit(self, raw: bytes, wait: str, timeout_ms: int | None) -> Conversation[Receipt]:
+        return exchange.submit(raw, wait, timeout_ms, self.retry, self._rng)
+
+    def submit_many(
+        self, raws: Sequence[bytes], wait: str, timeout_ms: int | None
+    ) -> Conversation[list[Receipt | ProblemError]]:
+        return exchange.submit_many(raws, wait, timeout_ms, self.retry, self._rng)
+
+    def statement(self, statement_id: str) -> Conversation[StatementRecord]:
+        return exchange.statement(statement_id, self.retry, self._rng)
+
+    def proof(self, statement_id: str, wait_s: float) -> Conversation[bytes]:
+        return exchange.proof(statement_id, wait_s, self.retry, self._rng)
+
+    def document(self, path: str, *, authenticated: bool) -> Conversation[dict[str, Any]]:
+        return exchange.document(path, self.retry, self._rng, authenticated=authenticated)
+
+    def record(self, collection: str, name: str) -> Conversation[dict[str, Any]]:
+        return self.document(f"/v1/{collection}/{exchange.segment(name)}", authenticated=True)
+
+    def page(
+        self, state: str, carrier: str, cursor: str | None, page_items: int
+    ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
+        query = {"state": state or None, "carrier": carrier or None, "cursor": cursor, "limit": page_items}
+        return exchange.movement_page(query, self.retry, self._rng)
+
+    def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
+        return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
+
+    def tile(self, path: str) -> Conversation[bytes]:
+        return self.octets(f"/log/{path}", authenticated=path.startswith("tile/entries/"))
+
+    def pause_s(self, error: ClientError, failures: int) -> float:
+        """How long an event stream that broke is left alone; raises once that is of no use."""
+        if isinstance(error, ProblemError) and not isinstance(error, (Overloaded, Unavailable)):
+            raise error
+        if failures >= self.retry.attempts:
+            raise error
+        asked_s = error.retry_after_s if isinstance(error, ProblemError) and error.retry_after_s else 0.0
+        bound_s = min(exchange.RETRY_MAX_S, exchange.RETRY_FIRST_S * 2.0**failures)
+        return asked_s + self._rng.uniform(0, bound_s)
+
+
+def _timeout() -> httpx.Timeout:
+    return httpx.Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+
+
+def _stream_timeout() -> httpx.Timeout:
+    return httpx.Timeout(EVENTS_SILENCE_MAX_S, connect=CONNECT_TIMEOUT_S)
+
+
+def _reply(response: httpx.Response, content: bytes) -> Reply:
+    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, content)
+
+
+def _too_large() -> UnexpectedAnswer:
+    return UnexpectedAnswer(f"answer is larger than {exchange.ANSWER_MAX_BYTES} bytes")
+
+
+class Client:
+    """Blocking. `signer` is needed for everything but submitting, status, checkpoint and hash tiles."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        signer: TokenSigner | None = None,
+        retry: Retry | None = None,
+        transport: httpx.BaseTransport | None = None,
+        verify: Any = True,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._driver = _Driver(signer, retry or Retry(), rng)
+        self._http = httpx.Client(base_url=base_url, timeout=_timeout(), transport=transport, verify=verify)
+        self._sleep = sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _send(self, request: Request) -> Reply | NoReply:
+        content = request.content or None
+        try:
+            with self._http.stream(
+                request.method, request.path, headers=self._driver.headers(request), content=content
+            ) as response:
+                body = bytearray()
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > exchange.ANSWER_MAX_BYTES:
+                        raise _too_large()
+                return _reply(response, bytes(body))
+        except httpx.HTTPError as error:
+            return NoReply(error)
+
+    def _run(self, conversation: Conversation[T]) -> T:
+        answer: Reply | NoReply | None = None
+        while True:
+            try:
+                step = conversation.send(answer)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answer = None
+            if isinstance(step, Pause):
+                self._sleep(step.seconds)
+            else:
+                answer = self._send(step)
+
+    def submit(self, raw: bytes, *, wait: str = "committed", timeout_ms: int | None = None) -> Receipt:
+        """Submits one statement until it is answered."""
+        return self._run(self._driver.submit(raw, wait, timeout_ms))
+
+    def submit_many(
+        self, raws: Sequence[bytes], *, wait: str = "committed", timeout_ms: int | None = None
+    ) -> list[Receipt | ProblemError]:
+        """Submits many; one result each, in order, a problem instead of an exception."""
+        return self._run(self._driver.submit_many(raws, wait, timeout_ms))
+
+    def statement(self, statement_id: str) -> StatementRecord:
+        return self._run(self._driver.statement(statement_id))
+
+    def proof(self, statement_id: str, *, wait_s: float = 0.0) -> bytes:
+        """The tlog-proof; waits up to `wait_s` for finality."""
+        return self._run(self._driver.proof(statement_id, wait_s))
+
+    def declaration(self, ucr: str) -> dict[str, Any]:
+        return self._run(self._driver.record("declarations", ucr))
+
+    def movement(self, mrn: str) -> dict[str, Any]:
+        return self._run(self._driver.record("movements", mrn))
+
+    def participant(self, participant_id: str) -> dict[str, Any]:
+        return self._run(self._driver.record("participants", participant_id))
+
+    def movements(self, *, state: str = "", carrier: str = "", page_items: int = 100) -> Iterator[dict[str, Any]]:
+        """Every movement that the caller may see, page after page."""
+        cursor: str | None = None
+        while True:
+            movements, cursor = self._run(self._driver.page(state, carrier, cursor, page_items))
+            yield from movements
+            if cursor is None:
+                return
+
+    def status(self) -> dict[str, Any]:
+        return self._run(self._driver.document("/v1/status", authenticated=False))
+
+    def checkpoint(self) -> bytes:
+        """The newest final checkpoint, a signed note."""
+        return self._run(self._driver.octets("/log/checkpoint", authenticated=False))
+
+    def tile(self, path: str) -> bytes:
+        """A tile by its tlog-tiles path, such as `tile/0/000.p/7`."""
+        return self._run(self._driver.tile(path))
+
+    def events(self, *, first: int = 0, subject: str = "") -> Iterator[Event]:
+        """Final statements from entry `first` on, for ever; reconnects and resumes by itself."""
+        resume_at, failures = first, 0
+        while True:
+            parser = EventParser(resume_at)
+            request = exchange.events_request(resume_at, subject)
+            error: ClientError = Unreachable("the event stream ended")
+            try:
+                with self._http.stream(
+                    request.method,
+                    request.path,
+                    headers=self._driver.headers(request),
+                    timeout=_stream_timeout(),
+                ) as response:
+                    if response.status_code != 200:
+                        raise exchange.problem_of(_reply(response, response.read()))
+                    for chunk in response.iter_bytes():
+                        yield from parser.feed(chunk)
+                        failures = 0
+            except httpx.HTTPError as cause:
+                error = Unreachable(f"the event stream broke: {cause}")
+            except ClientError as problem:
+                error = problem
+            resume_at = parser.resume_at
+            failures += 1
+            self._sleep(self._driver.pause_s(error, failures))
+
+
+class AsyncClient:
+    """As `Client`, for asyncio."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        signer: TokenSigner | None = None,
+        retry: Retry | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        verify: Any = True,
+        connections_max: int = 100,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._driver = _Driver(signer, retry or Retry(), rng)
+        limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, timeout=_timeout(), transport=transport, verify=verify, limits=limits
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, request: Request) -> Reply | NoReply:
+        content = request.content or None
+        try:
+            async with self._http.stream(
+                request.method, request.path, headers=self._driver.headers(request), content=content
+            ) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > exchange.ANSWER_MAX_BYTES:
+                        raise _too_large()
+                return _reply(response, bytes(body))
+        except httpx.HTTPError as error:
+            return NoReply(error)
+
+    async def _run(self, conversation: Conversation[T]) -> T:
+        answer: Reply | NoReply | None = None
+        while True:
+            try:
+                step = conversation.send(answer)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answer = None
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+            else:
+                answer = await self._send(step)
+
+    async def submit(self, raw: bytes, *, wait: str = "committed", timeout_ms: int | None = None) -> Receipt:
+        """Submits one statement until it is answered."""
+        return await self._run(self._driver.submit(raw, wait, timeout_ms))
+
+    async def submit_many(
+        self, raws: Sequence[bytes], *, wait: str = "committed", timeout_ms: int | None = None
+    ) -> list[Receipt | ProblemError]:
+        """Submits many; one result each, in order, a problem instead of an exception."""
+        return await self._run(self._driver.submit_many(raws, wait, timeout_ms))
+
+    async def statement(self, statement_id: str) -> StatementRecord:
+        return await self._run(self._driver.statement(statement_id))
+
+    async def proof(self, statement_id: str, *, wait_s: float = 0.0) -> bytes:
+        """The tlog-proof; waits up to `wait_s` for finality."""
+        return await self._run(self._driver.proof(statement_id, wait_s))
+
+    async def declaration(self, ucr: str) -> dict[str, Any]:
+        return await self._run(self._driver.record("declarations", ucr))
+
+    async def movement(self, mrn: str) -> dict[str, Any]:
+        return await self._run(self._driver.record("movements", mrn))
+
+    async def participant(self, participant_id: str) -> dict[str, Any]:
+        return await self._run(self._driver.record("participants", participant_id))
+
+    async def movements(
+        self, *, state: str = "", carrier: str = "", page_items: int = 100
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every movement that the caller may see, page after page."""
+        cursor: str | None = None
+        while True:
+            movements, cursor = await self._run(self._driver.page(state, carrier, cursor, page_items))
+            for movement in movements:
+                yield movement
+            if cursor is None:
+                return
+
+    async def status(self) -> dict[str, Any]:
+        return await self._run(self._driver.document("/v1/status", authenticated=False))
+
+    async def checkpoint(self) -> bytes:
+        """The newest final checkpoint, a signed note."""
+        return await self._run(self._driver.octets("/log/checkpoint", authenticated=False))
+
+    async def tile(self, path: str) -> bytes:
+        """A tile by its tlog-tiles path, such as `tile/0/000.p/7`."""
+        return await self._run(self._driver.tile(path))
+
+    async def events(self, *, first: int = 0, subject: str = "") -> AsyncIterator[Event]:
+        """Final statements from entry `first` on, for ever; reconnects and resumes by itself."""
+        resume_at, failures = first, 0
+        while True:
+            parser = EventParser(resume_at)
+            request = exchange.events_request(resume_at, subject)
+            error: ClientError = Unreachable("the event stream ended")
+            try:
+                async with self._http.stream(
+                    request.method,
+                    request.path,
+                    headers=self._driver.headers(request),
+                    timeout=_stream_timeout(),
+                ) as response:
+                    if response.status_code != 200:
+                        raise exchange.problem_of(_reply(response, await response.aread()))
+                    async for chunk in response.aiter_bytes():
+                        for event in parser.feed(chunk):
+                            yield event
+                        failures = 0
+            except httpx.HTTPError as cause:
+                error = Unreachable(f"the event stream broke: {cause}")
+            except ClientError as problem:
+                error = problem
+            resume_at = parser.resume_at
+            failures += 1
+            await asyncio.sleep(self._driver.pause_s(error, failures))

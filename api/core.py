@@ -1,0 +1,147 @@
+"""The gateway without its protocols: what HTTP and gRPC both do, written once.
+
+Stateless: everything it holds can be lost and asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from api.access import Access, Principal
+from api.config import GatewayConfig
+from api.feed import EntryFeed
+from api.metrics import GatewayMetrics
+from api.problems import Problem, of_malformed
+from api.proto import validator_pb2 as wire
+from api.submission import Signed
+from api.validators import ValidatorPool
+from ledger.errors import Malformed
+from ledger.merkle import leaf_hash
+from ledger.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
+
+HEARTBEAT_S = 15.0
+RECHECK_S = 30.0
+LAGGING_PAUSE_S = 0.05
+STATEMENT_ID_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A final statement, or (statement None) only how far the stream has come."""
+
+    index: int
+    height: int = 0
+    block_time_ms: int = 0
+    statement: Statement | None = None
+
+
+class Gateway:
+    """One authority's front: its validators, who may see what, and the log as it grows."""
+
+    def __init__(self, config: GatewayConfig, pool: ValidatorPool) -> None:
+        self.config = config
+        self.pool = pool
+        self.access = Access(config.origin, pool.records)
+        self.feed = EntryFeed(pool)
+        self.metrics = GatewayMetrics(pool)
+        self.heartbeat_s = HEARTBEAT_S
+        self.recheck_s = RECHECK_S
+        self.event_streams = 0
+        self.stopping = asyncio.Event()
+
+    # ---- statements
+
+    def signed(self, raw: bytes) -> Signed:
+        """Parses a statement far enough to know that it is one; its signature is for the validators to check."""
+        if len(raw) > MAX_STATEMENT_BYTES:
+            detail = f"statement is too large: expected at most {MAX_STATEMENT_BYTES} bytes, got {len(raw)}"
+            raise Problem("too_large", detail)
+        try:
+            statement = parse_statement(raw)
+        except Malformed as error:
+            raise of_malformed(error.code, str(error.args[0])) from error
+        return Signed(statement.id, raw)
+
+    @staticmethod
+    def id_of(raw: bytes) -> bytes:
+        """What a caller knows its bytes by, be they a statement or not."""
+        return leaf_hash(raw)
+
+    async def visible_statement(self, principal: Principal, statement_id: bytes) -> wire.StatementInfo:
+        """A statement on the log that the caller may see; Problem("not_found") for all else."""
+        if len(statement_id) != STATEMENT_ID_BYTES:
+            raise Problem("bad_identifier", f"statement id: expected 32 bytes, got {len(statement_id)}")
+        info = await self.pool.statement(statement_id)
+        if not info.found or not await self.may_see(principal, info.statement):
+            raise Problem("not_found")
+        return info
+
+    async def visible_proof(self, principal: Principal, statement_id: bytes) -> wire.ProofReply:
+        """The proof of a final statement that the caller may see."""
+        reply = await self.pool.proof(statement_id)
+        if not reply.found or not await self.may_see(principal, reply.statement):
+            raise Problem("not_found")
+        if not reply.final:
+            raise Problem("not_final", "both authorities have not cosigned it yet", retry_after_ms=1_000)
+        return reply
+
+    async def may_see(self, principal: Principal, raw: bytes) -> bool:
+        """Whether the caller may see an entry."""
+        if principal.sees_all:
+            return True
+        try:
+            statement = parse_statement(raw)
+        except Malformed:
+            return False  # genesis or a block record: the log's own, for those who see all of it
+        return await self.access.may_see_statement(principal, statement.kind, statement.iss, statement.sub)
+
+    # ---- the log as it grows
+
+    async def events(self, principal: Principal, first: int, subject: str = "") -> AsyncIterator[Event]:
+        """Final statements that the caller may see, from `first` on, without a gap and without a repetition.
+
+        Between them, at least every `heartbeat_s`, an event without a statement says how far the stream has come.
+        """
+        position = first
+        finality = self.pool.finality
+        clock_s = asyncio.get_running_loop().time
+        checked_s = clock_s()
+        while not self.stopping.is_set():
+            if clock_s() - checked_s >= self.recheck_s:
+                principal = await self.access.still(principal)
+                checked_s = clock_s()
+            if position >= finality.size:
+                try:
+                    async with asyncio.timeout(self.heartbeat_s):
+                        await finality.beyond(position)
+                except TimeoutError:
+                    yield Event(position - 1)
+                continue
+            page = await self.feed.page(position, subject)
+            if page.next <= position:
+                # The validator that answers is behind the one that told us.
+                await asyncio.sleep(LAGGING_PAUSE_S)
+                continue
+            shown = position - 1
+            for entry in page.entries:
+                statement = entry.statement
+                if principal.sees_all or await self.access.may_see_statement(
+                    principal, statement.kind, statement.iss, statement.sub
+                ):
+                    shown = entry.index
+                    yield Event(entry.index, entry.height, entry.block_time_ms, statement)
+            position = page.next
+            if shown != position - 1:
+                yield Event(position - 1)
+
+    def stop_streams(self) -> None:
+        """Ends the event streams; those who listen resume elsewhere from where they are."""
+        self.stopping.set()
+        self.pool.finality.wake()
+
+    async def close(self) -> None:
+        """Ends the streams, then lets go of the validators."""
+        self.stop_streams()
+        await self.pool.close()

@@ -1,0 +1,101 @@
+"""What every operation needs: its gateway, its caller, its body within limits, its problems described."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import Response
+
+from api.access import Principal
+from api.core import Gateway
+from api.models import ProblemDocument
+from api.problems import CONTENT_TYPE, PROBLEMS, Problem, type_of
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(gateway_of)]
+
+
+async def caller_of(request: Request) -> Principal:
+    """The participant that the bearer token proves."""
+    gateway: Gateway = request.app.state.gateway
+    return await gateway.access.authenticate(request.headers.get("authorization"))
+
+
+CallerDep = Annotated[Principal, Depends(caller_of)]
+
+
+def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Compact JSON, written without a detour through a model."""
+    content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(content, status, headers, media_type="application/json")
+
+
+def problem_response(problem: Problem, instance: str | None = None) -> Response:
+    """RFC 9457."""
+    content = json.dumps(problem.document(instance), separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(content, problem.row.status, {**NO_STORE, **problem.headers()}, media_type=CONTENT_TYPE)
+
+
+def too_large(limit_bytes: int, got_bytes: int | str) -> Problem:
+    return Problem("too_large", f"body is too large: expected at most {limit_bytes} bytes, got {got_bytes}")
+
+
+async def body_within(request: Request, limit_bytes: int) -> bytes:
+    """The body, refused as soon as it is known to be too large."""
+    declared = request.headers.get("content-length")
+    if declared is not None and declared.isascii() and declared.isdigit() and int(declared[:20]) > limit_bytes:
+        raise too_large(limit_bytes, declared[:20])
+    chunks = []
+    size_bytes = 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise too_large(limit_bytes, "more")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of the problems that an operation may answer with, an example of each."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        row = PROBLEMS[code]
+        response = by_status.setdefault(
+            row.status, {"model": ProblemDocument, "description": "", "content": {CONTENT_TYPE: {"examples": {}}}}
+        )
+        response["description"] = "; ".join(filter(None, [response["description"], f"`{type_of(code)}` {row.title}"]))
+        example = Problem(code, row.description or row.title)
+        if row.status in (429, 503):
+            example.retry_after_ms = 1_000
+            response["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+        if code == "authority_unreachable":
+            example.missing_authorities = ("cn-gacc",)
+        if code == "rejected":
+            example.outcome_code, example.outcome = 307, "declaration_not_released"
+        response["content"][CONTENT_TYPE]["examples"][code] = {"value": example.document()}
+    return by_status
+
+
+def example(value: Any, description: str = "OK", media_type: str = "application/json") -> dict[str, Any]:
+    """The OpenAPI description of a good answer."""
+    return {"description": description, "content": {media_type: {"example": value}}}
+
+
+AUTHENTICATION = (
+    "token_missing",
+    "token_malformed",
+    "token_expired",
+    "token_too_long",
+    "token_wrong_audience",
+    "token_untrusted",
+)

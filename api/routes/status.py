@@ -1,0 +1,114 @@
+"""How the network is, in plain words; whether this process lives; what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.core import Gateway
+from api.models import EXAMPLE_STATUS, Health, NetworkStatus
+from api.routes.common import NO_STORE, GatewayDep, example, json_response
+from api.validators import HEALTH_MISSES_MAX
+
+router = APIRouter(tags=["status"])
+
+
+def network_status(gateway: Gateway) -> dict[str, Any]:
+    """What the best validator says, and how each of our own does."""
+    pool = gateway.pool
+    best = pool.best_status()
+    validators = []
+    for lane in pool.lanes:
+        status = lane.status
+        reachable = lane.up and lane.misses < HEALTH_MISSES_MAX
+        validators.append(
+            {
+                "name": lane.name,
+                "reachable": reachable,
+                "ready": reachable and status is not None and status.ready and not status.halted,
+                "leader": status.leader if status else "",
+                "size": status.size if status else 0,
+                "final_size": status.final_size if status else 0,
+                "halted": status.halted if status else "",
+            }
+        )
+    authorities = [
+        {
+            "name": authority.name,
+            "country": authority.country,
+            "reachable": authority.reachable,
+            "validators_reachable": list(authority.validators_reachable),
+            "validators_missing": list(authority.validators_missing),
+            "last_cosigned_size": authority.last_cosigned_size,
+            "last_cosigned_at_s": authority.last_cosigned_at_s,
+        }
+        for authority in (best.authorities if best is not None else ())
+    ]
+    return {
+        "origin": gateway.config.origin,
+        "gateway": gateway.config.name,
+        "authority": gateway.config.authority,
+        "state": best.state if best else f"no validator of {gateway.config.authority} answers this gateway",
+        "ready": best is not None and best.ready and not best.halted,
+        "size": best.size if best else 0,
+        "height": best.height if best else 0,
+        "final_size": max(pool.finality.size, best.final_size if best else 0),
+        "final_lag_ms": best.final_lag_ms if best else 0,
+        "authorities": authorities,
+        "validators": validators,
+    }
+
+
+@router.get(
+    "/v1/status",
+    operation_id="getStatus",
+    summary="How the network is, in plain words",
+    response_model=NetworkStatus,
+    responses={200: example(EXAMPLE_STATUS)},
+)
+async def get_status(gateway: GatewayDep) -> Response:
+    return json_response(network_status(gateway), 200, NO_STORE)
+
+
+@router.get(
+    "/healthz",
+    operation_id="getHealth",
+    summary="Whether the process lives",
+    response_model=Health,
+    responses={200: example({"status": "ok", "detail": "alive"})},
+)
+async def get_health() -> Response:
+    return json_response({"status": "ok", "detail": "alive"}, 200, NO_STORE)
+
+
+@router.get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Whether statements can be made final now",
+    response_model=Health,
+    responses={
+        200: example({"status": "ok", "detail": "ready"}),
+        503: {"model": Health, **example({"status": "unavailable", "detail": "waiting for cn-gacc"}, "Not now")},
+    },
+)
+async def get_readiness(gateway: GatewayDep) -> Response:
+    status = network_status(gateway)
+    if gateway.stopping.is_set():
+        return json_response({"status": "unavailable", "detail": "stopping"}, 503, NO_STORE)
+    if not status["ready"]:
+        return json_response({"status": "unavailable", "detail": status["state"]}, 503, NO_STORE)
+    return json_response({"status": "ok", "detail": status["state"]}, 200, NO_STORE)
+
+
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="Counters for Prometheus",
+    response_class=PlainTextResponse,
+    responses={200: example("comity_gateway_final_size 4700.0\n", media_type="text/plain")},
+)
+async def get_metrics(gateway: GatewayDep) -> Response:
+    return Response(gateway.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

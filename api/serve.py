@@ -1,0 +1,194 @@
+"""The gateway process: HTTP and gRPC in front, its authority's validators behind.
+
+`serve_gateway` runs until it is told to stop (a signal, or the event that the caller sets) and then, in this order:
+reports not ready, ends the event streams, lets requests finish, answers what is still on the way as unavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import grpc
+import grpc.aio
+import structlog
+import uvicorn
+
+from api.config import GatewayConfig, PublicTlsPaths, RequestLimits, TlsPaths, ValidatorEndpoint
+from api.core import Gateway
+from api.device import MESSAGE_MAX_BYTES, DeviceService
+from api.http import create_app
+from api.proto.gateway_pb2_grpc import add_GatewayServicer_to_server
+from api.validators import ValidatorPool
+
+__all__ = [
+    "GatewayConfig",
+    "Listening",
+    "PublicTlsPaths",
+    "RequestLimits",
+    "TlsPaths",
+    "ValidatorEndpoint",
+    "serve_gateway",
+]
+
+GRACE_S = 5.0
+KEEP_ALIVE_S = 75
+BACKLOG = 512
+
+log = structlog.get_logger("api.serve")
+
+
+class Listening(NamedTuple):
+    """Where a gateway listens, ports of 0 replaced by what the system chose."""
+
+    http_host: str
+    http_port: int
+    grpc_host: str
+    grpc_port: int
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process has more than one server to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Left to `serve_gateway`."""
+        yield
+
+
+async def serve_gateway(
+    config: GatewayConfig,
+    *,
+    stop: asyncio.Event | None = None,
+    on_listening: Callable[[Listening], None] | None = None,
+    handle_signals: bool = True,
+) -> None:
+    """Runs one gateway until SIGINT, SIGTERM, or `stop`. Raises OSError if an address cannot be had."""
+    stop = stop or asyncio.Event()
+    limits = config.limits
+    pool = ValidatorPool(
+        config.validators,
+        _validator_credentials(config.tls),
+        in_flight_max=limits.in_flight_max_statements,
+        submit_timeout_s=limits.submit_timeout_ms / 1000,
+        request_timeout_s=limits.request_timeout_ms / 1000,
+    )
+    gateway = Gateway(config, pool)
+    sock = _bind(config.http_host, config.http_port)
+    try:
+        grpc_server, grpc_port = await _grpc_server(config, gateway)
+    except BaseException:
+        sock.close()
+        raise
+    http_server = _http_server(config, gateway)
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM) if handle_signals else ()
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await pool.start()
+        await grpc_server.start()
+        listening = Listening(config.http_host, sock.getsockname()[1], config.grpc_host, grpc_port)
+        serving = asyncio.create_task(_serve_http(http_server, sock))
+        await _started(http_server, serving)
+        log.info("gateway_listening", gateway=config.name, **listening._asdict())
+        if on_listening is not None:
+            on_listening(listening)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        log.info("gateway_stopping", gateway=config.name)
+        gateway.stop_streams()
+        http_server.should_exit = True
+        await asyncio.gather(grpc_server.stop(GRACE_S), serving)
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        await grpc_server.stop(None)
+        await gateway.close()
+        sock.close()
+    log.info("gateway_stopped", gateway=config.name)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A bound socket, so that the port is known before anything is said of it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _http_server(config: GatewayConfig, gateway: Gateway) -> _HttpServer:
+    public = config.public_tls
+    return _HttpServer(
+        uvicorn.Config(
+            create_app(gateway),
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(GRACE_S),
+            ssl_certfile=public.certificate if public else None,
+            ssl_keyfile=public.private_key if public else None,
+        )
+    )
+
+
+async def _serve_http(server: _HttpServer, sock: socket.socket) -> None:
+    # uvicorn leaves by SystemExit when it cannot start.
+    with suppress(SystemExit):
+        await server.serve([sock])
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    while not server.started:
+        if serving.done():
+            await serving
+            raise OSError("the http server did not start")
+        await asyncio.sleep(0.005)
+
+
+async def _grpc_server(config: GatewayConfig, gateway: Gateway) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+            ("grpc.max_concurrent_streams", config.limits.event_streams_max),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    add_GatewayServicer_to_server(DeviceService(gateway), server)
+    address = f"[{config.grpc_host}]:{config.grpc_port}" if ":" in config.grpc_host else None
+    address = address or f"{config.grpc_host}:{config.grpc_port}"
+    try:
+        if config.public_tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            pair = (config.public_tls.private_key.read_bytes(), config.public_tls.certificate.read_bytes())
+            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: {error}") from error
+    return server, port
+
+
+def _validator_credentials(tls: TlsPaths | None) -> grpc.ChannelCredentials | None:
+    if tls is None:
+        return None
+    return grpc.ssl_channel_credentials(
+        root_certificates=tls.authority_ca.read_bytes(),
+        private_key=tls.private_key.read_bytes(),
+        certificate_chain=tls.certificate.read_bytes(),
+    )
