@@ -54,7 +54,7 @@ def _long_head(major: int, argument: int) -> bytes:
 
 # Arguments below 256 are nearly all of them: look their heads up.
 _HEADS = [[_long_head(major, argument) for argument in range(256)] for major in range(6)]
-_UNSIGNED_HEADS, _NEGATIVE_HEADS, _BYTES_HEADS, _TEXT_HEADS, _ARRAY_HEADS, _MAP_HEADS = _HEADS
+_BYTES_HEADS, _TEXT_HEADS = _HEADS[_BYTES], _HEADS[_TEXT]
 
 
 def head(major: int, argument: int) -> bytes:
@@ -67,31 +67,30 @@ def encode(value: Encodable) -> bytes:
     return _encode(value, MAX_CBOR_DEPTH)
 
 
-def _encode(value: object, depth: int) -> bytes:
+def _encode(value: Any, depth: int) -> bytes:
     kind = type(value)  # exact types: bool is an int, and subclasses may lie about their value
     if kind is str:
         try:
-            text = value.encode()  # type: ignore[attr-defined]
+            text: bytes = value.encode()
         except UnicodeEncodeError as error:
             raise Misuse("text holds a surrogate, which UTF-8 cannot spell") from error
         length = len(text)
-        return (_TEXT_HEADS[length] if length < 256 else _long_head(_TEXT, length)) + text  # type: ignore[no-any-return]
+        return (_TEXT_HEADS[length] if length < 256 else _long_head(_TEXT, length)) + text
     if kind is int:
-        if value >= 0:  # type: ignore[operator]
-            if value < 256:  # type: ignore[operator]
-                return _UNSIGNED_HEADS[value]  # type: ignore[call-overload,no-any-return]
-            if value <= MAX_INT:  # type: ignore[operator]
-                return _long_head(_UNSIGNED, value)  # type: ignore[arg-type]
-        elif value >= MIN_INT:  # type: ignore[operator]
-            return head(_NEGATIVE, -1 - value)  # type: ignore[operator]
+        if value >= 0:
+            if value <= MAX_INT:
+                return head(_UNSIGNED, value)
+        elif value >= MIN_INT:
+            return head(_NEGATIVE, -1 - value)
         raise Misuse(f"integer is out of range: expected -2^63 to 2^64-1, got {value}")
     if kind is bytes:
-        length = len(value)  # type: ignore[arg-type]
-        return (_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length)) + value  # type: ignore[operator]
+        content: bytes = value
+        length = len(content)
+        return (_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length)) + content
     if kind is dict or kind is list or kind is tuple:
         if depth == 0:
             raise Misuse(f"value is nested too deeply: expected at most {MAX_CBOR_DEPTH} levels")
-        return _encode_container(value, depth - 1)  # type: ignore[arg-type]
+        return _encode_container(value, depth - 1)
     if value is True:
         return b"\xf5"
     if value is False:
@@ -152,23 +151,23 @@ def _head_length(argument: int) -> int:
     return 5 if argument < 1 << 32 else 9
 
 
-def _deterministic_length(value: object, depth: int) -> int:
+def _deterministic_length(value: Any, depth: int) -> int:
     """Return how long the deterministic encoding of a decoded value is; _Doubt if it has none or keys lack order."""
     kind = type(value)
     if kind is str:
-        length = len(value) if value.isascii() else len(value.encode())  # type: ignore[attr-defined,arg-type]
+        length = len(value) if value.isascii() else len(value.encode())
         return length + (1 if length < 24 else _head_length(length))
     if kind is int:
-        if not MIN_INT <= value <= MAX_INT:  # type: ignore[operator]
+        if not MIN_INT <= value <= MAX_INT:
             raise _Doubt
-        return _head_length(value if value >= 0 else -1 - value)  # type: ignore[operator,arg-type]
+        return _head_length(value if value >= 0 else -1 - value)
     if kind is dict:
         if not depth:
             raise _Doubt
         depth -= 1
-        total = _head_length(len(value))  # type: ignore[arg-type]
+        total = _head_length(len(value))
         previous = b""
-        for key, item in value.items():  # type: ignore[attr-defined]
+        for key, item in value.items():
             if type(key) is str:
                 spelling = _KNOWN_KEYS.get(key) or _spell_key(key)
             elif type(key) is int and MIN_INT <= key <= MAX_INT:
@@ -183,12 +182,12 @@ def _deterministic_length(value: object, depth: int) -> int:
     if kind is list:
         if not depth:
             raise _Doubt
-        total = _head_length(len(value))  # type: ignore[arg-type]
-        for item in value:  # type: ignore[attr-defined]
+        total = _head_length(len(value))
+        for item in value:
             total += _deterministic_length(item, depth - 1)
         return total
     if kind is bytes:
-        length = len(value)  # type: ignore[arg-type]
+        length = len(value)
         return length + _head_length(length)
     if value is True or value is False or value is None:
         return 1
