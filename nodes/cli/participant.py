@@ -1,0 +1,405 @@
+"""Commands for those who sign and ask: keys, enrol, sign, submit, proof, status, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from ledger import cbor
+from ledger.algorithms import EDDSA, ES256, PrivateKey, PublicKey
+from ledger.errors import LedgerError
+from ledger.statement import CTI_BYTES, Statement, parse_statement, parse_statement_sequence, sign_statement
+from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
+from nodes.cli.offline import STATEMENT_SUFFIX, read_small_file
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+PRIVATE_FILE_MODE = 0o600
+# Twice what a gateway takes in one request: a longer file is sent in several.
+MAX_STATEMENTS_A_FILE = 100_000
+MAX_SEQUENCE_FILE_BYTES = 512 * 1024 * 1024
+HEX_FIELD = "hex"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _stop(message: str, status: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    raise SystemExit(status)
+
+
+def _private_key(path: Path) -> PrivateKey:
+    try:
+        return PrivateKey.from_pem(read_small_file(path))
+    except LedgerError as error:
+        _stop(f"{path}: {error}", EXIT_MISUSE)
+
+
+def _public_key(path: Path) -> PublicKey:
+    try:
+        return PublicKey.from_cose_key(read_small_file(path))
+    except LedgerError as error:
+        _stop(f"{path}: {error}; expected the .pub file that `comity keys new` wrote", EXIT_MISUSE)
+
+
+def _write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        _stop(f"{path}: is there already; nothing is overwritten", EXIT_MISUSE)
+    except OSError as error:
+        _stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _gateway(required: bool = True) -> Callable[[F], F]:
+    return click.option("--gateway", required=required, metavar="URL", help="A gateway, as http://127.0.0.1:8080.")
+
+
+def _signer(command: F) -> F:
+    """Who asks: needed where the gateway shows a caller only its own."""
+    for option in (
+        click.option(
+            "--as", "participant_id", metavar="ID", help="Participant that asks; needed for what is not open."
+        ),
+        click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="That participant's private key."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
+    """A client whose failures become exit statuses."""
+    from api import client as http
+
+    if (participant_id is None) != (key is None):
+        _stop("--as and --key go together", EXIT_MISUSE)
+    if not url.startswith(("http://", "https://")):
+        _stop(f"--gateway: expected a URL that begins with http:// or https://, got {url!r}", EXIT_MISUSE)
+    retry = http.Retry(attempts=3, total_pause_s=10.0)
+    try:
+        signer = None
+        if participant_id is not None and key is not None:
+            private = _private_key(key)
+            with http.Client(url, retry=retry) as plain:
+                origin = plain.status()["origin"]
+            signer = http.TokenSigner(private, participant=participant_id, origin=origin)
+        with http.Client(url, signer=signer, retry=retry) as client:
+            yield client
+    except (http.Unreachable, http.Unavailable, http.Overloaded) as error:
+        _stop(f"{url}: {error}", EXIT_UNAVAILABLE)
+    except http.NotFinal as error:
+        _stop(f"{error}; ask again, or wait with --wait", EXIT_UNAVAILABLE)
+    except http.ClientError as error:
+        _stop(f"{url}: {error}", EXIT_DOES_NOT_HOLD)
+
+
+# ---- keys
+
+
+@click.group()
+def keys() -> None:
+    """Make and show keys."""
+
+
+@keys.command("new")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--alg", type=click.Choice(["eddsa", "es256"]), default="eddsa", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the public key as JSON.")
+def keys_new(path: Path, alg: str, as_json: bool) -> None:
+    """Make a key: PATH (PKCS #8 PEM, private, readable by you alone) and PATH.pub (COSE_Key, to be enrolled)."""
+    public_path = path.with_name(path.name + ".pub")
+    if public_path.exists():
+        _stop(f"{public_path}: is there already; nothing is overwritten", EXIT_MISUSE)
+    key = PrivateKey.generate({"eddsa": EDDSA, "es256": ES256}[alg])
+    _write_new(path, key.to_pem(), PRIVATE_FILE_MODE)
+    _write_new(public_path, key.public.cose_key)
+    _show_key(key.public, as_json)
+
+
+@keys.command("show")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the public key as JSON.")
+def keys_show(path: Path, as_json: bool) -> None:
+    """Show the public part of a private key file or of a .pub file."""
+    public = _public_key(path) if path.suffix == ".pub" else _private_key(path).public
+    _show_key(public, as_json)
+
+
+def _show_key(key: PublicKey, as_json: bool) -> None:
+    shown = {"alg": key.alg, "kid": key.kid.hex(), "cose_key": key.cose_key.hex()}
+    click.echo(
+        json.dumps(shown, indent=2) if as_json else "\n".join(f"{name}: {value}" for name, value in shown.items())
+    )
+
+
+# ---- sign, enrol, submit
+
+
+def _payload(path: Path) -> dict[str | int, cbor.Value]:
+    """A payload from CBOR (.cbor) or JSON, where {"hex": "00ff"} stands for bytes."""
+    data = read_small_file(path)
+    if path.suffix == ".cbor":
+        try:
+            value = cbor.decode(data)
+        except LedgerError as error:
+            _stop(f"{path}: {error}", EXIT_MISUSE)
+    else:
+        try:
+            value = _from_json(json.loads(data))
+        except ValueError as error:
+            _stop(f"{path}: {error}", EXIT_MISUSE)
+    if not isinstance(value, dict):
+        _stop(f"{path}: expected a map, got {type(value).__name__}", EXIT_MISUSE)
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {HEX_FIELD} and isinstance(value[HEX_FIELD], str):
+            return bytes.fromhex(value[HEX_FIELD])
+        return {name: _from_json(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_from_json(member) for member in value]
+    if isinstance(value, float):
+        raise ValueError(f"expected integers only, got {value}")
+    return value
+
+
+def _signed(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | int, cbor.Value]) -> Statement:
+    from contracts.payloads import validate_payload, validate_subject
+    from contracts.schema import PayloadError
+
+    try:
+        validate_subject(kind, sub)
+        validate_payload(kind, {str(name): value for name, value in payload.items()})
+        return sign_statement(
+            key,
+            kind=kind,
+            iss=iss,
+            sub=sub,
+            iat_s=int(time.time()),
+            cti=secrets.token_bytes(CTI_BYTES),
+            payload=payload,
+        )
+    except PayloadError as error:
+        _stop(f"{error} ({error.outcome.fact}); docs/contracts.md has the payload of {kind}", EXIT_MISUSE)
+    except LedgerError as error:
+        _stop(str(error), EXIT_MISUSE)
+
+
+@click.command()
+@click.option("--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Private key, PEM.")
+@click.option("--as", "iss", required=True, metavar="ID", help="Participant that signs.")
+@click.option("--kind", required=True, help="Kind of statement, as declaration.lodge.")
+@click.option("--about", "sub", required=True, help="What it is about: UCR, MRN or participant id.")
+@click.option(
+    "--payload",
+    "payload_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='JSON, where {"hex": "00ff"} stands for bytes, or CBOR (.cbor). Empty if not given.',
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to put the statement."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the statement's id as JSON.")
+def sign(key: Path, iss: str, kind: str, sub: str, payload_path: Path | None, out: Path, as_json: bool) -> None:
+    """Sign a statement. Its payload is checked against the contract's schema first."""
+    payload = _payload(payload_path) if payload_path else {}
+    statement = _signed(_private_key(key), kind, iss, sub, payload)
+    _write_new(out, statement.raw)
+    click.echo(json.dumps({"id": statement.id_hex, "file": str(out)}) if as_json else statement.id_hex)
+
+
+@click.command()
+@_gateway()
+@click.option(
+    "--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The registrar's private key."
+)
+@click.option("--as", "registrar", required=True, metavar="ID", help="The registrar, as kz-kgd/registrar.")
+@click.option("--participant", required=True, metavar="ID", help="Who is enrolled.")
+@click.option("--public-key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Its .pub file.")
+@click.option("--role", "roles", required=True, multiple=True, help="A role; give it once for each.")
+@click.option("--valid-from-ms", type=int, help="Block time from which the key counts; at once if not given.")
+@click.option("--valid-until-ms", type=int, help="Block time from which it no longer does; without end if not given.")
+@click.option("--description", help="What or who it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
+def enrol(
+    gateway: str,
+    key: Path,
+    registrar: str,
+    participant: str,
+    public_key: Path,
+    roles: tuple[str, ...],
+    valid_from_ms: int | None,
+    valid_until_ms: int | None,
+    description: str | None,
+    as_json: bool,
+) -> None:
+    """Enrol a participant's key, and wait until both authorities have made it final."""
+    payload: dict[str | int, cbor.Value] = {"key": _public_key(public_key).cose_key, "roles": list(roles)}
+    optional = {"valid_from_ms": valid_from_ms, "valid_until_ms": valid_until_ms, "description": description}
+    payload.update({name: value for name, value in optional.items() if value is not None})
+    statement = _signed(_private_key(key), "registry.enrol", registrar, participant, payload)
+    with _client(gateway) as client:
+        _show_receipt(client.submit(statement.raw, wait="final"), as_json)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
+@_gateway()
+@click.option("--wait", type=click.Choice(["committed", "final"]), default="final", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON, one object.")
+def submit(files: tuple[Path, ...], gateway: str, wait: str, as_json: bool) -> None:
+    """Send signed statements. Each FILE holds one, or a CBOR sequence of many (.cbor-seq).
+
+    Sending a statement again is safe: the answer is the same and nothing happens twice. Exit status: 0 all are on the
+    log, 1 some were refused or rejected, 3 the gateway or an authority is not there: send them again.
+    """
+    from api.client import ProblemError, Unavailable
+    from api.exchange import SEQUENCE_MAX_BYTES, SEQUENCE_MAX_STATEMENTS
+
+    statements: list[bytes] = []
+    for file in files:
+        statements += _statements(file)
+    results: list[Any] = []
+    with _client(gateway) as client:
+        if len(statements) == 1:
+            try:
+                results = [client.submit(statements[0], wait=wait)]
+            except ProblemError as error:
+                results = [error]
+        else:
+            for batch in _batches(statements, SEQUENCE_MAX_STATEMENTS, SEQUENCE_MAX_BYTES):
+                results += client.submit_many(batch, wait=wait)
+                if len(statements) > SEQUENCE_MAX_STATEMENTS and sys.stderr.isatty():
+                    click.echo(f"\r{len(results)} of {len(statements)}", err=True, nl=False)
+    shown = [_result(result, raw) for result, raw in zip(results, statements, strict=True)]
+    if as_json:
+        click.echo(json.dumps({"results": shown}, indent=2))
+    else:
+        for result in shown:
+            click.echo(" ".join(str(value) for value in result.values()))
+    if any(isinstance(result, Unavailable) for result in results):
+        raise SystemExit(EXIT_UNAVAILABLE)
+    if any(isinstance(result, ProblemError) for result in results):
+        raise SystemExit(EXIT_DOES_NOT_HOLD)
+
+
+def _statements(file: Path) -> list[bytes]:
+    try:
+        if file.suffix == ".cbor-seq":
+            if file.stat().st_size > MAX_SEQUENCE_FILE_BYTES:
+                _stop(f"{file}: too large: expected at most {MAX_SEQUENCE_FILE_BYTES} bytes", EXIT_MISUSE)
+            return parse_statement_sequence(file.read_bytes(), MAX_STATEMENTS_A_FILE)
+        raw = read_small_file(file)
+        parse_statement(raw)
+    except LedgerError as error:
+        _stop(f"{file}: {error}", EXIT_MISUSE)
+    except OSError as error:
+        _stop(f"{file}: {error.strerror or error}", EXIT_UNAVAILABLE)
+    return [raw]
+
+
+def _batches(statements: list[bytes], most: int, most_bytes: int) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for raw in statements:
+        if batch and (len(batch) == most or size + len(raw) > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(raw)
+        size += len(raw)
+    if batch:
+        yield batch
+
+
+def _result(result: Any, raw: bytes) -> dict[str, Any]:
+    from api.client import ProblemError
+
+    statement_id = parse_statement(raw).id_hex
+    if isinstance(result, ProblemError):
+        return {"id": statement_id, "state": "failed", "problem": result.code, "detail": result.detail}
+    return {"id": statement_id, "state": result.state, "index": result.index, "duplicate": result.duplicate}
+
+
+def _show_receipt(receipt: Any, as_json: bool) -> None:
+    shown = {
+        "id": receipt.id,
+        "state": receipt.state,
+        "index": receipt.index,
+        "height": receipt.height,
+        "block_time_ms": receipt.block_time_ms,
+        "duplicate": receipt.duplicate,
+    }
+    click.echo(json.dumps(shown, indent=2) if as_json else f"{receipt.state}: entry {receipt.index}, id {receipt.id}")
+
+
+# ---- proof, status, export
+
+
+@click.command()
+@click.argument("statement", metavar="ID_OR_FILE")
+@_gateway()
+@_signer
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds for finality.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to put the .tlog-proof."
+)
+def proof(statement: str, gateway: str, participant_id: str | None, key: Path | None, wait_s: float, out: Path) -> None:
+    """Fetch the proof of a statement, and put the statement beside it.
+
+    The statement is named by its id (64 hexadecimal digits) or by its file. `comity verify` checks the proof offline.
+    """
+    file = Path(statement)
+    with _client(gateway, participant_id, key) as client:
+        statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
+        data = client.proof(statement_id, wait_s=wait_s)
+        raw = client.statement(statement_id).raw
+    _write_new(out, data)
+    beside = out.with_suffix(STATEMENT_SUFFIX)
+    if not (beside.exists() and beside.read_bytes() == raw):
+        _write_new(beside, raw)
+    click.echo(f"{out}: verify with: comity verify {out} --policy POLICY")
+
+
+@click.command()
+@_gateway()
+@click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
+def status(gateway: str, as_json: bool) -> None:
+    """Say in plain words how the network is doing. Exit status 0 ready, 3 not."""
+    with _client(gateway) as client:
+        document = client.status()
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(
+            f"{document['origin']} through {document['gateway']} of {document['authority']}: {document['state']}"
+        )
+        click.echo(
+            f"  {document['size']} entries, {document['final_size']} of them final, height {document['height']}, "
+            f"finality lag {document['final_lag_ms']} ms"
+        )
+        for authority in document["authorities"]:
+            here = "reachable" if authority["reachable"] else "NOT REACHABLE"
+            missing = ", ".join(authority["validators_missing"])
+            click.echo(
+                f"  {authority['name']} ({authority['country']}): {here}{'; missing ' + missing if missing else ''}"
+            )
+        for validator in document["validators"]:
+            ready = "ready" if validator["ready"] else "not ready"
+            halted = f", HALTED: {validator['halted']}" if validator["halted"] else ""
+            click.echo(f"  {validator['name']}: {ready}, leader {validator['leader'] or 'none'}{halted}")
+    raise SystemExit(0 if document["ready"] else EXIT_UNAVAILABLE)
