@@ -59,6 +59,7 @@ class Tuning:
     heartbeat_ticks: int = 2
     block_max_statements: int = 400
     block_max_bytes: int = 1024 * 1024
+    block_interval_ms: int = 15
     blocks_in_flight: int = 4
     pending_max_statements: int = 20_000
     pending_max_bytes: int = 64 * 1024 * 1024
@@ -189,6 +190,7 @@ _TUNING_LIMITS = {
     "heartbeat_ticks": (1, 100),
     "block_max_statements": (1, 10_000),
     "block_max_bytes": (64 * 1024, 8 * 1024 * 1024),
+    "block_interval_ms": (1, 10_000),
     "blocks_in_flight": (1, 64),
     "pending_max_statements": (1, 1_000_000),
     "pending_max_bytes": (64 * 1024, 1024 * 1024 * 1024),

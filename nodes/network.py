@@ -43,6 +43,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from contracts.execute import CONTRACTS
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
 from ledger.note import COSIGNATURE_V1, ED25519, VerifierKey, format_vkey
@@ -130,7 +131,7 @@ def init_network(
         time_ms=time.time_ns() // 1_000_000 if time_ms is None else time_ms,
         authorities=tuple(authority.genesis for authority in made),
         parameters=dict(parameters or {}),
-        contracts=dict(contracts if contracts is not None else DEFAULT_CONTRACTS),
+        contracts=dict(contracts if contracts is not None else newest_contracts()),
     ).encode()
     validators, gateways = [], []
     for authority in made:
@@ -156,7 +157,9 @@ def init_network(
     return network
 
 
-DEFAULT_CONTRACTS = {"declaration": 1, "escort": 1, "registry": 1}
+def newest_contracts() -> dict[str, int]:
+    """The newest version of every contract that this program can execute."""
+    return {name: max(version for other, version in CONTRACTS if other == name) for name, _ in CONTRACTS}
 
 
 @dataclass(frozen=True, slots=True)

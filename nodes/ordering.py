@@ -221,10 +221,12 @@ class RaftOrdering:
         if ready.committed_entries:
             self._hand_out(ready.committed_entries)
         self._node.advance(ready)
+        new_term = ready.hard_state is not None and ready.hard_state.term != self._term
         if ready.hard_state is not None:
             self._term = ready.hard_state.term
         if ready.soft_state is not None:
             self._leader, self._role = ready.soft_state.leader_id, ready.soft_state.role
+        if ready.soft_state is not None or new_term:
             self._log.info("leadership", leader=self._leader, role=self._role.value, term=self._term)
             self._on_leadership()
 

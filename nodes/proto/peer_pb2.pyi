@@ -71,10 +71,12 @@ class RaftEntry(_message.Message):
     def __init__(self, term: _Optional[int] = ..., index: _Optional[int] = ..., type: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Proposals(_message.Message):
-    __slots__ = ("statements",)
+    __slots__ = ("since", "statements")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    since: int
     statements: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, since: _Optional[int] = ..., statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Cosignatures(_message.Message):
     __slots__ = ("size", "root", "lines")

@@ -1,0 +1,131 @@
+"""Signatures of statements, checked once per process, in threads, ahead of their execution.
+
+`expect` is told of statements as early as they are seen: when a gateway submits them, when another validator forwards
+them, when the leader's block arrives, long before it is committed. They are parsed and checked a chunk at a time in a
+thread pool. Execution then asks `check`, which waits for a check that is under way, and makes one that was not (the key
+was enrolled a moment ago, say).
+
+What is remembered is a fact about bytes: "this statement carries a valid signature of the key with this kid". A kid
+names one key for ever, so the fact never expires; whether the key counts is the contracts' business at execution.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Iterable, Sequence
+
+from ledger.algorithms import PublicKey
+from ledger.errors import Malformed, Untrue
+from ledger.statement import Statement, parse_statement, verify_statement
+from nodes.metrics import Metrics
+
+CHUNK_STATEMENTS = 32
+REMEMBERED_MAX_STATEMENTS = 40_000
+# A thread that checks signatures never holds anything up longer than this, unless the machine is dead.
+CHECK_TIMEOUT_S = 30.0
+
+FindKey = Callable[[str, bytes], PublicKey | None]
+
+
+class Checked:
+    """One statement and what is known of it. Written by one pool thread, read after `future` is done."""
+
+    __slots__ = ("future", "malformed", "raw", "statement", "untrue", "verified_kid")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.future: concurrent.futures.Future[None] | None = None
+        self.statement: Statement | None = None
+        self.malformed: Malformed | None = None
+        # None: not looked at, because the key was not known then.
+        self.verified_kid: bytes | None = None
+        self.untrue: Untrue | None = None
+
+    def wait(self) -> None:
+        if self.future is not None:
+            self.future.result(CHECK_TIMEOUT_S)
+
+
+class SignatureChecks:
+    """`expect`, `forget` belong to the event loop; `check` may be called from the thread that executes."""
+
+    def __init__(self, find_key: FindKey, metrics: Metrics, *, threads: int) -> None:
+        self._find_key = find_key
+        self._metrics = metrics
+        self._known: dict[bytes, Checked] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="signatures")
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def expect(self, raws: Iterable[bytes]) -> list[Checked]:
+        """Begin to check what is not known yet, and return what there is on all of them, in order."""
+        result: list[Checked] = []
+        fresh: list[Checked] = []
+        for raw in raws:
+            checked = self._known.get(raw)
+            if checked is None:
+                checked = self._known[raw] = Checked(raw)
+                fresh.append(checked)
+            result.append(checked)
+        for start in range(0, len(fresh), CHUNK_STATEMENTS):
+            chunk = fresh[start : start + CHUNK_STATEMENTS]
+            future = self._pool.submit(self._work, chunk)
+            for checked in chunk:
+                checked.future = future
+        while len(self._known) > REMEMBERED_MAX_STATEMENTS:
+            del self._known[next(iter(self._known))]
+        return result
+
+    def known(self, raw: bytes) -> Checked | None:
+        return self._known.get(raw)
+
+    def forget(self, raws: Iterable[bytes]) -> None:
+        """These were executed; nobody will ask again."""
+        for raw in raws:
+            self._known.pop(raw, None)
+
+    def _work(self, chunk: Sequence[Checked]) -> None:
+        looked_at = 0
+        for checked in chunk:
+            try:
+                statement = checked.statement = parse_statement(checked.raw)
+            except Malformed as error:
+                checked.malformed = error
+                continue
+            key = self._find_key(statement.iss, statement.kid)
+            if key is None:
+                continue
+            looked_at += 1
+            try:
+                verify_statement(statement, key)
+            except Untrue as error:
+                checked.untrue = error
+            else:
+                checked.verified_kid = key.kid
+        self._metrics.signature_checks.labels("ahead").inc(looked_at)
+
+    def statement(self, raw: bytes) -> Statement:
+        """The parsed statement. Raises Malformed."""
+        checked = self._known.get(raw)
+        if checked is None:
+            return parse_statement(raw)
+        checked.wait()
+        if checked.malformed is not None:
+            raise checked.malformed
+        return checked.statement or parse_statement(raw)
+
+    def check(self, statement: Statement, key: PublicKey) -> None:
+        """What `contracts` calls at execution. Raises Untrue."""
+        checked = self._known.get(statement.raw)
+        if checked is not None:
+            checked.wait()
+            if checked.verified_kid == key.kid:
+                return
+            if checked.untrue is not None and statement.kid == key.kid:
+                raise checked.untrue
+        self._metrics.signature_checks.labels("at_execution").inc()
+        verify_statement(statement, key)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

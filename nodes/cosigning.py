@@ -1,0 +1,320 @@
+"""Persist, then sign; collect what the others signed; say when a checkpoint is final.
+
+A validator vouches for a size at most once. What it is about to sign, size, root and time, is written in the same
+atomic batch as the block (`Intent`); the signature is made after that, and as Ed25519 is deterministic, signing again
+after a crash gives the same bytes. `Cosigner` refuses to sign anything that its last intent contradicts.
+
+`Finality` collects signature lines of the known keys, verified, for sizes that this validator has executed itself. A
+checkpoint is final when the policy's quorum has cosigned it and every authority's log key has signed it. A valid
+signature of another root than ours at a size that we have executed is a `Divergence`: evidence to keep, for people to
+judge.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ledger import cbor
+from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature, log_verifier
+from ledger.cosignature import cosign, cosignature_timestamp_s, cosigner_verifier, verify_cosignature
+from ledger.entry import Genesis
+from ledger.errors import LedgerError, Malformed, UnknownDurableState, Untrue
+from ledger.note import Note, NoteSignature, NoteSigner, VerifierKey, format_note, parse_note
+from ledger.policy import Policy
+
+INTENT_KEY = b"node/intent"
+MAX_INTENT_BYTES = 256
+# Signatures for sizes that we have not executed yet, kept for each peer.
+EARLY_MAX_SIZES = 64
+RECENT_MAX_ROOTS = 1024
+MAX_LINES = 64
+
+
+class Contradiction(LedgerError):
+    """Signing this would contradict what was signed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be signed, or was."""
+
+    size: int
+    root: bytes
+    time_s: int
+
+    def encode(self) -> bytes:
+        return cbor.encode({"root": self.root, "size": self.size, "time_s": self.time_s})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Intent:
+        try:
+            value = cbor.decode(data, max_bytes=MAX_INTENT_BYTES)
+        except Malformed as error:
+            raise UnknownDurableState(f"record of what was signed cannot be read: {error}") from error
+        if isinstance(value, dict):
+            size, root, time_s = value.get("size"), value.get("root"), value.get("time_s")
+            if isinstance(size, int) and isinstance(root, bytes) and isinstance(time_s, int):
+                return cls(size, root, time_s)
+        raise UnknownDurableState("record of what was signed cannot be read: wrong shape")
+
+
+class Cosigner:
+    """The two keys of a validator: its own, and its authority's log key. Used in one thread at a time."""
+
+    def __init__(self, name: str, key: NoteSigner, log_key: NoteSigner, last: Intent | None) -> None:
+        self._name = name
+        self._key = key
+        self._log_key = log_key
+        self.intent = last
+
+    def intend(self, checkpoint: Checkpoint, now_s: int) -> Intent:
+        """What to write down before signing. The time never goes back, even if the clock does."""
+        last = self.intent
+        if last is not None and checkpoint.size <= last.size:
+            raise Contradiction(f"size {checkpoint.size} cannot be signed: {last.size} was signed before")
+        return Intent(checkpoint.size, checkpoint.root, now_s if last is None else max(now_s, last.time_s))
+
+    def sign(self, checkpoint: Checkpoint, intent: Intent) -> tuple[NoteSignature, NoteSignature]:
+        """The log's signature and the cosignature. `intent` must be on the disk."""
+        if (intent.size, intent.root) != (checkpoint.size, checkpoint.root):
+            raise Contradiction(
+                f"the intent is to sign size {intent.size} with root {intent.root.hex()}, "
+                f"the ledger has size {checkpoint.size} with root {checkpoint.root.hex()}"
+            )
+        last = self.intent
+        if last is not None and (intent.size < last.size or (intent.size == last.size and intent != last)):
+            raise Contradiction(f"the intent to sign size {intent.size} contradicts that of size {last.size}")
+        self.intent = intent
+        return log_signature(self._log_key, checkpoint), cosign(self._key, self._name, checkpoint, intent.time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Somebody's valid signature of another root at a size that we executed."""
+
+    peer: str
+    signer: str
+    size: int
+    our_root: bytes
+    their_root: bytes
+    note: bytes
+
+
+class _Open:
+    """One size that we executed and that is not final yet."""
+
+    __slots__ = ("body", "checkpoint", "cosignatures", "logs")
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.body = checkpoint_body(checkpoint)
+        self.logs: dict[str, NoteSignature] = {}
+        self.cosignatures: dict[str, NoteSignature] = {}
+
+
+@dataclass(slots=True)
+class AuthorityTimes:
+    """The newest size that an authority was seen to have cosigned, and when it said so."""
+
+    size: int = 0
+    time_s: int = 0
+
+
+class Finality:
+    """See the module. Belongs to the event loop."""
+
+    def __init__(self, genesis: Genesis, policy: Policy, final_note: bytes | None) -> None:
+        self._origin = genesis.origin
+        self._policy = policy
+        self._authorities = [authority.name for authority in genesis.authorities]
+        self._log_keys: dict[tuple[str, bytes], tuple[str, VerifierKey]] = {}
+        self._cosigner_keys: dict[tuple[str, bytes], tuple[str, VerifierKey]] = {}
+        self._order: dict[tuple[str, bytes], int] = {}
+        for authority in genesis.authorities:
+            log_key = log_verifier(genesis.origin, authority.log_key)
+            self._log_keys[log_key.name, log_key.key_id] = (authority.name, log_key)
+        for authority in genesis.authorities:
+            for validator in authority.validators:
+                key = cosigner_verifier(validator.name, validator.cosigner_key)
+                self._cosigner_keys[key.name, key.key_id] = (authority.name, key)
+        for line in (*self._log_keys, *self._cosigner_keys):
+            self._order[line] = len(self._order)
+        self._authority_of = {key.name: authority for authority, key in self._cosigner_keys.values()}
+        self._open: dict[int, _Open] = {}
+        self._roots: collections.OrderedDict[int, bytes] = collections.OrderedDict()
+        self._early: dict[str, collections.OrderedDict[int, tuple[bytes, tuple[NoteSignature, ...]]]] = {}
+        self._executed = 0
+        self.times = {name: AuthorityTimes() for name in self._authorities}
+        self.final_size = 0
+        self.final_note = final_note
+        self.final_lines: tuple[NoteSignature, ...] = ()
+        self.final_root = b""
+        self.own: tuple[Checkpoint, tuple[NoteSignature, ...]] | None = None
+        self.refused = 0
+        if final_note is not None:
+            self._restore(final_note)
+
+    def _restore(self, final_note: bytes) -> None:
+        result = self._policy.check(parse_note(final_note))
+        result.check()
+        self.final_lines = parse_note(final_note).signatures
+        self.final_size, self.final_root = result.checkpoint.size, result.checkpoint.root
+        for name, time_s in result.timestamps.items():
+            self._note_time(name, self.final_size, time_s)
+
+    def _note_time(self, validator: str, size: int, time_s: int) -> None:
+        times = self.times[self._authority_of[validator]]
+        if size > times.size:
+            times.size, times.time_s = size, time_s
+
+    # --- our own -----------------------------------------------------------------------------------------------------
+
+    def executed(self, checkpoint: Checkpoint) -> None:
+        """This validator has executed up to here, and may or may not sign it."""
+        self._executed = checkpoint.size
+        self._roots[checkpoint.size] = checkpoint.root
+        while len(self._roots) > RECENT_MAX_ROOTS:
+            self._roots.popitem(last=False)
+        if checkpoint.size > self.final_size:
+            self._open[checkpoint.size] = _Open(checkpoint)
+            while len(self._open) > RECENT_MAX_ROOTS:
+                del self._open[next(iter(self._open))]
+
+    def signed(self, checkpoint: Checkpoint, lines: Sequence[NoteSignature]) -> None:
+        """Our own signatures of a size that we have executed."""
+        self.own = (checkpoint, tuple(lines))
+        opened = self._open.get(checkpoint.size)
+        if opened is not None:
+            for line in lines:
+                self._put(opened, line)
+
+    # --- the others' -------------------------------------------------------------------------------------------------
+
+    def receive(
+        self, peer: str, size: int, root: bytes, lines: Iterable[NoteSignature], root_at: Callable[[int], bytes]
+    ) -> Divergence | None:
+        """Take what a peer sent. What is unknown, late or does not verify changes nothing."""
+        kept = tuple(line for line in lines if (line.name, line.key_id) in self._order)[:MAX_LINES]
+        if not kept:
+            return None
+        if size > self._executed:
+            early = self._early.setdefault(peer, collections.OrderedDict())
+            early[size] = (root, kept)
+            while len(early) > EARLY_MAX_SIZES:
+                del early[min(early)]
+            return None
+        opened = self._open.get(size)
+        if size <= self.final_size or opened is None:
+            # Too late to be of use; a lie is still of interest while the root is at hand.
+            known = self._roots.get(size) or (self.final_root if size == self.final_size else None)
+            if known is None and size > self.final_size and size > 0:
+                known = root_at(size)
+            return self._diverged(peer, size, known, root, kept) if known not in (None, root) else None
+        if root != opened.checkpoint.root:
+            return self._diverged(peer, size, opened.checkpoint.root, root, kept)
+        for line in kept:
+            try:
+                self._verify_and_put(opened, line)
+            except (Untrue, Malformed):
+                self.refused += 1
+        return None
+
+    def early(self) -> list[tuple[str, int, bytes, tuple[NoteSignature, ...]]]:
+        """What came before its time and is of use now; `receive` it again."""
+        ready = []
+        for peer, early in self._early.items():
+            for size in [size for size in early if size <= self._executed]:
+                root, lines = early.pop(size)
+                ready.append((peer, size, root, lines))
+        return ready
+
+    def newest_seen(self) -> int:
+        """The newest size that anybody claims to have signed, verified or not: only for deciding what to skip."""
+        return max((max(early) for early in self._early.values() if early), default=self._executed)
+
+    def _put(self, opened: _Open, line: NoteSignature) -> None:
+        key = (line.name, line.key_id)
+        if key in self._log_keys:
+            opened.logs.setdefault(self._log_keys[key][0], line)
+        elif key in self._cosigner_keys:
+            opened.cosignatures.setdefault(line.name, line)
+            self._note_time(line.name, opened.checkpoint.size, cosignature_timestamp_s(line))
+
+    def _verify_and_put(self, opened: _Open, line: NoteSignature) -> None:
+        log = self._log_keys.get((line.name, line.key_id))
+        if log is not None:
+            authority, key = log
+            if authority not in opened.logs:
+                key.verify(opened.body.encode(), line.signature)
+                self._put(opened, line)
+            return
+        authority, key = self._cosigner_keys[line.name, line.key_id]
+        # One cosignature of an authority is as good as two; what is not needed is not checked.
+        if not any(self._authority_of[name] == authority for name in opened.cosignatures):
+            verify_cosignature(key, opened.body, line)
+            self._put(opened, line)
+
+    def _diverged(
+        self, peer: str, size: int, ours: bytes | None, theirs: bytes, lines: Sequence[NoteSignature]
+    ) -> Divergence | None:
+        try:
+            body = checkpoint_body(Checkpoint(self._origin, size, theirs))
+        except LedgerError:
+            self.refused += 1
+            return None
+        valid, signer = [], ""
+        for line in lines:
+            try:
+                log = self._log_keys.get((line.name, line.key_id))
+                if log is not None:
+                    log[1].verify(body.encode(), line.signature)
+                else:
+                    verify_cosignature(self._cosigner_keys[line.name, line.key_id][1], body, line)
+                    signer = line.name
+            except (Untrue, Malformed):
+                self.refused += 1
+                continue
+            valid.append(line)
+        if not valid or ours is None:
+            return None
+        return Divergence(peer, signer or valid[0].name, size, ours, theirs, format_note(Note(body, tuple(valid))))
+
+    # --- final -------------------------------------------------------------------------------------------------------
+
+    def conclude(self) -> tuple[int, bytes] | None:
+        """The newest size that has become final since the last call, with its note; None if there is none."""
+        for size in sorted(self._open, reverse=True):
+            opened = self._open[size]
+            if len(opened.logs) == len(self._authorities) and self._policy.quorum_met_by(opened.cosignatures):
+                lines = sorted(
+                    [*opened.logs.values(), *opened.cosignatures.values()],
+                    key=lambda line: self._order[line.name, line.key_id],
+                )
+                note = format_note(Note(opened.body, tuple(lines)))
+                self.final_size, self.final_root, self.final_note = size, opened.checkpoint.root, note
+                self.final_lines = tuple(lines)
+                for done in [other for other in self._open if other <= size]:
+                    del self._open[done]
+                return size, note
+        return None
+
+    def answer(self, final_size: int, executed_size: int) -> list[tuple[int, bytes, tuple[NoteSignature, ...]]]:
+        """What helps a peer that is final up to one size and has executed up to another."""
+        found = []
+        if final_size < self.final_size <= executed_size:
+            found.append((self.final_size, self.final_root, self.final_lines))
+        if self.own is not None and self.own[0].size > max(final_size, self.final_size):
+            found.append((self.own[0].size, self.own[0].root, self.own[1]))
+        return found
+
+    def cosigned_at(self, note: bytes) -> dict[str, int]:
+        """When each authority first cosigned a checkpoint note of ours, in Unix seconds."""
+        times: dict[str, int] = {}
+        for line in parse_note(note).signatures:
+            known = self._cosigner_keys.get((line.name, line.key_id))
+            if known is not None:
+                time_s = cosignature_timestamp_s(line)
+                times[known[0]] = min(time_s, times.get(known[0], time_s))
+        return times

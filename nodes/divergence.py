@@ -1,0 +1,90 @@
+"""What to do when somebody validly signed another root than ours.
+
+The evidence, a signed note that a third party can check against the policy, is kept in a file in any case. Then:
+
+- a quorum of the policy signed the other root: we are the odd one, and halt;
+- within `PATIENCE_S` a checkpoint at or above that size becomes final here, with both authorities behind our root: the
+  other one is the odd one; it is named in the status, and we go on;
+- neither: the two authorities may have come apart; nothing can become final, and we halt rather than commit on.
+
+So one validator that lies, or whose memory failed, cannot stop the others; and nobody goes on in doubt.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import structlog
+
+from ledger.policy import Policy
+from nodes.cosigning import Divergence
+from nodes.metrics import Metrics
+
+PATIENCE_S = 5.0
+KEPT_MAX_FILES = 64
+
+
+class Divergences:
+    """Belongs to the event loop. What `add` and `verdict` return is the reason to halt."""
+
+    def __init__(self, policy: Policy, directory: Path, metrics: Metrics) -> None:
+        self._policy = policy
+        self._directory = directory
+        self._metrics = metrics
+        self._log = structlog.get_logger().bind(part="divergence")
+        self._signers: dict[tuple[int, bytes], set[str]] = {}
+        self._open: dict[str, tuple[int, float]] = {}
+        # Validators that both authorities have outvoted.
+        self.odd: dict[str, int] = {}
+
+    def add(self, divergence: Divergence, now_s: float) -> str | None:
+        self._metrics.divergences.inc()
+        signers = self._signers.setdefault((divergence.size, divergence.their_root), set())
+        if divergence.signer in signers:
+            return None
+        signers.add(divergence.signer)
+        path = self._keep(divergence)
+        self._log.error(
+            "divergence",
+            peer=divergence.peer,
+            signer=divergence.signer,
+            size=divergence.size,
+            our_root=divergence.our_root.hex(),
+            their_root=divergence.their_root.hex(),
+            evidence=str(path),
+        )
+        if self._policy.quorum_met_by(signers):
+            names = ", ".join(sorted(signers))
+            return f"{names} signed another root than ours at size {divergence.size}; evidence is in {self._directory}"
+        self._open.setdefault(divergence.signer, (divergence.size, now_s))
+        return None
+
+    def verdict(self, final_size: int, now_s: float) -> str | None:
+        """To be asked now and then."""
+        for signer, (size, since_s) in list(self._open.items()):
+            if final_size >= size:
+                del self._open[signer]
+                self.odd[signer] = size
+                self._log.error("outvoted", signer=signer, size=size, final_size=final_size)
+            elif now_s - since_s > PATIENCE_S:
+                return (
+                    f"{signer} signed another root than ours at size {size}, and its authority has not signed ours; "
+                    f"evidence is in {self._directory}"
+                )
+        return None
+
+    def _keep(self, divergence: Divergence) -> Path:
+        path = self._directory / f"{divergence.size}-{divergence.signer}-{divergence.their_root[:8].hex()}.note"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            if len(list(self._directory.iterdir())) < KEPT_MAX_FILES and not path.exists():
+                part = path.with_suffix(".part")
+                with part.open("wb") as file:
+                    file.write(divergence.note)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.rename(path)
+        except OSError as error:
+            self._log.error("evidence_not_kept", reason=str(error), note=divergence.note.decode())
+        return path

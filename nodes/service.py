@@ -1,0 +1,385 @@
+"""What a validator offers the gateways of its own authority: `comity.validator.v1.Validator` over mutual TLS.
+
+Promises: only a gateway that the configuration names, with a certificate of this authority's own CA, is answered. Every
+statement handed in is answered once on the stream it came by: at once if its bytes or its signature are bad, when it is
+executed here, or within a bounded time that no order can be reached. Pages and batches have limits.
+
+Reads see the ledger as of the last executed block. Nothing here changes anything but the queue of statements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from api.proto import validator_pb2, validator_pb2_grpc
+from ledger.chain import Chain
+from ledger.entry import BlockRecord
+from ledger.errors import Malformed, Misuse
+from ledger.proof import Proof, format_proof
+from ledger.statement import MAX_STATEMENT_BYTES
+from nodes.certificates import NotThePeer, PeerDirectory
+from nodes.checking import Checked, SignatureChecks
+from nodes.config import ValidatorConfig
+from nodes.execution import Accepted, Rejected, Unparsable
+from nodes.metrics import Metrics
+from nodes.peers import SERVER_OPTIONS
+from nodes.proposing import Proposals, Unordered
+from nodes.records import RecordIndex
+
+MAX_ITEMS = 4096
+MAX_UNANSWERED = 32_768
+MAX_KEYS = 512
+PAGE_MAX = 1000
+PAGE_MAX_BYTES = 4 * 1024 * 1024
+REPLY_MAX_RESULTS = 1024
+ID_BYTES = 32
+
+_REASON = validator_pb2.Refused.Reason
+
+
+class Status(Protocol):
+    """What the service tells of the validator as a whole."""
+
+    def status(self) -> validator_pb2.ValidatorStatus: ...
+
+    def cosigned_at(self, note: bytes) -> dict[str, int]: ...
+
+
+class Following:
+    """Wakes everybody who follows the ledger; each takes `next_change` first and then reads where it stands."""
+
+    def __init__(self) -> None:
+        self.next_change = asyncio.Event()
+
+    def changed(self) -> None:
+        self.next_change.set()
+        self.next_change = asyncio.Event()
+
+
+class _Replies:
+    """What is to be said on one submit stream."""
+
+    def __init__(self) -> None:
+        self._results: collections.deque[validator_pb2.Result] = collections.deque()
+        self.wake = asyncio.Event()
+        self.unanswered = 0
+        self.ended = False
+
+    def put(self, result: validator_pb2.Result) -> None:
+        self._results.append(result)
+        self.unanswered -= 1
+        self.wake.set()
+
+    def take(self) -> validator_pb2.SubmitReply:
+        reply = validator_pb2.SubmitReply()
+        while self._results and len(reply.results) < REPLY_MAX_RESULTS:
+            reply.results.append(self._results.popleft())
+        return reply
+
+
+def to_result(tag: int, result: object) -> validator_pb2.Result:
+    """An answer of execution or of the queue, as it goes over the wire."""
+    if isinstance(result, Accepted):
+        accepted = validator_pb2.Accepted(
+            index=result.index, height=result.height, block_time_ms=result.block_time_ms, duplicate=result.duplicate
+        )
+        return validator_pb2.Result(tag=tag, accepted=accepted)
+    if isinstance(result, Rejected):
+        rejected = validator_pb2.Rejected(code=int(result.outcome), name=result.outcome.fact)
+        return validator_pb2.Result(tag=tag, rejected=rejected)
+    if isinstance(result, Unordered):
+        refused = validator_pb2.Refused(
+            reason=_REASON.OVERLOADED if result.overloaded else _REASON.UNAVAILABLE,
+            code="overloaded" if result.overloaded else "unavailable",
+            detail=result.detail,
+            retry_after_ms=result.retry_after_ms,
+            missing_authorities=result.missing_authorities,
+        )
+        return validator_pb2.Result(tag=tag, refused=refused)
+    if isinstance(result, Unparsable):
+        return _malformed(tag, result.error)
+    raise TypeError(f"no answer: {result!r}")
+
+
+def _malformed(tag: int, error: Malformed) -> validator_pb2.Result:
+    refused = validator_pb2.Refused(reason=_REASON.MALFORMED, code=error.code, detail=str(error))
+    return validator_pb2.Result(tag=tag, refused=refused)
+
+
+class ValidatorService(validator_pb2_grpc.ValidatorServicer):
+    """See the module. The directory is that of this authority's gateways."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        checks: SignatureChecks,
+        proposals: Proposals,
+        following: Following,
+        records: RecordIndex,
+        status: Status,
+        directory: PeerDirectory,
+        metrics: Metrics,
+    ) -> None:
+        self._chain = chain
+        self._checks = checks
+        self._proposals = proposals
+        self._following = following
+        self._records = records
+        self._status = status
+        self._directory = directory
+        self._metrics = metrics
+        self._log = structlog.get_logger().bind(part="service")
+
+    async def _admit(self, context: Any) -> None:
+        try:
+            self._directory.identify(context.auth_context())
+        except NotThePeer as error:
+            self._log.warning("caller_refused", reason=str(error), address=context.peer())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+
+    # --- submitting --------------------------------------------------------------------------------------------------
+
+    async def Submit(
+        self, request_iterator: AsyncIterator[validator_pb2.SubmitRequest], context: Any
+    ) -> AsyncIterator[validator_pb2.SubmitReply]:
+        await self._admit(context)
+        replies = _Replies()
+        reader = asyncio.create_task(self._read_submissions(request_iterator, replies))
+        try:
+            while True:
+                await replies.wake.wait()
+                replies.wake.clear()
+                while (reply := replies.take()).results:
+                    yield reply
+                if replies.ended and replies.unanswered <= 0:
+                    return
+        finally:
+            reader.cancel()
+
+    async def _read_submissions(self, requests: AsyncIterator[validator_pb2.SubmitRequest], replies: _Replies) -> None:
+        try:
+            async for request in requests:
+                items = list(request.items)
+                replies.unanswered += len(items)
+                for tag, statement in self._admit_items(items, replies):
+                    self._start(tag, statement, replies)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self._log.error("submit_stream_failed", exc_info=True)
+        finally:
+            replies.ended = True
+            replies.wake.set()
+
+    def _admit_items(
+        self, items: list[validator_pb2.SubmitRequest.Item], replies: _Replies
+    ) -> list[tuple[int, Checked]]:
+        """Begin to check those that are within the limits; answer the others."""
+        within = []
+        for position, item in enumerate(items):
+            if len(item.statement) > MAX_STATEMENT_BYTES:
+                detail = f"statement is too large: at most {MAX_STATEMENT_BYTES} bytes, got {len(item.statement)}"
+                replies.put(_malformed(item.tag, Malformed("too_large", detail)))
+            elif position >= MAX_ITEMS or replies.unanswered > MAX_UNANSWERED:
+                self._metrics.refused.labels("overloaded").inc()
+                replies.put(to_result(item.tag, Unordered(True, "too many statements on one stream", 500)))
+            else:
+                within.append(item)
+        checked = self._checks.expect(item.statement for item in within)
+        return list(zip((item.tag for item in within), checked, strict=True))
+
+    def _start(self, tag: int, checked: Checked, replies: _Replies) -> None:
+        future = checked.future
+        if future is None or future.done():
+            self._checked(tag, checked, replies)
+            return
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._checked, tag, checked, replies))
+
+    def _checked(self, tag: int, checked: Checked, replies: _Replies) -> None:
+        """Parsed, and the signature looked at if the key is known: answer what is bad, order the rest."""
+        if checked.malformed is not None:
+            self._checks.forget([checked.raw])
+            self._metrics.refused.labels("malformed").inc()
+            replies.put(_malformed(tag, checked.malformed))
+            return
+        if checked.untrue is not None or checked.statement is None:
+            self._checks.forget([checked.raw])
+            self._metrics.refused.labels("untrue").inc()
+            code = checked.untrue.code if checked.untrue is not None else "unchecked"
+            refused = validator_pb2.Refused(
+                reason=_REASON.UNTRUE, code=code, detail=str(checked.untrue or "not checked")
+            )
+            replies.put(validator_pb2.Result(tag=tag, refused=refused))
+            return
+        index = self._chain.find(checked.statement.id)
+        if index is not None:
+            record = self._chain.block_of(index)
+            self._checks.forget([checked.raw])
+            replies.put(to_result(tag, Accepted(index, record.height, record.time_ms, True)))
+            return
+        self._proposals.submit(checked.raw, lambda result: replies.put(to_result(tag, result)))
+
+    # --- following ---------------------------------------------------------------------------------------------------
+
+    async def Follow(
+        self, request: validator_pb2.FollowRequest, context: Any
+    ) -> AsyncIterator[validator_pb2.LedgerEvent]:
+        await self._admit(context)
+        size = final_size = -1
+        while True:
+            changed = self._following.next_change
+            chain = self._chain
+            final = chain.latest_final
+            if chain.size != size:
+                size = chain.size
+                last = chain.last_block
+                grown = validator_pb2.Grown(
+                    size=size,
+                    height=chain.height,
+                    block_time_ms=last.time_ms if last is not None else chain.genesis.time_ms,
+                )
+                yield validator_pb2.LedgerEvent(grown=grown)
+            if final is not None and final[0] != final_size:
+                final_size = final[0]
+                yield validator_pb2.LedgerEvent(final=validator_pb2.Final(size=final_size, checkpoint=final[1]))
+            await changed.wait()
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def _find(self, request: validator_pb2.StatementQuery, context: Any) -> int | None:
+        await self._admit(context)
+        if len(request.id) != ID_BYTES:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"id must be {ID_BYTES} bytes, got {len(request.id)}")
+        return self._chain.find(request.id)
+
+    async def GetStatement(self, request: validator_pb2.StatementQuery, context: Any) -> validator_pb2.StatementInfo:
+        index = await self._find(request, context)
+        if index is None:
+            return validator_pb2.StatementInfo(found=False)
+        record = self._chain.block_of(index)
+        final = self._chain.cosigned_at_or_after(index + 1)
+        return validator_pb2.StatementInfo(
+            found=True,
+            index=index,
+            height=record.height,
+            block_time_ms=record.time_ms,
+            final=final is not None,
+            statement=self._chain.entry(index),
+            cosigned_at_s=self._status.cosigned_at(final[1]) if final is not None else {},
+        )
+
+    async def GetProof(self, request: validator_pb2.StatementQuery, context: Any) -> validator_pb2.ProofReply:
+        index = await self._find(request, context)
+        if index is None:
+            return validator_pb2.ProofReply(found=False)
+        raw = self._chain.entry(index)
+        final = self._chain.cosigned_at_or_after(index + 1)
+        if final is None:
+            return validator_pb2.ProofReply(found=True, final=False, statement=raw)
+        size, note = final
+        proof = format_proof(Proof(index, tuple(self._chain.inclusion_proof(index, size)), note, None))
+        return validator_pb2.ProofReply(found=True, final=True, proof=proof, statement=raw)
+
+    async def GetRecords(self, request: validator_pb2.RecordsQuery, context: Any) -> validator_pb2.RecordsReply:
+        await self._admit(context)
+        if len(request.keys) > MAX_KEYS:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"at most {MAX_KEYS} keys, got {len(request.keys)}")
+        reply = validator_pb2.RecordsReply(size=self._chain.size)
+        for key in request.keys:
+            value = self._chain.state.get(key)
+            if value is not None:
+                reply.records.append(validator_pb2.Record(key=key, value=value))
+        return reply
+
+    async def ListRecords(self, request: validator_pb2.ListQuery, context: Any) -> validator_pb2.RecordsReply:
+        await self._admit(context)
+        limit = min(request.limit or PAGE_MAX, PAGE_MAX)
+        reply = validator_pb2.RecordsReply(size=self._chain.size)
+        size_bytes = 0
+        for key in self._records.keys(request.prefix, request.after):
+            value = self._chain.state.get(key)
+            if value is None:
+                continue
+            size_bytes += len(value)
+            if len(reply.records) == limit or (reply.records and size_bytes > PAGE_MAX_BYTES):
+                reply.more = True
+                break
+            reply.records.append(validator_pb2.Record(key=key, value=value))
+        return reply
+
+    async def GetEntries(self, request: validator_pb2.EntriesQuery, context: Any) -> validator_pb2.EntriesReply:
+        await self._admit(context)
+        chain = self._chain
+        limit = min(request.limit or PAGE_MAX, PAGE_MAX)
+        final = chain.latest_final if request.final_only else None
+        end = chain.size if not request.final_only else final[0] if final is not None else 0
+        first = min(request.first, end)
+        if request.subject:
+            indexes = chain.subject_entries(request.subject, first - 1, limit)
+            indexes = [index for index in indexes if index < end]
+            more = len(indexes) == limit
+        else:
+            indexes = list(range(first, min(first + limit, end)))
+            more = bool(indexes) and indexes[-1] + 1 < end
+        reply = validator_pb2.EntriesReply(next=indexes[-1] + 1 if more else end)
+        record: BlockRecord | None = None
+        size_bytes = 0
+        for index in indexes:
+            raw = chain.entry(index)
+            size_bytes += len(raw)
+            if reply.entries and size_bytes > PAGE_MAX_BYTES:
+                reply.next = index
+                break
+            if index and (record is None or index > record.first + record.count):
+                record = chain.block_of(index)
+            reply.entries.append(
+                validator_pb2.Entry(
+                    index=index,
+                    raw=raw,
+                    height=record.height if record is not None else 0,
+                    block_time_ms=record.time_ms if record is not None else chain.genesis.time_ms,
+                )
+            )
+        return reply
+
+    async def GetTile(self, request: validator_pb2.TileQuery, context: Any) -> validator_pb2.TileReply:
+        await self._admit(context)
+        try:
+            data = self._chain.tile(request.path)
+        except (Malformed, Misuse):
+            data = None
+        return validator_pb2.TileReply(found=data is not None, data=data or b"")
+
+    async def GetStatus(self, request: validator_pb2.StatusQuery, context: Any) -> validator_pb2.ValidatorStatus:
+        await self._admit(context)
+        return self._status.status()
+
+
+async def serve(
+    service: ValidatorService, config: ValidatorConfig, stop: Callable[[], Awaitable[None]] | None = None
+) -> grpc.aio.Server:
+    """Listen for gateways. Raises OSError when the port is taken."""
+    authority = config.authority_of(config.name)
+    credentials = grpc.ssl_server_credentials(
+        [(config.certificate_key.read_bytes(), config.certificate.read_bytes())],
+        root_certificates=authority.ca_certificate.read_bytes(),
+        require_client_auth=True,
+    )
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    validator_pb2_grpc.add_ValidatorServicer_to_server(service, server)
+    address = str(config.service_address)
+    try:
+        bound = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}") from error
+    if not bound:
+        raise OSError(f"cannot listen on {address}")
+    await server.start()
+    return server

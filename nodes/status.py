@@ -1,0 +1,160 @@
+"""How a validator is, for gateways, for Prometheus, and in plain words for people."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from api.proto import validator_pb2
+
+if TYPE_CHECKING:
+    from nodes.validator import Validator
+
+CATCHING_UP_BLOCKS = 20
+LATE_FINAL_MS = 3000
+
+
+GAUGES = {
+    "raft_term": "Term of the order",
+    "raft_leading": "1 if this validator leads",
+    "raft_commit_index": "Committed position of the order",
+    "applied_index": "Executed position of the order",
+    "ledger_size": "Entries of the ledger",
+    "ledger_height": "Blocks of the ledger",
+    "final_size": "Entries that are final",
+    "final_lag_seconds": "How long the oldest executed entry has been waiting to become final",
+    "pending_statements": "Statements that wait to be ordered and executed",
+    "blocks_in_flight": "Blocks proposed and not executed here",
+    "unchecked_or_unexecuted_statements": "Statements whose signatures are checked or being checked",
+    "peers_connected": "Validators to which a stream is up",
+    "peer_queue_envelopes": "Messages that wait to be sent",
+    "peer_refusals": "Streams and batches refused for what their sender is not",
+    "peer_drops": "Messages dropped because a queue was full",
+    "cosignatures_refused": "Signature lines of known keys that do not verify",
+    "halted": "1 if this validator has halted",
+}
+
+
+class StatusReport:
+    """Reads the parts of a validator; changes nothing but its note of when what was executed became final."""
+
+    def __init__(self, validator: Validator) -> None:
+        self._validator = validator
+        self._waiting: list[tuple[int, float]] = []
+
+    # --- finality lag ------------------------------------------------------------------------------------------------
+
+    def grown(self, size: int) -> None:
+        if len(self._waiting) < 10_000:
+            self._waiting.append((size, time.monotonic()))
+
+    def final(self, size: int) -> None:
+        now_s = time.monotonic()
+        kept = []
+        for waiting, since_s in self._waiting:
+            if waiting > size:
+                kept.append((waiting, since_s))
+            else:
+                self._validator.metrics.final_s.observe(now_s - since_s)
+        self._waiting = kept
+
+    def final_lag_ms(self) -> int:
+        return int((time.monotonic() - self._waiting[0][1]) * 1000) if self._waiting else 0
+
+    # --- in words ----------------------------------------------------------------------------------------------------
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether the validator takes part, and how it is."""
+        validator = self._validator
+        if validator.halted is not None:
+            return False, f"halted: {validator.halted}"
+        trouble = validator.ordering.disk_trouble or validator.disk_trouble
+        if trouble is not None:
+            return False, f"waiting for the disk: {trouble}"
+        missing = validator.missing_authorities()
+        if missing:
+            verb = "it is" if len(missing) == 1 else "they are"
+            return False, f"waiting for {', '.join(missing)}: nothing becomes committed until {verb} back"
+        reachable = validator.reachable()
+        everybody = set(validator.identity.authority_of)
+        if len(reachable) * 2 <= len(everybody):
+            absent = ", ".join(sorted(everybody - reachable))
+            return False, f"waiting for a majority: {absent} cannot be reached"
+        if validator.ordering.leader is None:
+            return False, "no leader: an election is under way"
+        behind = validator.ordering.waiting(validator.execution.applied)
+        if behind > CATCHING_UP_BLOCKS:
+            return False, f"catching up: {behind} blocks behind"
+        lag_ms = self.final_lag_ms()
+        if lag_ms > LATE_FINAL_MS:
+            size = validator.chain.size
+            late = [name for name, times in validator.finality.times.items() if times.size < size]
+            return True, f"waiting {lag_ms // 1000} s for the cosignature of {' and '.join(late) or 'the others'}"
+        if validator.divergences.odd:
+            return True, f"ready; {', '.join(sorted(validator.divergences.odd))} signed another root and was outvoted"
+        return True, "ready"
+
+    def cosigned_at(self, note: bytes) -> dict[str, int]:
+        return self._validator.finality.cosigned_at(note)
+
+    def status(self) -> validator_pb2.ValidatorStatus:
+        validator = self._validator
+        ready, state = self.readiness()
+        reachable = validator.reachable()
+        authorities = []
+        for authority in validator.identity.genesis.authorities:
+            names = [member.name for member in authority.validators]
+            times = validator.finality.times[authority.name]
+            authorities.append(
+                validator_pb2.AuthorityStatus(
+                    name=authority.name,
+                    country=authority.country,
+                    reachable=not reachable.isdisjoint(names),
+                    validators_reachable=[name for name in names if name in reachable],
+                    validators_missing=[name for name in names if name not in reachable],
+                    last_cosigned_size=times.size,
+                    last_cosigned_at_s=times.time_s,
+                )
+            )
+        return validator_pb2.ValidatorStatus(
+            validator=validator.config.name,
+            authority=validator.config.authority,
+            origin=validator.config.origin,
+            term=validator.ordering.term,
+            leader=validator.ordering.leader or "",
+            commit_index=validator.ordering.committed,
+            applied_index=validator.execution.applied,
+            size=validator.chain.size,
+            height=validator.chain.height,
+            final_size=validator.finality.final_size,
+            final_lag_ms=self.final_lag_ms(),
+            authorities=authorities,
+            ready=ready,
+            state=state,
+            genesis=validator.identity.genesis_raw,
+            halted=validator.halted or "",
+        )
+
+    # --- in numbers --------------------------------------------------------------------------------------------------
+
+    def gauges(self) -> dict[str, float]:
+        validator = self._validator
+        return {
+            "raft_term": validator.ordering.term,
+            "raft_leading": validator.ordering.leading,
+            "raft_commit_index": validator.ordering.committed,
+            "applied_index": validator.execution.applied,
+            "ledger_size": validator.chain.size,
+            "ledger_height": validator.chain.height,
+            "final_size": validator.finality.final_size,
+            "final_lag_seconds": self.final_lag_ms() / 1000,
+            "pending_statements": len(validator.proposals),
+            "blocks_in_flight": validator.proposals.in_flight,
+            "unchecked_or_unexecuted_statements": len(validator.checks),
+            "peers_connected": len(validator.transport.connected()),
+            "peer_queue_envelopes": validator.transport.queued(),
+            "peer_refusals": validator.transport.refused,
+            "peer_drops": validator.transport.dropped,
+            "cosignatures_refused": validator.finality.refused,
+            "halted": validator.halted is not None,
+        }

@@ -1,0 +1,492 @@
+"""A validator: everything put together, from the configuration to the exit status.
+
+One event loop carries the messages, the ticks and the Raft core; one thread executes blocks; a few check signatures.
+What becomes of a statement here: checked, forwarded or proposed (`proposing`), ordered (`ordering`), executed and
+signed (`execution`), made final (`cosigning`), answered (`service`).
+
+It never takes part with a doubt about itself: a contradiction on the disk ends the process; a bug in a contract or a
+contradiction with the other authority halts execution and signing, and the process stays up to say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+import consensus
+from consensus import Config, Entry
+from contracts.execute import genesis_state, next_deadline_ms
+from contracts.registry import decode_participant, participant_key
+from ledger.algorithms import PublicKey
+from ledger.chain import Chain
+from ledger.checkpoint import Checkpoint
+from ledger.errors import LedgerError, Malformed, UnknownDurableState
+from ledger.leveldb import LevelDBStore
+from ledger.note import NoteSignature
+from ledger.store import StoreUnavailable
+from nodes.blocks import decode_block
+from nodes.certificates import PeerDirectory
+from nodes.checking import SignatureChecks
+from nodes.clock import Clock, SystemClock
+from nodes.config import ConfigError, ValidatorConfig
+from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
+from nodes.divergence import Divergences
+from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
+from nodes.health import HealthServer
+from nodes.identity import Identity, load_identity
+from nodes.logs import configure_logging
+from nodes.metrics import Metrics
+from nodes.ordering import RaftOrdering
+from nodes.peers import PeerTransport
+from nodes.proposing import Proposals
+from nodes.proto import peer_pb2
+from nodes.raft_store import RaftStore
+from nodes.records import RecordIndex
+from nodes.service import Following, ValidatorService, serve
+from nodes.status import GAUGES, StatusReport
+
+EXIT_STOPPED = 0
+EXIT_CONFIG = 2
+EXIT_UNAVAILABLE = 3  # a port is taken, the disk cannot be written
+EXIT_DURABLE_STATE = 4  # what is on disk contradicts itself: people must look before it starts again
+EXIT_HALTED = 5  # it had halted by the time it was told to stop
+
+EXECUTE_SLICE_S = 0.03
+DISK_RETRY_S = 0.5
+EXCHANGE_S = 1.0
+KNOWN_KEYS_MAX = 50_000
+
+
+class Validator:
+    """One validator in this process. `start`, then `run` until it returns an exit status, then `stop`."""
+
+    def __init__(self, config: ValidatorConfig, identity: Identity, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.identity = identity
+        self._clock = clock or SystemClock()
+        self._log = structlog.get_logger().bind(part="validator")
+        self.metrics = Metrics(config.name)
+        self.halted: str | None = None
+        self.disk_trouble: str | None = None
+        self._keys: dict[bytes, PublicKey] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._open_stores()
+        self._assemble()
+
+    # --- putting it together -----------------------------------------------------------------------------------------
+
+    def _open_stores(self) -> None:
+        config, identity = self.config, self.identity
+        had_ledger, had_order = (config.data / "ledger").exists(), (config.data / "order").exists()
+        if had_ledger != had_order:
+            present, absent = ("ledger", "order") if had_ledger else ("order", "ledger")
+            raise UnknownDurableState(
+                f"{config.data} has {present} but no {absent}: a validator that lost one of them must not go on; "
+                "restore both, or remove both and let it derive everything again from the others"
+            )
+        self._store = LevelDBStore(config.data / "ledger")
+        self.records = RecordIndex(self._store)
+        self.chain = Chain.open(self._store)
+        if not self.chain.initialised:
+            state = genesis_state(identity.genesis)
+            # First the index: a crash in between leaves names in it that are written again at the next start.
+            self._store.write(self.records.additions(state), sync=True)
+            self.chain.initialise(identity.genesis, state)
+        if self.chain.genesis != identity.genesis:
+            raise UnknownDurableState(f"{config.data}: the ledger begins with another genesis record")
+        self._raft_store = RaftStore(
+            LevelDBStore(config.data / "order"),
+            node=config.name,
+            network=identity.network,
+            membership=identity.membership,
+        )
+        if self._raft_store.last_index() < self.chain.applied:
+            raise UnknownDurableState(
+                f"{config.data}: the ledger has executed the order up to {self.chain.applied}, "
+                f"but the order ends at {self._raft_store.last_index()}"
+            )
+
+    def _assemble(self) -> None:
+        config, identity, tuning = self.config, self.identity, self.config.tuning
+        self.checks = SignatureChecks(self._find_key, self.metrics, threads=tuning.signature_threads)
+        self.following = Following()
+        self.transport = PeerTransport(
+            config,
+            identity.network,
+            self._deliver,
+            on_connected=lambda _: self._exchange(),
+            on_unreachable=lambda peer: self.ordering.unreachable(peer),
+        )
+        self.ordering = RaftOrdering(
+            Config(
+                id=config.name,
+                seed=time.time_ns(),
+                election_timeout_ticks=tuning.election_timeout_ticks,
+                heartbeat_ticks=tuning.heartbeat_ticks,
+                applied=self.chain.applied,
+            ),
+            self._raft_store,
+            identity.membership,
+            tick_ms=tuning.tick_ms,
+            send=self.transport.send,
+            metrics=self.metrics,
+            on_appended=self._appended,
+            on_leadership=lambda: self.proposals.leadership_changed(),
+        )
+        self.proposals = Proposals(
+            config.name,
+            self.ordering,
+            tuning=tuning,
+            clock=self._clock,
+            metrics=self.metrics,
+            send=self.transport.send,
+            missing_authorities=self.missing_authorities,
+            applied=lambda: self.execution.applied,
+            due_ms=lambda: next_deadline_ms(self.chain.state),
+        )
+        stored = self._store.get(INTENT_KEY)
+        cosigner = Cosigner(
+            config.name, identity.cosigner_key, identity.log_key, Intent.decode(stored) if stored else None
+        )
+        self.execution = Execution(
+            self.chain,
+            self._store,
+            self.checks,
+            cosigner,
+            self.records,
+            clock=self._clock,
+            metrics=self.metrics,
+            is_validator=identity.authority_of.__contains__,
+        )
+        final = self.chain.latest_final
+        self.finality = Finality(identity.genesis, identity.policy, final[1] if final is not None else None)
+        self.divergences = Divergences(identity.policy, config.data / "evidence", self.metrics)
+        self._apply_thread = ThreadPoolExecutor(1, thread_name_prefix="execution")
+        self.report = StatusReport(self)
+        authority = config.authority_of(config.name)
+        gateways = PeerDirectory(
+            dict.fromkeys(config.gateways, authority.name), {authority.name: authority.ca_certificate.read_bytes()}
+        )
+        self.service = ValidatorService(
+            self.chain,
+            self.checks,
+            self.proposals,
+            self.following,
+            self.records,
+            self.report,
+            gateways,
+            self.metrics,
+        )
+        self.metrics.gauges(self.report.gauges, GAUGES)
+
+    def _find_key(self, issuer: str, kid: bytes) -> PublicKey | None:
+        """The key that a kid names, if its issuer has it now. Called from the threads that check."""
+        key = self._keys.get(kid)
+        if key is None:
+            record = self.chain.state.get(participant_key(issuer))
+            found = decode_participant(record).key(kid) if record is not None else None
+            if found is None:
+                return None
+            key = PublicKey.from_cose_key(found.cose_key)
+            if len(self._keys) >= KNOWN_KEYS_MAX:
+                self._keys.clear()
+            self._keys[kid] = key
+        return key
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Sign again what was promised, then listen and take part. Raises OSError when a port is taken."""
+        signed = self.execution.open_signature()
+        if signed is not None:
+            self.finality.executed(signed.checkpoint)
+        self.finality.executed(Checkpoint(self.config.origin, self.chain.size, self.chain.root))
+        if signed is not None:
+            self.finality.signed(signed.checkpoint, signed.lines)
+        await self.transport.start()
+        self._grpc = await serve(self.service, self.config)
+        self._health: HealthServer | None = None
+        if self.config.http_address is not None:
+            self._health = HealthServer(self.config.http_address, self.report.readiness, self.metrics.text)
+            await self._health.start()
+        for run, name in (
+            (self.ordering.run(), "ordering"),
+            (self._apply(), "execution"),
+            (self.proposals.propose_blocks(), "proposing"),
+            (self.proposals.keep_house(), "housekeeping"),
+            (self._exchange_for_ever(), "exchange"),
+        ):
+            self._spawn(run, name)
+        self._log.info("started", size=self.chain.size, height=self.chain.height, applied=self.chain.applied)
+
+    def _spawn(self, run: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(run, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """No part of a validator may end without the whole: what is left would only seem to work."""
+        if task.cancelled() or self._ended.done():
+            return
+        error = task.exception()
+        code = EXIT_DURABLE_STATE
+        if isinstance(error, UnknownDurableState | consensus.UnknownDurableState):
+            self._log.error("durable_state_unknown", task=task.get_name(), reason=str(error))
+        else:
+            self._log.error("part_failed", task=task.get_name(), reason=repr(error), exc_info=error)
+        self._ended.set_result(code)
+
+    def finish(self, code: int | None = None) -> None:
+        """Make `run` return."""
+        if not self._ended.done():
+            self._ended.set_result(code if code is not None else EXIT_HALTED if self.halted else EXIT_STOPPED)
+
+    async def run(self) -> int:
+        return await self._ended
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._health is not None:
+            await self._health.stop()
+        await self._grpc.stop(grace=0.2)
+        await self.transport.stop()
+        self._apply_thread.shutdown(wait=True)
+        self.checks.close()
+        self.ordering.close()
+        self._store.close()
+        self._log.info("stopped", size=self.chain.size, final_size=self.finality.final_size)
+
+    def halt(self, why: str) -> None:
+        """Stop executing and signing for good; stay up, keep the copy of the order, and say why."""
+        if self.halted is None:
+            self.halted = why
+            self._log.error("halted", reason=why)
+            self.proposals.halt(why)
+            self.hand_over()
+            self.following.changed()
+
+    def hand_over(self) -> None:
+        """Let somebody else lead, if we do and there is somebody."""
+        for peer in self.transport.connected():
+            if self.ordering.leading:
+                self.ordering.transfer_leadership(peer)
+            return
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def _deliver(self, peer: str, envelope: peer_pb2.Envelope) -> None:
+        kind = envelope.WhichOneof("body")
+        if kind == "raft":
+            self.ordering.step(peer, envelope.raft)
+        elif kind == "proposals":
+            fresh = self.proposals.forwarded(peer, envelope.proposals.statements, envelope.proposals.since)
+            self.checks.expect(fresh)
+        elif kind == "cosignatures":
+            message = envelope.cosignatures
+            lines = [NoteSignature(line.name, line.key_id, line.signature) for line in message.lines]
+            self._receive_cosignatures(peer, message.size, message.root, lines)
+            self._conclude()
+        elif kind == "cosignature_query":
+            query = envelope.cosignature_query
+            for size, root, kept in self.finality.answer(query.final_size, query.executed_size):
+                self.transport.send(peer, _cosignatures(size, root, kept))
+
+    def _appended(self, entries: Sequence[Entry]) -> None:
+        """Blocks on their way to our disk: begin to check their signatures, long before they are committed."""
+        for entry in entries:
+            if entry.data:
+                try:
+                    block = decode_block(entry.data)
+                except Malformed:
+                    continue  # execution will say so, if it is ever committed
+                self.proposals.block_seen(block.time_ms)
+                self.checks.expect(block.statements)
+
+    # --- execution ---------------------------------------------------------------------------------------------------
+
+    async def _apply(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            blocks = await self.ordering.take(self.execution.applied)
+            while blocks and self.halted is None:
+                behind = self.ordering.waiting(blocks[-1][0]) + len(blocks)
+                executed, error = await loop.run_in_executor(self._apply_thread, self._execute_some, blocks, behind)
+                blocks = blocks[len(executed) :]
+                self._absorb(executed)
+                if error is None:
+                    self.disk_trouble = None
+                elif isinstance(error, StoreUnavailable):
+                    if self.disk_trouble is None:
+                        self._log.error("disk_unavailable", reason=str(error))
+                        self.hand_over()
+                    self.disk_trouble = str(error)
+                    await asyncio.sleep(DISK_RETRY_S)
+                elif isinstance(error, Halted | Contradiction):
+                    self.halt(str(error))
+                else:
+                    raise error
+            if self.halted is not None:
+                await asyncio.Event().wait()
+
+    def _execute_some(
+        self, blocks: Sequence[tuple[int, bytes]], behind: int
+    ) -> tuple[list[Executed], Exception | None]:
+        """In the thread that executes: as many as fit a slice of time, so that answers leave in between."""
+        started = time.perf_counter()
+        executed: list[Executed] = []
+        for index, payload in blocks:
+            try:
+                executed.append(self.execution.execute(index, payload, behind - len(executed) - 1))
+            except (LedgerError, Halted) as error:
+                return executed, error
+            if time.perf_counter() - started > EXECUTE_SLICE_S:
+                break
+        return executed, None
+
+    def _absorb(self, executed: Sequence[Executed]) -> None:
+        """Back on the event loop: answer, publish our signatures, see what is final now."""
+        grown = False
+        for each in executed:
+            if each.block is None:
+                continue
+            if each.checkpoint is not None:
+                grown = True
+                self.report.grown(each.checkpoint.size)
+                self.finality.executed(each.checkpoint)
+            if each.signed is not None:
+                self._publish(each.signed)
+            for raw, result in each.results:
+                self.proposals.executed(raw, result, None if isinstance(result, Accepted) else each.index)
+                if isinstance(result, Rejected):
+                    self.metrics.rejected.labels(result.outcome.fact).inc()
+            self.checks.forget(each.block.statements)
+            self.metrics.accepted.inc(sum(isinstance(result, Accepted) for _, result in each.results))
+            self.proposals.block_executed(each.block.proposer, each.time_ms)
+        if grown:
+            for early in self.finality.early():
+                self._receive_cosignatures(*early)
+            if not self._conclude():
+                self.following.changed()
+
+    # --- finality ----------------------------------------------------------------------------------------------------
+
+    def _publish(self, signed: Signed) -> None:
+        self.finality.signed(signed.checkpoint, signed.lines)
+        self.transport.broadcast(_cosignatures(signed.checkpoint.size, signed.checkpoint.root, signed.lines))
+
+    def _receive_cosignatures(self, peer: str, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
+        divergence = self.finality.receive(peer, size, root, lines, self.chain.root_at)
+        if divergence is not None:
+            why = self.divergences.add(divergence, time.monotonic())
+            if why is not None:
+                self.halt(why)
+
+    def _conclude(self) -> bool:
+        """Store the note of the newest checkpoint that has become final, and say so."""
+        final = self.finality.conclude()
+        if final is None:
+            return False
+        size, note = final
+        try:
+            self.chain.put_cosigned(size, note)
+        except StoreUnavailable as error:
+            # Not lost: the signatures can be asked for again. Until then nobody is told that this is final.
+            self._log.error("disk_unavailable", reason=str(error))
+            return False
+        self.report.final(size)
+        self.following.changed()
+        return True
+
+    def _exchange(self) -> None:
+        """Tell everybody how far we are; who has signatures that help us sends them."""
+        query = peer_pb2.CosignatureQuery(final_size=self.finality.final_size, executed_size=self.chain.size)
+        self.transport.broadcast(peer_pb2.Envelope(cosignature_query=query))
+
+    async def _exchange_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(EXCHANGE_S)
+            self._exchange()
+            if self.halted is not None:
+                continue
+            why = self.divergences.verdict(self.finality.final_size, time.monotonic())
+            if why is not None:
+                self.halt(why)
+                continue
+            if self.execution.unsigned() and self.ordering.waiting(self.execution.applied) == 0:
+                try:
+                    signed = await loop.run_in_executor(self._apply_thread, self.execution.sign_now)
+                except StoreUnavailable as error:
+                    self.disk_trouble = str(error)
+                    continue
+                if signed is not None:
+                    self._publish(signed)
+                    self._conclude()
+
+    # --- who is there ------------------------------------------------------------------------------------------------
+
+    def reachable(self) -> set[str]:
+        return {self.config.name} | {peer.name for peer in self.config.peers if self.transport.reachable(peer.name)}
+
+    def missing_authorities(self) -> tuple[str, ...]:
+        """The authorities of which no validator can be reached: without them nothing becomes committed."""
+        return self.ordering.missing_authorities(self.reachable())
+
+
+def _cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> peer_pb2.Envelope:
+    message = peer_pb2.Cosignatures(size=size, root=root)
+    for line in lines:
+        message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
+    return peer_pb2.Envelope(cosignatures=message)
+
+
+async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None) -> int:
+    """Run one validator until a signal or until it can no longer be trusted. Returns the exit status."""
+    log = structlog.get_logger().bind(part="validator")
+    try:
+        validator = Validator(config, load_identity(config))
+    except ConfigError as error:
+        log.error("bad_configuration", reason=str(error))
+        return EXIT_CONFIG
+    except (UnknownDurableState, consensus.UnknownDurableState) as error:
+        log.error("durable_state_unknown", reason=str(error))
+        return EXIT_DURABLE_STATE
+    except (StoreUnavailable, OSError) as error:
+        log.error("unavailable", reason=str(error))
+        return EXIT_UNAVAILABLE
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, validator.finish)
+    try:
+        await validator.start()
+    except OSError as error:
+        log.error("unavailable", reason=str(error))
+        return EXIT_UNAVAILABLE
+    if on_started is not None:
+        on_started(validator)
+    code = await validator.run()
+    await validator.stop()
+    return code
+
+
+def run_validator(config: ValidatorConfig) -> int:
+    """Run one validator in this process until SIGTERM or SIGINT. Returns the exit status (see the constants)."""
+    configure_logging(config.log_level, validator=config.name)
+    sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
+    try:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve_validator(config))
+    except ImportError:
+        return asyncio.run(serve_validator(config))
