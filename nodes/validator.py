@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 import consensus
+from api.logs import configure_logs
 from consensus import Config, Entry
 from contracts.execute import genesis_state, next_deadline_ms
 from contracts.registry import decode_participant, participant_key
@@ -41,7 +42,6 @@ from nodes.divergence import Divergences
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
 from nodes.health import HealthServer
 from nodes.identity import Identity, load_identity
-from nodes.logs import configure_logging
 from nodes.metrics import Metrics
 from nodes.ordering import RaftOrdering
 from nodes.peers import PeerTransport
@@ -481,7 +481,7 @@ async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Vali
 
 def run_validator(config: ValidatorConfig) -> int:
     """Run one validator in this process until SIGTERM or SIGINT. Returns the exit status (see the constants)."""
-    configure_logging(config.log_level, validator=config.name)
+    configure_logs(config.log_level, validator=config.name)
     sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
     try:
         import uvloop

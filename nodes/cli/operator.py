@@ -144,6 +144,7 @@ def gateway() -> None:
 @click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="gateway.toml")
 def gateway_run(path: Path) -> None:
     """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
+    from api.logs import configure_logs
     from api.serve import serve_gateway
     from nodes.config import ConfigError, load_gateway_config
 
@@ -151,4 +152,5 @@ def gateway_run(path: Path) -> None:
         config = load_gateway_config(path)
     except ConfigError as error:
         _misuse(str(error))
+    configure_logs(config.log_level, gateway=config.name)
     asyncio.run(serve_gateway(config))
