@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from nodes.cli import EXIT_MISUSE
+from nodes.cli import EXIT_MISUSE, EXIT_UNAVAILABLE
 
 _AUTHORITIES = ("kz-kgd:KZ", "cn-gacc:CN")
 
@@ -153,4 +153,8 @@ def gateway_run(path: Path) -> None:
     except ConfigError as error:
         _misuse(str(error))
     configure_logs(config.log_level, gateway=config.name)
-    asyncio.run(serve_gateway(config))
+    try:
+        asyncio.run(serve_gateway(config))
+    except OSError as error:
+        click.echo(f"error: {config.name} cannot listen: {error.strerror or error}", err=True)
+        raise SystemExit(EXIT_UNAVAILABLE) from error
