@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from api.core import Gateway
 from api.problems import Problem
-from api.routes import events, log, statements, status
+from api.routes import events, log, records, statements, status
 from api.routes.common import problem_response
 
 Scope = MutableMapping[str, Any]
@@ -90,7 +90,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     app.add_middleware(Measured, gateway=gateway)
-    for module in (statements, log, events, status):
+    for module in (statements, records, log, events, status):
         app.include_router(module.router)
 
     @app.exception_handler(Problem)

@@ -168,6 +168,10 @@ async def _grpc_server(config: GatewayConfig, gateway: Gateway) -> tuple[grpc.ai
             ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
             ("grpc.max_concurrent_streams", config.limits.event_streams_max),
             ("grpc.so_reuseport", 0),
+            # Devices on unreliable links ask whether the line is still there.
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
         ]
     )
     add_GatewayServicer_to_server(DeviceService(gateway), server)

@@ -1,0 +1,206 @@
+"""What the ledger's state says now of declarations, movements and participants."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from contracts.views import declaration_view, movement_view, participant_view
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+
+from api.access import Principal
+from api.core import Gateway
+from api.models import EXAMPLE_MRN, EXAMPLE_UCR, MovementPage, RecordDocument
+from api.problems import Problem
+from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, example, json_response, problems
+from contracts.declaration import decode_declaration
+from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
+from contracts.movement import Movement, decode_movement
+from contracts.registry import decode_participant
+
+PAGE_ITEMS = 50
+SCAN_PAGE_RECORDS = 200
+SCAN_MAX_RECORDS = 2_000
+CURSOR_CHECK_BYTES = 8
+MOVEMENT_PREFIX = "escort/"
+
+router = APIRouter(tags=["records"])
+
+_EXAMPLE_DECLARATION = {
+    "key": f"declaration/{EXAMPLE_UCR}",
+    "size": 4712,
+    "record": {"ucr": EXAMPLE_UCR, "status": "released", "version": 1, "declarant": "kz/declarant/astyk"},
+}
+_EXAMPLE_MOVEMENT = {
+    "key": f"escort/{EXAMPLE_MRN}",
+    "size": 4712,
+    "record": {"mrn": EXAMPLE_MRN, "state": "started", "truck": "kz/truck/t-001"},
+}
+_EXAMPLE_PARTICIPANT = {
+    "key": "registry/kz/truck/t-001",
+    "size": 4712,
+    "record": {"id": "kz/truck/t-001", "authority": "kz-kgd", "roles": ["truck"]},
+}
+_PROBLEMS = problems("bad_identifier", *AUTHENTICATION, "not_found", "validators_unreachable")
+
+
+def _identifier(parse: Callable[[str], object], text: str) -> str:
+    """Checks the form before anyone is asked."""
+    try:
+        parse(text)
+    except IdentifierError as error:
+        raise Problem("bad_identifier", str(error)) from error
+    return text
+
+
+async def _record(gateway: Gateway, key: str) -> tuple[bytes, int]:
+    reply = await gateway.pool.records_reply([key])
+    if not reply.records:
+        raise Problem("not_found")
+    return reply.records[0].value, reply.size
+
+
+@router.get(
+    "/v1/declarations/{ucr:path}",
+    operation_id="getDeclaration",
+    summary="A declaration, and its recognition by the other authority",
+    description="For its declarant, its carrier, customs and auditors. A UCR may contain `/`, encoded or not.",
+    response_model=RecordDocument,
+    responses={200: example(_EXAMPLE_DECLARATION), **_PROBLEMS},
+)
+async def get_declaration(
+    ucr: Annotated[str, Path(description="Unique consignment reference.", examples=[EXAMPLE_UCR])],
+    gateway: GatewayDep,
+    caller: CallerDep,
+) -> Response:
+    _identifier(parse_ucr, ucr)
+    if not await gateway.access.may_see_declaration(caller, ucr):
+        raise Problem("not_found")
+    key = f"declaration/{ucr}"
+    raw, size = await _record(gateway, key)
+    document = {"key": key, "size": size, "record": declaration_view(decode_declaration(raw))}
+    return json_response(document, 200, NO_STORE)
+
+
+@router.get(
+    "/v1/movements/{mrn}",
+    operation_id="getMovement",
+    summary="An escorted movement: where it stands, who has custody",
+    description="For its carrier, receiver, truck and terminals, the declarants of its goods, customs and auditors.",
+    response_model=RecordDocument,
+    responses={200: example(_EXAMPLE_MOVEMENT), **_PROBLEMS},
+)
+async def get_movement(
+    mrn: Annotated[str, Path(description="Movement reference number.", examples=[EXAMPLE_MRN])],
+    gateway: GatewayDep,
+    caller: CallerDep,
+) -> Response:
+    _identifier(parse_mrn, mrn)
+    if not await gateway.access.may_see_movement(caller, mrn):
+        raise Problem("not_found")
+    key = f"{MOVEMENT_PREFIX}{mrn}"
+    raw, size = await _record(gateway, key)
+    return json_response({"key": key, "size": size, "record": movement_view(decode_movement(raw))}, 200, NO_STORE)
+
+
+@router.get(
+    "/v1/movements",
+    operation_id="listMovements",
+    summary="Movements that the caller may see",
+    description=(
+        "In the order of their MRN. A page may hold fewer than `limit`, even none, while `next` says there is more."
+    ),
+    response_model=MovementPage,
+    responses={
+        200: example({"movements": [_EXAMPLE_MOVEMENT["record"]], "next": "M6hTTl1L5hplc2NvcnQv"}),
+        **problems("bad_request", "bad_cursor", *AUTHENTICATION, "validators_unreachable"),
+    },
+)
+async def list_movements(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    state: Annotated[str, Query(max_length=32, description="Only in this state.", examples=["started"])] = "",
+    carrier: Annotated[str, Query(max_length=64, description="Only of this carrier.")] = "",
+    cursor: Annotated[str | None, Query(max_length=256, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = PAGE_ITEMS,
+) -> Response:
+    filters = "\n".join((gateway.config.origin, state, carrier))
+    after = "" if cursor is None else decode_cursor(cursor, filters)
+    movements: list[dict[str, Any]] = []
+    scanned = 0
+    more = True
+    while more and len(movements) < limit and scanned < SCAN_MAX_RECORDS:
+        page = await gateway.pool.list_records(MOVEMENT_PREFIX, after, SCAN_PAGE_RECORDS)
+        more = page.more
+        visible = await _visible(gateway, caller, [decode_movement(record.value) for record in page.records])
+        for position, (record, movement) in enumerate(zip(page.records, visible, strict=True), 1):
+            after = record.key
+            scanned += 1
+            if (
+                movement is None
+                or (state and movement.state != state)
+                or (carrier and movement.plan.carrier != carrier)
+            ):
+                continue
+            movements.append(movement_view(movement))
+            if len(movements) == limit:
+                more = more or position < len(page.records)
+                break
+        if not page.records:
+            break
+    following = encode_cursor(after, filters) if more else None
+    return json_response({"movements": movements, "next": following}, 200, NO_STORE)
+
+
+async def _visible(gateway: Gateway, caller: Principal, movements: list[Movement]) -> list[Movement | None]:
+    """The same movements, None in the place of those that are not the caller's to see."""
+    if caller.sees_all:
+        return list(movements)
+    viewers = await gateway.access.movements_viewers(movements)
+    return [movement if caller.id in who else None for movement, who in zip(movements, viewers, strict=True)]
+
+
+@router.get(
+    "/v1/participants/{id:path}",
+    operation_id="getParticipant",
+    summary="An enrolled participant: roles and keys",
+    description="For itself, customs and auditors.",
+    response_model=RecordDocument,
+    responses={200: example(_EXAMPLE_PARTICIPANT), **_PROBLEMS},
+)
+async def get_participant(
+    id: Annotated[str, Path(description="Participant id.", examples=["kz/truck/t-001"])],
+    gateway: GatewayDep,
+    caller: CallerDep,
+) -> Response:
+    _identifier(parse_participant_id, id)
+    if not caller.sees_all and caller.id != id:
+        raise Problem("not_found")
+    key = f"registry/{id}"
+    raw, size = await _record(gateway, key)
+    return json_response({"key": key, "size": size, "record": participant_view(decode_participant(raw))}, 200, NO_STORE)
+
+
+def encode_cursor(after: str, filters: str) -> str:
+    """Where the next page begins. It opens nothing: what is listed is decided anew for each page."""
+    return base64.urlsafe_b64encode(_cursor_check(after, filters) + after.encode()).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, filters: str) -> str:
+    """The key that a cursor of this same query stands for."""
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        after = data[CURSOR_CHECK_BYTES:].decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise Problem("bad_cursor") from error
+    if data[:CURSOR_CHECK_BYTES] != _cursor_check(after, filters) or not after.startswith(MOVEMENT_PREFIX):
+        raise Problem("bad_cursor", "the cursor belongs to another query")
+    return after
+
+
+def _cursor_check(after: str, filters: str) -> bytes:
+    return hashlib.sha256(f"{filters}\n{after}".encode()).digest()[:CURSOR_CHECK_BYTES]
