@@ -124,8 +124,8 @@ def its_seal(ctx: Context) -> bool:
 
 
 def _moved(ctx: Context, state: str, **changes: Any) -> Movement:
-    return replace(
-        cast(Movement, ctx.record),
+    record: Movement = ctx.record
+    return record.amended(
         state=state,
         since_ms=ctx.time_ms,
         since_statement=ctx.statement.id,
@@ -272,8 +272,7 @@ def refuse_start(ctx: Context) -> Movement:
 def position(ctx: Context) -> Movement:
     record: Movement = ctx.record
     batch = ctx.payload.get("batch")
-    return replace(
-        record,
+    return record.amended(
         position=_later_position(ctx),
         position_count=record.position_count + (1 if batch is None else batch["fixes"]),
         batch_count=record.batch_count + (batch is not None),
@@ -290,7 +289,7 @@ def reach_border(ctx: Context) -> Movement:
     }
     other = record.gate_at_border_ms if by_truck else record.truck_at_border_ms
     if other is None:
-        return replace(record, **cast(Any, changes))
+        return record.amended(**changes)
     return _moved(ctx, AT_BORDER, deadline_s=_deadline(ctx, None), **changes)
 
 
@@ -327,7 +326,7 @@ def resolve(ctx: Context) -> Movement:
         decisions = {"destination_decision": decision}
         other = record.departure_decision
     if other != decision:
-        return replace(record, reason=reason, **cast(Any, decisions))
+        return record.amended(reason=reason, **decisions)
     if decision == HANDED_OVER:
         return _handed_over(ctx, reason=reason, **decisions)
     return _ended_on_the_way(ctx, RETURNED, reason=reason, **decisions)
@@ -378,7 +377,7 @@ def incident(ctx: Context) -> Movement:
         left_s = None if record.deadline_s is None else record.deadline_s - ceil_s(ctx.time_ms)
         changes.update(came_from=record.state, remaining_s=left_s, deadline_s=_deadline(ctx, None))
         return _moved(ctx, HELD, **changes)
-    return replace(record, **changes)
+    return record.amended(**changes)
 
 
 def resume(ctx: Context) -> Movement:
@@ -559,8 +558,7 @@ def fire_deadline(working: Working, record_key: str, due_s: int, time_ms: int) -
     if record is None or rule is None or record.deadline_s != due_s:
         raise ContractBug(f"deadline {due_s} of {record_key} is not that of the record: got {record!r:.200}")
     lift_deadline(working, due_s, record_key)
-    moved = replace(
-        record,
+    moved = record.amended(
         state=rule.to,
         since_ms=time_ms,
         since_statement=None,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from contracts.deadlines import due_at, first_deadline_s, next_deadline_ms
@@ -44,6 +45,8 @@ from ledger.errors import Misuse, Untrue
 from ledger.statement import Statement
 
 __all__ = ["CONTRACTS", "BlockExecution", "genesis_state", "next_deadline_ms"]
+
+MAX_REMEMBERED_SUBJECTS = 4096
 
 CheckSignature = Callable[[Statement, PublicKey], None]
 
@@ -86,6 +89,12 @@ def _events_of(contract: Contract) -> dict[str, _Event]:
 
 
 _EVENTS = {key: _events_of(contract) for key, contract in CONTRACTS.items()}
+
+
+@lru_cache(MAX_REMEMBERED_SUBJECTS)
+def _check_subject(parse: Callable[[str], object], sub: str) -> None:
+    """Raise IdentifierError unless `sub` parses. What parsed once is remembered: a movement has many statements."""
+    parse(sub)
 
 
 def contract_key(name: str) -> str:
@@ -184,7 +193,7 @@ class BlockExecution:
             known = statement.kind.partition(".")[0] in self._versions_unknown
             return Outcome.CONTRACT_VERSION_UNKNOWN if known else Outcome.KIND_UNKNOWN
         try:
-            event.contract.parse_subject(statement.sub)
+            _check_subject(event.contract.parse_subject, statement.sub)
             event.schema.check("", statement.payload)  # type: ignore[arg-type]
         except IdentifierError as error:
             self.detail = f"sub: {error}"

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contracts.identifiers import IdentifierError, parse_place
+from contracts.working import UnreadableRecord
 from ledger.cbor import decode, encode
 from ledger.errors import Misuse
 
 FORMAT = 1
 MAX_POSTS = 64
+MAX_REMEMBERED_SETS = 16
 DAY_S = 86_400
 
 
@@ -75,7 +78,7 @@ def encode_parameter(value: int | str) -> bytes:
 def decode_parameter(raw: bytes) -> int | str:
     fields = decode(raw)
     if not isinstance(fields, list) or fields[0] != FORMAT or not isinstance(fields[1], int | str):
-        raise ValueError(f"parameter record has an unknown format: {raw.hex()}")
+        raise UnreadableRecord(f"parameter record has an unknown format: {raw.hex()}")
     return fields[1]
 
 
@@ -116,11 +119,17 @@ class Parameters:
 
 
 def read_parameters(get: Callable[[str], bytes | None]) -> Parameters:
-    values: dict[str, int | str] = {}
+    records = []
     for name in PARAMETERS:
         raw = get(parameter_key(name))
         if raw is None:
-            raise KeyError(f"state has no parameter record: expected {parameter_key(name)}")
-        values[name] = decode_parameter(raw)
+            raise UnreadableRecord(f"state has no parameter record: expected {parameter_key(name)}")
+        records.append(raw)
+    return _parameters_of(tuple(records))
+
+
+@lru_cache(MAX_REMEMBERED_SETS)
+def _parameters_of(records: tuple[bytes, ...]) -> Parameters:
+    values = {name: decode_parameter(raw) for name, raw in zip(PARAMETERS, records, strict=True)}
     posts = frozenset(post_codes(str(values.pop("posts"))))
     return Parameters(posts=posts, **{name: int(value) for name, value in values.items()})

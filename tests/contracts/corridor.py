@@ -146,20 +146,21 @@ def fake_statement(
         sub,
         iat_s,
         number.to_bytes(16, "big"),
-        dict(payload),
+        decoded,
         key.kid,
         FAKE_PROTECTED_END,
     )
 
 
 class DictState:
-    """The state between blocks. `get` gives new bytes each time, as a store would."""
+    """The state between blocks. `get` gives new bytes each time, as a store does."""
 
     def __init__(self, records: Mapping[str, bytes]) -> None:
         self.records = dict(records)
 
     def get(self, key: str) -> bytes | None:
-        return self.records.get(key)
+        raw = self.records.get(key)
+        return None if raw is None else bytes(bytearray(raw))
 
     def write(self, changes: Mapping[str, bytes | None]) -> None:
         for key, value in changes.items():
@@ -333,7 +334,7 @@ ESCORT_STEPS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "handed_over",
         "position",
         "kz/truck/t-001",
-        {"batch": {"sha256": PHOTO, "fixes": 60, "from_ms": 1, "until_ms": 2}},
+        {"batch": BATCH},
     ),
     ("arrived", "arrive", "cn/terminal/baketu", {}),
     ("discharged", "unload", "cn-gacc/officer", {"as_declared": True, "seals": readings(), "mass_g": MASS}),
