@@ -110,6 +110,10 @@ class Raft:
             raise UnknownDurableState(f"a vote or a commit without a term: {hard_state}")
         self.term = hard_state.term
         self.vote = hard_state.vote
+        if self.log.last_term > self.term:
+            # A torn write: the entries of a later term reached the disk, the term did not. That term has begun; no vote
+            # in it can have left this node, for none leaves before it is on disk.
+            self.term, self.vote = self.log.last_term, None
         self.role = Role.FOLLOWER
         self.leader_id: str | None = None
         self.leadership: Leadership | None = None
