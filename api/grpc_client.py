@@ -85,8 +85,8 @@ class Submission:
 class DeviceClient:
     """A client of one gateway, or of several of one authority: the next is tried when one fails.
 
-    `until_final` has a statement answered once, when it is final, and counts it as unanswered until then; otherwise it is
-    answered twice, and committed is enough.
+    `until_final` has a statement answered once, when it is final, and counts it as unanswered until then; otherwise it
+    is answered twice, and committed is enough.
     """
 
     def __init__(

@@ -361,7 +361,10 @@ class ValidatorPool:
         while True:
             try:
                 lane.status = await lane.stub.GetStatus(wire.StatusQuery(), timeout=HEALTH_TIMEOUT_S)
-                lane.misses = 0
+                if lane.misses:
+                    # Its stream may have been open again before it answered here: only now can it be followed.
+                    lane.misses = 0
+                    self._follow_again.set()
                 self._reconsider_following(lane)
             except grpc.aio.AioRpcError:
                 lane.misses += 1

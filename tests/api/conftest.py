@@ -11,9 +11,13 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from fastapi import FastAPI
 
+from api import serve
 from api import validators as validators_module
 from api.config import GatewayConfig, RequestLimits, ValidatorEndpoint
+from api.core import Gateway
+from api.http import create_app
 from api.serve import Listening, serve_gateway
 from api.validators import ValidatorPool
 from ledger.algorithms import PrivateKey
@@ -70,6 +74,7 @@ class Running:
     validators: list[FakeValidator]
     http: httpx.AsyncClient
     people: dict[str, PrivateKey]
+    gateway: Gateway
 
     def token(self, participant: str, **changes: Any) -> str:
         """A good token, or one spoiled by `changes` of its claims."""
@@ -90,7 +95,9 @@ def bearer(
 
 
 @pytest.fixture
-async def running(ledger: FakeLedger, validators: list[FakeValidator]) -> AsyncIterator[Running]:
+async def running(
+    ledger: FakeLedger, validators: list[FakeValidator], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Running]:
     """A whole gateway on real sockets."""
     config = GatewayConfig(
         name="kz-kgd-gateway-1",
@@ -103,6 +110,13 @@ async def running(ledger: FakeLedger, validators: list[FakeValidator]) -> AsyncI
     )
     people = enrol_people(ledger)
     stop = asyncio.Event()
+    made: list[Gateway] = []
+
+    def create(gateway: Gateway) -> FastAPI:
+        made.append(gateway)
+        return create_app(gateway)
+
+    monkeypatch.setattr(serve, "create_app", create)
     listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve_gateway(config, stop=stop, on_listening=listening.set_result, handle_signals=False)
@@ -112,6 +126,6 @@ async def running(ledger: FakeLedger, validators: list[FakeValidator]) -> AsyncI
     assert where is not None
     url = f"http://127.0.0.1:{where.http_port}"
     async with httpx.AsyncClient(base_url=url, timeout=10) as http:
-        yield Running(url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people)
+        yield Running(url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people, made[0])
     stop.set()
     await serving

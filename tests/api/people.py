@@ -15,7 +15,7 @@ UCR = "26KZBKT/000123"
 OTHER_UCR = "26KZBKT/000124"
 MRNS = (
     "19GBCKKCQSXV2FGVA8",
-    "26KZAAAAAAAAAAAAA1",
+    "26KZAAAAAAAAAAAAK4",
 )
 ROLES: dict[str, tuple[str, ...]] = {
     "kz-kgd/officer": ("customs.officer",),

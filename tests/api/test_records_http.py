@@ -1,0 +1,126 @@
+"""Declarations, movements and participants over HTTP: forms, pages, cursors."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from api.models import MovementPage, RecordDocument
+from api.problems import Problem, type_of
+from api.routes import records
+from api.routes.records import decode_cursor, encode_cursor
+from contracts.identifiers import parse_mrn
+from tests.api.conftest import Running
+from tests.api.people import OTHER_UCR, UCR, declaration, movement, put_declaration, put_movement
+
+
+def mrns(number: int) -> list[str]:
+    """Valid ones, in order."""
+    made = []
+    for serial in range(number):
+        stem = f"26KZ{serial:012d}K"
+        for digit in "0123456789":
+            try:
+                made.append(str(parse_mrn(stem + digit)))
+                break
+            except ValueError:
+                continue
+    assert len(made) == number
+    return made
+
+
+async def test_a_declaration_shows_its_record_and_as_of_which_size(running: Running) -> None:
+    put_declaration(running.ledger, declaration())
+    response = await running.http.get(f"/v1/declarations/{UCR}", headers=running.auth("kz-kgd/officer"))
+    document = RecordDocument.model_validate(response.json())
+    assert (document.key, document.size) == (f"declaration/{UCR}", 1)
+    assert document.record["ucr"] == UCR
+    response = await running.http.get("/v1/declarations/NOT-THERE", headers=running.auth("kz-kgd/officer"))
+    assert response.status_code == 404
+
+
+async def test_identifiers_of_no_form_are_refused_before_anyone_is_asked(running: Running) -> None:
+    officer = running.auth("kz-kgd/officer")
+    for path in (
+        "/v1/declarations/lower-case",
+        "/v1/declarations/" + "A" * 36,
+        "/v1/declarations/A%00B",
+        "/v1/movements/19GBCKKCQSXV2FGVA9",
+        "/v1/participants/KZ",
+        "/v1/statements/zz",
+        "/v1/statements/" + "A" * 64,
+        "/v1/statements/zz/proof",
+    ):
+        response = await running.http.get(path, headers=officer)
+        assert (response.status_code, response.json()["type"]) == (400, type_of("bad_identifier")), path
+
+
+async def test_pages_hold_every_movement_once_in_order(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SCAN_PAGE_RECORDS", 7)
+    monkeypatch.setattr(records, "SCAN_MAX_RECORDS", 14)
+    all_mrns = mrns(20)
+    put_declaration(running.ledger, declaration())
+    put_declaration(running.ledger, declaration(OTHER_UCR, "kz/declarant/other"))
+    for serial, mrn in enumerate(all_mrns):
+        ours = serial % 5 == 0
+        put_movement(
+            running.ledger,
+            movement(mrn, ucr=UCR if ours else OTHER_UCR, state="started" if serial % 2 else "planned"),
+        )
+    cases = [
+        ("kz-kgd/officer", {}, all_mrns),
+        ("kz-kgd/officer", {"state": "planned"}, all_mrns[::2]),
+        ("kz-kgd/officer", {"carrier": "kz/carrier/sary"}, all_mrns),
+        ("kz-kgd/officer", {"carrier": "kz/carrier/none"}, []),
+        ("kz/declarant/astyk", {}, all_mrns[::5]),
+        ("kz/declarant/astyk", {"state": "started"}, all_mrns[5::10]),
+        ("kz/terminal/gate-1", {}, []),
+    ]
+    for who, query, expected in cases:
+        for limit in (3, 200):
+            seen: list[str] = []
+            cursor: str | None = None
+            while True:
+                page_query = query | {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+                response = await running.http.get("/v1/movements", params=page_query, headers=running.auth(who))
+                page = MovementPage.model_validate(response.json())
+                assert len(page.movements) <= limit
+                seen += [item["mrn"] for item in page.movements]
+                cursor = page.next
+                if cursor is None:
+                    break
+            assert seen == expected, (who, query, limit)
+
+
+async def test_a_cursor_that_was_tampered_with_or_belongs_elsewhere_is_refused(running: Running) -> None:
+    for mrn in mrns(3):
+        put_movement(running.ledger, movement(mrn))
+    officer = running.auth("kz-kgd/officer")
+    first = (await running.http.get("/v1/movements", params={"limit": 1}, headers=officer)).json()
+    cursor = first["next"]
+    data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    tampered = [
+        base64.urlsafe_b64encode(data[:-1] + bytes([data[-1] ^ 1])).decode(),
+        base64.urlsafe_b64encode(data[:8] + b"registry/").decode(),
+        "AAAA",
+        "",
+        "é",
+        cursor + "!",
+        "A" * 300,
+    ]
+    for bad in tampered:
+        response = await running.http.get("/v1/movements", params={"cursor": bad}, headers=officer)
+        assert response.status_code == 400, bad
+    other_query = {"cursor": cursor, "state": "planned"}
+    response = await running.http.get("/v1/movements", params=other_query, headers=officer)
+    assert response.json()["type"] == type_of("bad_cursor")
+    for limit in ("0", "201", "x"):
+        response = await running.http.get("/v1/movements", params={"limit": limit}, headers=officer)
+        assert response.json()["type"] == type_of("bad_request")
+
+
+def test_a_cursor_opens_nothing_but_movements() -> None:
+    assert decode_cursor(encode_cursor("escort/X", "f"), "f") == "escort/X"
+    with pytest.raises(Problem, match="bad_cursor"):
+        decode_cursor(encode_cursor("registry/kz", "f"), "f")
