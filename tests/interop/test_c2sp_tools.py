@@ -1,7 +1,8 @@
 """What Comity hands out is read by programs that others wrote.
 
 `main.go` beside this file checks proofs and archives with golang.org/x/mod/sumdb and
-github.com/transparency-dev/formats, and shares no code with Comity. It needs `go` and, the first time, the modules that go.sum pins.
+github.com/transparency-dev/formats, and shares no code with Comity. It needs `go` and, the first time, the modules that
+go.sum pins.
 """
 
 from __future__ import annotations
