@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILA
 # Read no more than this of a file that should be small: the files are somebody else's.
 MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
 STATEMENT_SUFFIX = ".cose"
+MAX_CALENDAR_S = 253_402_300_799  # the last second of the year 9999
 
 
 def read_small_file(path: Path) -> bytes:
@@ -117,3 +119,66 @@ def _as_json(file: Path, report: Any) -> dict[str, Any]:
             for check in report.checks
         ],
     }
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that check signatures and hashes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
+    """Audit a whole archive offline: every hash, signature and block record, and every block executed again.
+
+    All faults are reported, each with the entry or the file where it is. Exit status: 0 everything holds, 1 it does not,
+    2 misuse, 3 a file cannot be read.
+    """
+    from contracts.replay import ContractReplay
+    from ledger.audit import audit_archive
+    from ledger.errors import Misuse
+
+    policy = read_small_file(policy_path)
+    try:
+        with progress_bar("entries") as progress:
+            report = audit_archive(directory, policy, ContractReplay(), jobs, progress)
+    except Misuse as error:
+        _stop(str(error), EXIT_MISUSE)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print_audit(directory, report)
+    raise SystemExit(EXIT_HOLDS if report.holds else EXIT_DOES_NOT_HOLD)
+
+
+def _print_audit(directory: Path, report: Any) -> None:
+    from datetime import UTC, datetime
+
+    from ledger.audit_report import Check
+
+    click.echo(f"{directory}: {'holds' if report.holds else 'DOES NOT HOLD'}")
+    click.echo(f"  {report.origin}: {report.size} entries, {report.statements} statements, {report.blocks} blocks")
+    if report.root is not None:
+        click.echo(f"  root {report.root.hex()}")
+    for name, at_s in report.signed.items():
+        at = datetime.fromtimestamp(at_s, UTC).isoformat() if at_s <= MAX_CALENDAR_S else f"{at_s} s"
+        click.echo(f"  cosigned by {name} at {at}")
+    for name in report.missing:
+        click.echo(f"  not cosigned by {name}")
+    for check in Check:
+        faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
+        click.echo(f"  {int(check):>2} {'holds' if not faults else f'{faults} FAULTS':<10} {check.sentence}")
+    for fault in report.faults:
+        click.echo(f"fault: {fault}")
+    for check, count in report.uncounted.items():
+        click.echo(f"fault: check {int(check)}: {count} more")
+    if report.not_comparable_from is not None:
+        click.echo(
+            f"from entry {report.not_comparable_from} on, execution was not compared: {report.not_comparable_because}"
+        )

@@ -1,0 +1,28 @@
+"""`comity demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--scenario",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A scenario file of your own; the Bakhty - Baketu corridor if not given. docs/demo.md says how to write one.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep everything in this empty folder.")
+@click.option("--trucks", type=click.IntRange(1, 500), help="How many trucks cross.")
+@click.option("--short", is_flag=True, help="Fewer trucks, the same branches.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report alone, as JSON.")
+def demo(scenario: Path | None, out: Path | None, trucks: int | None, short: bool, as_json: bool) -> None:
+    """Run the main job: two authorities, a corridor, a proof that verifies offline.
+
+    Starts two validators and a gateway for each authority on loopback, runs the scenario, and stops everything. Exit
+    status 0 only if every step held.
+    """
+    from nodes.demo import DemoOptions, run_demo
+
+    raise SystemExit(run_demo(DemoOptions(scenario=scenario, out=out, trucks=trucks, json=as_json, short=short)))
