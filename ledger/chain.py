@@ -379,9 +379,9 @@ class Chain:
         self._chunks = growth.chunks
         self._head = head
 
-    def _write(self, batch: Mapping[bytes, bytes | None]) -> None:
+    def _write(self, batch: Mapping[bytes, bytes | None], *, sync: bool = True) -> None:
         try:
-            self._store.write(batch, sync=True)
+            self._store.write(batch, sync=sync)
         except UnknownDurableState as error:
             self._failed = error
             raise
@@ -491,12 +491,15 @@ class Chain:
 
     # --- final checkpoints -------------------------------------------------------------------------------------------
 
-    def put_cosigned(self, size: int, note: bytes) -> None:
-        """Keep the note of a final checkpoint, so that the proofs made from it stay the same for good."""
+    def put_cosigned(self, size: int, note: bytes, *, sync: bool = True) -> None:
+        """Keep the note of a final checkpoint, so that the proofs made from it stay the same for good.
+
+        Without ``sync`` it is on the disk with the next block at the latest; signatures can be asked for again.
+        """
         if not 1 <= size <= self.size:
             raise Misuse(f"no such size: expected at most {self.size}, got {size}")
         self._check_usable()
-        self._write({numbered_key(NOTE, size): note})
+        self._write({numbered_key(NOTE, size): note}, sync=sync)
 
     def cosigned_at_or_after(self, size: int) -> tuple[int, bytes] | None:
         """Return size and note of the first final checkpoint that is at least ``size``, or None."""

@@ -215,7 +215,8 @@ class RaftOrdering:
         self._dispatch(ready.messages)
         if ready.entries:
             self._on_appended(ready.entries)
-        if ready.entries or ready.hard_state is not None:
+        # A commit index alone is not worth a write: the ledger knows how far it has executed.
+        if ready.entries or ready.must_sync:
             await self._persist(ready.hard_state, ready.entries, sync=ready.must_sync)
         self._dispatch(ready.messages_after_persist)
         if ready.committed_entries:

@@ -381,8 +381,12 @@ class Validator:
     # --- finality ----------------------------------------------------------------------------------------------------
 
     def _publish(self, signed: Signed) -> None:
+        """Our signatures go to the other authorities, who need them; our own colleagues have their own, or ask."""
         self.finality.signed(signed.checkpoint, signed.lines)
-        self.transport.broadcast(_cosignatures(signed.checkpoint.size, signed.checkpoint.root, signed.lines))
+        envelope = _cosignatures(signed.checkpoint.size, signed.checkpoint.root, signed.lines)
+        for peer in self.config.peers:
+            if peer.authority != self.config.authority:
+                self.transport.send(peer.name, envelope)
 
     def _receive_cosignatures(self, peer: str, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
         divergence = self.finality.receive(peer, size, root, lines, self.chain.root_at)
@@ -398,7 +402,7 @@ class Validator:
             return False
         size, note = final
         try:
-            self.chain.put_cosigned(size, note)
+            self.chain.put_cosigned(size, note, sync=False)
         except StoreUnavailable as error:
             # Not lost: the signatures can be asked for again. Until then nobody is told that this is final.
             self._log.error("disk_unavailable", reason=str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -210,6 +209,3 @@ async def running(directory: Path, **options: Any) -> AsyncIterator[Processes]:
     finally:
         for name in list(processes.running):
             processes.kill(name)
-        if os.environ.get("COMITY_SHOW_LOGS"):
-            for each in processes.network.validators:
-                print(each.name, processes.log(each.name).read_text()[-4000:])
