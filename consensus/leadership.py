@@ -159,6 +159,7 @@ class Leadership:
         )
         size = sum([len(entry.data) for entry in entries])
         progress.sent(len(entries), previous + len(entries), size)
+        progress.sent_commit = log.committed
         return True
 
     def _send_snapshot(self, member: str, progress: Progress) -> bool:
@@ -209,7 +210,8 @@ class Leadership:
         if self._maybe_commit():
             self.broadcast_append()
         elif was_blocked:
-            self.send_append(member)  # It may have missed a commit index while its window was full.
+            # It may have missed a commit index while its window was full.
+            self.send_append(member, even_if_empty=progress.sent_commit < log.committed)
         while self.send_append(member, even_if_empty=False):
             pass
         self._maybe_hand_over(member)

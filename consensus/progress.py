@@ -55,7 +55,17 @@ class Inflights:
 class Progress:
     """`match`: the follower's disk has the log up to here. `next`: the first index to send. Always match < next."""
 
-    __slots__ = ("heard_tick", "inflights", "match", "next", "paused", "pending_snapshot", "state", "waited_rounds")
+    __slots__ = (
+        "heard_tick",
+        "inflights",
+        "match",
+        "next",
+        "paused",
+        "pending_snapshot",
+        "sent_commit",
+        "state",
+        "waited_rounds",
+    )
 
     def __init__(self, next_index: int, heard_tick: int, inflights: Inflights) -> None:
         self.match = 0
@@ -65,6 +75,8 @@ class Progress:
         # Nothing more may be sent until an answer or a heartbeat's answer comes.
         self.paused = False
         self.pending_snapshot = 0
+        # The commit index that went out last.
+        self.sent_commit = 0
         # Tick of the leader's clock at which anything was last heard from the follower.
         self.heard_tick = heard_tick
         # Rounds of CheckQuorum that a snapshot has been on its way.

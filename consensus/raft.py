@@ -328,6 +328,11 @@ class Raft:
     def _on_append(self, message: Message) -> None:
         log = self.log
         index = message.index
+        if log.first_index - 1 <= index <= log.committed and log.term(index) != message.log_term:
+            raise MessageRefused(
+                "contradicts_committed",
+                f"{message.sender} has term {message.log_term} at index {index}, committed there is {log.term(index)}",
+            )
         if index < log.committed:
             # Late or doubled: all up to our commit index is here, and cannot be otherwise.
             self._acknowledge(message, log.committed)
@@ -351,11 +356,6 @@ class Raft:
         if entries:
             position = log.first_conflict(entries) if index < log.last_index else 0
             if position < len(entries):
-                if entries[position].index <= log.committed:
-                    raise MessageRefused(
-                        "contradicts_committed",
-                        f"{message.sender} replaces index {entries[position].index}, committed is {log.committed}",
-                    )
                 log.replace(entries[position:] if position else entries)
         matched = index + len(entries)
         # Beyond what this message shows we may have entries that the leader does not have.
