@@ -12,7 +12,7 @@ from api.answers import Accepted, Answer, Refused, Rejected, Unavailable
 from api.config import ValidatorEndpoint
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
-from api.validators import ValidatorPool
+from api.validators import HEALTH_MISSES_MAX, ValidatorPool
 from ledger.merkle import leaf_hash
 from tests.api.fakes import FakeLedger, FakeValidator, signed_statement
 
@@ -239,6 +239,25 @@ async def test_finality_is_followed_through_another_validator_when_one_breaks(
     await pool.finality.beyond(2)
     following = next(v for v in validators if v.calls.count("Follow"))
     await following.stop()
+    answer = await submit(pool, signed_statement().raw)
+    assert isinstance(answer, Accepted)
+    assert await asyncio.wait_for(pool.finality.beyond(answer.index), 3) == ledger.final_size
+
+
+async def test_finality_is_followed_again_when_streams_open_before_the_status_is_answered(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    await submit(pool, signed_statement().raw)
+    for validator in validators:
+        await validator.stop()
+    await until(lambda: all(lane.misses >= HEALTH_MISSES_MAX and not lane.up for lane in pool.lanes))
+    for validator in validators:
+        validator.deaf = True  # as one that is busy with its recovery
+        await validator.start()
+    await until(lambda: all(lane.up for lane in pool.lanes))
+    await asyncio.sleep(0.1)
+    for validator in validators:
+        validator.deaf = False
     answer = await submit(pool, signed_statement().raw)
     assert isinstance(answer, Accepted)
     assert await asyncio.wait_for(pool.finality.beyond(answer.index), 3) == ledger.final_size
