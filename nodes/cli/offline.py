@@ -137,7 +137,7 @@ def _as_json(file: Path, report: Any) -> dict[str, Any]:
 def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
     """Audit a whole archive offline: every hash, signature and block record, and every block executed again.
 
-    All faults are reported, each with the entry or the file where it is. Exit status: 0 everything holds, 1 it does not,
+    All faults are reported, each with its entry or file. Exit status: 0 everything holds, 1 it does not,
     2 misuse, 3 a file cannot be read.
     """
     from contracts.replay import ContractReplay
