@@ -82,7 +82,7 @@ def test_each_required_field_is_missed_and_each_wrong_type_is_named(kind: str, p
         ("escort.position", {}, Outcome.PAYLOAD_FIELD_MISSING, "fix"),
         ("escort.position", {"fix": c.FIX, "batch": c.BATCH}, Outcome.PAYLOAD_FIELD_UNKNOWN, "batch"),
         ("escort.incident", {"code": "99"}, Outcome.PAYLOAD_FIELD_OUT_OF_LIMITS, "code"),
-        ("escort.offer", {"seals": [], "mass_g": 1, "photo_sha256": c.PHOTO}, Outcome.PAYLOAD_FIELD_OUT_OF_LIMITS, "seals"),
+        ("escort.accept", {"seals": [], "mass_g": 1}, Outcome.PAYLOAD_FIELD_OUT_OF_LIMITS, "seals"),
         ("declaration.register", {"note": "a"}, None, ""),
         ("declaration.sell", {}, Outcome.KIND_UNKNOWN, ""),
     ],
