@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := ledger consensus contracts api nodes
 
-.PHONY: setup demo test check bench soak generate lock clean
+.PHONY: setup auditor demo test check bench soak generate lock clean
 
 setup: $(STAMP)
 
@@ -15,6 +15,12 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The light install, for those who only verify: no gRPC, no FastAPI, no LevelDB. Usable without the rest.
+auditor:
+	$(PYTHON) -m venv .venv-auditor
+	.venv-auditor/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/auditor.txt -r requirements/build.txt
+	.venv-auditor/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
 # make demo DEMO="--trucks 12 --out out"
 demo: setup
