@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ledger.checkpoint import parse_checkpoint
 from ledger.entry import parse_entry
 from ledger.note import parse_note
 from ledger.statement import Statement
+from nodes.demo.processes import comity_command
 from nodes.demo.steps import CheckFailed, require
 
 COMMAND_TIMEOUT_S: Final = 120
@@ -53,7 +53,7 @@ def run_comity(*arguments: str) -> Ended:
     """Run `comity` with these arguments to its end."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "nodes.cli", *arguments],
+            comity_command(*arguments),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=COMMAND_TIMEOUT_S,

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,13 +31,12 @@ class Port:
 
 @dataclass(slots=True)
 class NodeProcess:
-    """One validator or gateway. `arguments` are those of the `comity` command."""
+    """One validator or gateway: its command, where its output goes, and the ports that it holds while it runs."""
 
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     log: Path
     ports: tuple[Port, ...] = ()
-    readiness_url: str | None = None
     _process: subprocess.Popen[bytes] | None = None
     pids: list[int] = field(default_factory=list)
 
@@ -46,7 +45,7 @@ class NodeProcess:
             raise CheckFailed(f"{self.name} runs already")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "nodes.cli", *self.arguments],
+                list(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -126,9 +125,8 @@ class NodeProcesses:
         for name in names if names is not None else list(self.processes):
             process = self.processes[name]
             if not process.running:
-                raise CheckFailed(
-                    f"{name} ended with status {process.exit_status}; its log ends:\n{process.log_tail()}"
-                )
+                status, tail = process.exit_status, process.log_tail()
+                raise CheckFailed(f"{name} ended by itself with status {status}; its log ends:\n{tail}")
 
     def stop(self) -> dict[str, int | None]:
         """Ask all to end, wait, and kill those that do not. Returns each exit status (None: had to be killed)."""
@@ -153,6 +151,11 @@ class NodeProcesses:
         return len(pids), len(ports)
 
 
+def comity_command(*arguments: str) -> list[str]:
+    """`comity` of this very installation, whatever is on the path."""
+    return [sys.executable, "-m", "nodes.cli", *arguments]
+
+
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -169,16 +172,3 @@ def is_listening(port: Port) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_until(
-    holds: Callable[[], bool], timeout_s: float, meanwhile: Callable[[], None] = lambda: None, poll_s: float = 0.05
-) -> bool:
-    """Poll until it holds. False when the time is up."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        if time.monotonic() >= deadline_s:
-            return False
-        meanwhile()
-        time.sleep(poll_s)
-    return True

@@ -51,6 +51,10 @@ class Stage:
         """How many trucks are on the road with something still to report."""
         return sum(not line.done and line.driving for line in self._board.trucks.values())
 
+    def crossings_final(self) -> int:
+        """How many statements of crossings are final."""
+        return sum(line.final for line in self._board.trucks.values())
+
     async def enrol(self, keys: Mapping[str, PrivateKey]) -> int:
         """Each registrar enrols the participants of its own authority. Returns how many."""
         deliveries = []

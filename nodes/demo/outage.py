@@ -1,0 +1,129 @@
+"""Half-way, one authority goes away: what must then be seen, and what must be seen when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nodes.demo.devices import Records
+from nodes.demo.running import RunningNetwork
+from nodes.demo.scenario import Outage
+from nodes.demo.stage import Stage
+from nodes.demo.steps import require
+
+POLL_S: Final = 0.05
+SETTLE_S: Final = 0.7
+SAMPLE_EVERY_S: Final = 0.25
+NAMED_WITHIN_S: Final = 20.0
+BACK_WITHIN_S: Final = 40.0
+
+
+@dataclass(slots=True)
+class OutageSeen:
+    """What was observed. Times are of this machine's monotonic clock."""
+
+    authority: str
+    killed: dict[str, int] = field(default_factory=dict)
+    killed_at_s: float = 0.0
+    restarted_at_s: float = 0.0
+    back_at_s: float = 0.0
+    final_size: int = 0
+    samples: int = 0
+    signed: int = 0
+    put_off: int = 0
+    state: str = ""
+    power_lost: str = ""
+    came_back: int = 0
+
+    def as_report(self) -> dict[str, Any]:
+        return {
+            "authority": self.authority,
+            "killed": self.killed,
+            "seconds": round(self.restarted_at_s - self.killed_at_s, 3),
+            "final_size_throughout": self.final_size,
+            "samples": self.samples,
+            "signed_meanwhile": self.signed,
+            "answered_not_now_naming_it": self.put_off,
+            "state": self.state,
+            "lost_power": {"device": self.power_lost, "statements_back_from_disk": self.came_back},
+            "final_again_after_s": round(self.back_at_s - self.restarted_at_s, 3),
+        }
+
+
+async def until_due(stage: Stage, outage: Outage) -> None:
+    """Wait until so many percent of the crossing statements are final and trucks are on the road."""
+    planned = sum(story.accepted for story in stage.script.crossings)
+    while stage.crossings_final() * 100 < planned * outage.at_percent or not stage.trucks_driving():
+        if stage.crossings_final() >= planned:
+            return
+        await asyncio.sleep(POLL_S)
+
+
+async def take_away(running: RunningNetwork, stage: Stage, outage: Outage) -> OutageSeen:
+    """Kill the authority's validators, and watch that nothing becomes final while devices sign on.
+
+    Raises CheckFailed when something does, or when nobody says whose absence it is.
+    """
+    seen = OutageSeen(outage.authority)
+    records = stage.records
+    other = stage.scenario.partner(outage.authority).name
+    for name in running.validators_of(outage.authority):
+        process = running.processes[name]
+        seen.killed[name] = process.pid or 0
+        process.kill()
+    seen.killed_at_s = time.monotonic()
+    # Cosignatures that were on their way when they died may still make their checkpoint final.
+    await asyncio.sleep(SETTLE_S)
+    seen.final_size = await running.final_size(other)
+    quiet_from_s = time.monotonic()
+    end_s = seen.killed_at_s + outage.seconds
+    give_up_s = seen.killed_at_s + max(outage.seconds, NAMED_WITHIN_S)
+    while time.monotonic() < end_s or (not _named(records, seen) and time.monotonic() < give_up_s):
+        size = await running.final_size(other)
+        require(size == seen.final_size, f"{seen.final_size} entries were final, now {size}: with {other} alone")
+        seen.samples += 1
+        if not seen.power_lost:
+            _lose_power(stage, seen)
+        await asyncio.sleep(SAMPLE_EVERY_S)
+    seen.state = str((await running.status(other))["state"])
+    seen.signed = sum(item.signed_at_s > seen.killed_at_s for item in records.deliveries.values())
+    seen.put_off = _named(records, seen)
+    answered = [item for item in records.deliveries.values() if (item.final_at_s or 0.0) > quiet_from_s]
+    require(not answered, f"{len(answered)} devices were told that their statement is final")
+    require(seen.signed > 0, "no device signed anything meanwhile")
+    require(seen.put_off > 0, f"nobody was told that {outage.authority} is missing")
+    require(outage.authority in seen.state, f"the status does not name {outage.authority}: {seen.state}")
+    require(seen.came_back > 0, "no device had anything waiting on its disk")
+    return seen
+
+
+def _named(records: Records, seen: OutageSeen) -> int:
+    """How many answers named the missing authority."""
+    return sum(
+        seen.authority in reason.missing_authorities for item in records.deliveries.values() for reason in item.put_off
+    )
+
+
+def _lose_power(stage: Stage, seen: OutageSeen) -> None:
+    """One truck with something waiting is switched off and on: what it signed must come back from its disk."""
+    for truck in stage.scenario.trucks:
+        if truck in stage.devices and stage.devices[truck].waiting:
+            seen.power_lost = truck
+            seen.came_back = stage.devices[truck].lose_power()
+            return
+
+
+async def bring_back(running: RunningNetwork, stage: Stage, seen: OutageSeen) -> None:
+    """Start the same validators again from their own disks. Raises CheckFailed unless the log goes on."""
+    names = running.validators_of(seen.authority)
+    other = stage.scenario.partner(seen.authority).name
+    seen.restarted_at_s = time.monotonic()
+    running.processes.start(names)
+    await running.until_ready(names)
+    give_up_s = seen.restarted_at_s + BACK_WITHIN_S
+    while (size := await running.final_size(other)) <= seen.final_size:
+        require(time.monotonic() < give_up_s, f"still {size} final entries {BACK_WITHIN_S:.0f} s after the restart")
+        await asyncio.sleep(POLL_S)
+    seen.back_at_s = time.monotonic()
