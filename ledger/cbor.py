@@ -17,6 +17,7 @@ shorter keys first (RFC 7049), which differs from bytewise order as soon as text
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import cbor2
@@ -100,6 +101,16 @@ def _encode(value: Any, depth: int) -> bytes:
     raise Misuse(f"type has no deterministic encoding: got {kind.__name__}")
 
 
+@lru_cache(4096)
+def _spell_short_key(key: str) -> bytes:
+    return _encode(key, 0)
+
+
+def _spell_key(key: str | int) -> bytes:
+    """Return the encoding of a map key. Records have few different ones, and those are short."""
+    return _spell_short_key(key) if type(key) is str and len(key) < 32 else _encode(key, 0)
+
+
 def _encode_container(
     value: dict[object, object] | list[object] | tuple[object, ...],
     depth: int,
@@ -111,7 +122,7 @@ def _encode_container(
     for key, item in value.items():
         if type(key) is not str and type(key) is not int:
             raise Misuse(f"map key must be text or an integer: got {type(key).__name__}")
-        pairs.append((_encode(key, 0), _encode(item, depth)))
+        pairs.append((_spell_key(key), _encode(item, depth)))
     pairs.sort()
     return head(_MAP, count) + b"".join([part for pair in pairs for part in pair])
 
@@ -130,15 +141,6 @@ class _NoTags(dict[int, object]):
 
 
 _NO_TAGS: Any = _NoTags()
-_KNOWN_KEYS: dict[str, bytes] = {}  # encodings of the text keys met first; records have few different ones
-_MAX_KNOWN_KEYS = 4096
-
-
-def _spell_key(key: str | int) -> bytes:
-    spelling = _encode(key, 0)
-    if type(key) is str and len(key) < 32 and len(_KNOWN_KEYS) < _MAX_KNOWN_KEYS:
-        _KNOWN_KEYS[key] = spelling
-    return spelling
 
 
 def _head_length(argument: int) -> int:
@@ -168,12 +170,9 @@ def _deterministic_length(value: Any, depth: int) -> int:
         total = _head_length(len(value))
         previous = b""
         for key, item in value.items():
-            if type(key) is str:
-                spelling = _KNOWN_KEYS.get(key) or _spell_key(key)
-            elif type(key) is int and MIN_INT <= key <= MAX_INT:
-                spelling = _encode(key, 0)
-            else:
+            if type(key) is not str and (type(key) is not int or not MIN_INT <= key <= MAX_INT):
                 raise _Doubt
+            spelling = _spell_short_key(key) if type(key) is str and len(key) < 32 else _encode(key, 0)
             if spelling <= previous:
                 raise _Doubt
             previous = spelling

@@ -72,7 +72,7 @@ def test_every_tile_has_one_path(level: int, index: int, width: int) -> None:
 
 def test_a_tree_of_70000_has_the_tiles_that_the_specification_counts() -> None:
     def widths(level: int) -> list[int]:
-        found = []
+        found: list[int] = []
         while width := tiles.tile_width(level, len(found), 70_000):
             found.append(width)
         return found
