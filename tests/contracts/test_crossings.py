@@ -1,0 +1,250 @@
+"""Random crossings: two declarations, two movements, anybody sending anything; what must hold holds at every step."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from contracts import declaration as d
+from contracts import escort as e
+from contracts.deadlines import due_at
+from contracts.execute import next_deadline_ms
+from contracts.incidents import INCIDENTS
+from contracts.machine import ABSENT
+from contracts.movement import Movement
+from contracts.outcome import Outcome
+from contracts.working import Working
+from tests.contracts import corridor as c
+from tests.contracts import stages as s
+
+UCRS = (c.make_ucr(1), c.make_ucr(2))
+MRNS = (c.make_mrn(1), c.make_mrn(2))
+HOME, PARTNER = "kz-kgd/officer", "cn-gacc/officer"
+ENDED = (e.REFUSED, e.RETURNED, e.ABORTED, e.DISCHARGED)
+NOT_STARTED = (e.PLANNED, e.LOADED, e.SEALED, e.REFUSED)
+FREES_CONTAINERS = (e.REFUSED, e.RETURNED, e.ABORTED, e.UNLOADED, e.DISCREPANCY, e.RECOVERY, e.DISCHARGED)
+
+
+class Crossings(RuleBasedStateMachine):
+    """What was accepted is noted here in the plainest way; the records must agree with the notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = c.Ledger.of_corridor()
+        self.numbers = itertools.count(1)
+        self.seals: dict[str, list[str]] = {mrn: [] for mrn in MRNS}
+        self.handed_over: dict[str, bool] = dict.fromkeys(MRNS, False)
+        self.started: dict[str, bool] = dict.fromkeys(MRNS, False)
+
+    @initialize()
+    def one_declaration_is_recognised(self) -> None:
+        c.to_declaration(self.ledger, "recognise", UCRS[0])
+
+    # What may happen.
+
+    def _declaration_state(self, ucr: str) -> d.Declaration | None:
+        return self.ledger.declaration(ucr) if f"declaration/{ucr}" in self.ledger.state.records else None
+
+    def _movement(self, mrn: str) -> Movement | None:
+        return self.ledger.movement(mrn) if f"escort/{mrn}" in self.ledger.state.records else None
+
+    def _declaration_payload(self, ucr: str, event: str) -> dict[str, Any]:
+        record = self._declaration_state(ucr)
+        number = next(self.numbers) + 1000
+        payload: dict[str, Any]
+        if event in s.RECOGNITION_EVENTS:
+            payload = c.decision(1 if record is None else record.version)
+            return {**payload, "number": c.make_cn_number(number)} if event == "recognise" else payload
+        if "amendment" in event and not event.startswith("request"):
+            payload = {"reason": "x"} if event.startswith("refuse") else {}
+            unnumbered = record is not None and not record.number
+            return {**payload, "number": c.make_kz_number(number)} if unnumbered else payload
+        if event == "accept":
+            return {"number": c.make_kz_number(number)}
+        return s.STATUS_EVENTS[event].payload(self.ledger)
+
+    def _escort_payload(self, mrn: str, event: str, choice: int) -> dict[str, Any]:
+        record = self._movement(mrn)
+        in_force = () if record is None else record.seals_in_force()
+        readings = [{"id": seal, "state": "intact"} for seal in in_force] or c.readings()
+        seals = [{"id": f"N{next(self.numbers)}", "class": "H"}, {"id": f"E{next(self.numbers)}", "class": "S"}]
+        seals[1]["device"] = "kz/eseal/e-1"
+        broken = [{**reading, "state": "broken"} for reading in readings]
+        masses = (c.MASS, c.MASS + 1000, s.HEAVY)
+        code = sorted(INCIDENTS)[choice % len(INCIDENTS)]
+        payloads: dict[str, dict[str, Any]] = {
+            "plan": c.plan(declarations=[UCRS[choice % 2]], limit_to_border_s=60 + choice * 10),
+            "seal": {"seals": seals, "photo_sha256": c.PHOTO},
+            "offer": {"seals": readings, "mass_g": c.MASS, "photo_sha256": c.PHOTO},
+            "accept": {"seals": readings, "mass_g": masses[choice % 3]},
+            "accept_with_differences": {"seals": broken if choice % 2 else readings, "mass_g": masses[choice % 3]},
+            "resolve": {"decision": ("handed_over", "returned")[choice % 2], "reason": "x"},
+            "unload": {"as_declared": bool(choice % 2), "seals": readings},
+            "resume": {"seals": seals[: 1 + choice % 2], "vehicle": "fleet/BKT-0009"} if choice % 3 else {},
+            "resolve_overdue": {"decision": ("continue", "abort")[choice % 2], "limit_s": 600, "reason": "x"},
+            "incident": {"code": code, "seal": readings[0]["id"]} if INCIDENTS[code].breaks_seal else {"code": code},
+        }
+        return payloads.get(event) or s.ESCORT_EVENTS[event].payload(self.ledger)
+
+    def _send(self, contract: str, event: str, iss: str, sub: str, payload: dict[str, Any]) -> None:
+        before = self._movement(sub) if contract == "escort" else None
+        if contract == "escort" and event == "start" and before is not None:
+            good = all(
+                (record := self.ledger.declaration(ucr)).status == d.RELEASED
+                and record.version == version
+                and (record.recognition.state, record.recognition.version) == (d.RECOGNISED, version)
+                for ucr, version in before.plan.declarations
+            )
+        else:
+            good = True
+        records = dict(self.ledger.state.records)
+        outcome = self.ledger.send(f"{contract}.{event}", iss, sub, payload)
+        if outcome is not Outcome.ACCEPTED:
+            assert outcome.value >= 100
+            touched = {key for key in records if self.ledger.state.records.get(key) != records[key]}
+            assert touched <= self._due_before(records), "a rejection changed a record"
+            return
+        assert good, "a movement started on a declaration that was not released and recognised in that version"
+        if contract == "escort":
+            if event in ("seal", "resume"):
+                self.seals[sub] += [seal["id"] for seal in payload.get("seals", ())]
+            after = self.ledger.movement(sub)
+            self.started[sub] |= event == "start"
+            self.handed_over[sub] |= after.state == e.HANDED_OVER
+
+    def _due_before(self, records: dict[str, bytes]) -> set[str]:
+        """What deadlines may have touched in the same block: movements, and the calendar."""
+        return {key for key in records if key.startswith(("due", "escort/"))}
+
+    @rule(ucr=st.sampled_from(UCRS), choice=st.integers(0, 30))
+    def the_declaration_goes_on(self, ucr: str, choice: int) -> None:
+        record = self._declaration_state(ucr)
+        status = ABSENT if record is None else record.status
+        recognition = d.NONE if record is None else record.recognition.state
+        events = [event for state, event in d.TRANSITIONS if state == status]
+        events += [event for state, event in d.RECOGNITION_TRANSITIONS if state == recognition]
+        happy = {ABSENT: "lodge", d.LODGED: "register", d.REGISTERED: "accept", d.ACCEPTED: "release"}
+        event = happy[status] if choice % 2 and status in happy else events[choice % len(events)] if events else "clear"
+        table = s.STATUS_EVENTS if event in s.STATUS_EVENTS else s.RECOGNITION_EVENTS
+        self._send("declaration", event, table[event].senders[0], ucr, self._declaration_payload(ucr, event))
+
+    @rule(mrn=st.sampled_from(MRNS), choice=st.integers(0, 60))
+    def the_movement_goes_on(self, mrn: str, choice: int) -> None:
+        record = self._movement(mrn)
+        state = ABSENT if record is None else record.state
+        events = [event for from_state, event in e.TRANSITIONS if from_state == state]
+        if not events:
+            return
+        event = events[choice % len(events)]
+        senders = list(s.ESCORT_EVENTS[event].senders)
+        if record is not None and record.custody.authority == "cn-gacc" and event in (
+            "resume", "abort", "resolve_overdue",
+        ):  # fmt: skip
+            senders = [PARTNER]
+        if event == "incident":
+            senders = ["kz/truck/t-001", "kz/eseal/e-1", "kz/terminal/bakhty", "cn/terminal/baketu", HOME]
+        iss = senders[choice % len(senders)]
+        self._send("escort", event, iss, mrn, self._escort_payload(mrn, event, choice))
+
+    @rule(
+        mrn=st.sampled_from(MRNS),
+        event=st.sampled_from(sorted(s.ESCORT_EVENTS)),
+        iss=st.sampled_from(c.EVERYONE),
+        choice=st.integers(0, 60),
+    )
+    def anybody_sends_any_event(self, mrn: str, event: str, iss: str, choice: int) -> None:
+        self._send("escort", event, iss, mrn, self._escort_payload(mrn, event, choice))
+
+    @rule(
+        ucr=st.sampled_from(UCRS),
+        event=st.sampled_from(sorted(set(s.STATUS_EVENTS) - {"accept_amendment", "refuse_amendment"})),
+        iss=st.sampled_from(c.EVERYONE),
+    )
+    def anybody_sends_any_declaration_event(self, ucr: str, event: str, iss: str) -> None:
+        self._send("declaration", event, iss, ucr, self._declaration_payload(ucr, event))
+
+    @precondition(lambda self: next_deadline_ms(self.ledger.state) is not None)
+    @rule(seconds=st.sampled_from([1, 60, 600, 10_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.ledger.pass_time(seconds)
+
+    # What must hold.
+
+    def _movements(self) -> list[Movement]:
+        return [record for mrn in MRNS if (record := self._movement(mrn)) is not None]
+
+    @invariant()
+    def one_authority_has_custody_and_one_party_is_liable(self) -> None:
+        for record in self._movements():
+            plan = record.plan
+            over = self.handed_over[plan.mrn]
+            assert record.custody.authority == (plan.destination if over else plan.departure)
+            assert record.custody.liable == (plan.receiver if over else plan.carrier)
+            assert record.custody.since_ms <= self.ledger.now_ms
+            assert over or record.state not in (e.HANDED_OVER, e.ARRIVED, e.UNLOADED, e.DISCHARGED)
+
+    @invariant()
+    def every_seal_ever_put_on_is_in_the_record_once(self) -> None:
+        for record in self._movements():
+            assert [seal.id for seal in record.seals] == self.seals[record.plan.mrn]
+            states = {seal.state for seal in record.seals}
+            under_way = record.state in (e.STARTED, e.AT_BORDER, e.OFFERED, e.HANDED_OVER, e.DISPUTED, e.ARRIVED)
+            assert not (under_way and "broken" in states), "a movement goes on with a broken seal"
+            assert not (under_way and "intact" not in states), "a movement goes on without a seal"
+
+    @invariant()
+    def containers_are_on_the_movements_that_hold_them(self) -> None:
+        held = {
+            f"container/{container}"
+            for record in self._movements()
+            if record.state not in FREES_CONTAINERS
+            for container in record.plan.containers
+        }
+        assert {key for key in self.ledger.state.records if key.startswith("container/")} == held
+
+    @invariant()
+    def the_calendar_has_the_deadlines_of_the_movements_and_no_other(self) -> None:
+        deadlines = [(record.deadline_s, record.plan.mrn) for record in self._movements() if record.deadline_s]
+        working = Working(self.ledger.state)
+        for due_s, mrn in deadlines:
+            assert f"escort/{mrn}" in due_at(working, due_s)
+        seconds = [key for key in self.ledger.state.records if key.startswith("due/") and key.count("/") == 3]
+        assert len(seconds) == len({due_s for due_s, _ in deadlines})
+        first = next_deadline_ms(self.ledger.state)
+        assert first == min((due_s * 1000 for due_s, _ in deadlines), default=None)
+        timed = (e.STARTED, e.OFFERED, e.HANDED_OVER)
+        assert all((record.deadline_s is not None) == (record.state in timed) for record in self._movements())
+
+    @invariant()
+    def declarations_know_the_movements_under_way(self) -> None:
+        for ucr in UCRS:
+            declaration = self._declaration_state(ucr)
+            if declaration is not None:
+                under_way = [
+                    record
+                    for record in self._movements()
+                    if self.started[record.plan.mrn]
+                    and record.state not in ENDED
+                    and ucr in [planned for planned, _ in record.plan.declarations]
+                ]
+                assert declaration.movements_open == len(under_way)
+
+    @invariant()
+    def a_movement_that_did_not_start_is_not_under_way(self) -> None:
+        for record in self._movements():
+            assert self.started[record.plan.mrn] != (record.state in NOT_STARTED)
+
+    @invariant()
+    def recognition_in_force_is_of_the_current_version(self) -> None:
+        for ucr in UCRS:
+            declaration = self._declaration_state(ucr)
+            if declaration is not None and declaration.recognition.state != d.NONE:
+                assert declaration.recognition.version == declaration.version
+
+
+TestCrossings = Crossings.TestCase
+TestCrossings.settings = settings(stateful_step_count=60)
