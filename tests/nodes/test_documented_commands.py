@@ -1,0 +1,104 @@
+"""Every command in the operator's page is run, in the page's order, against the network that the page sets up."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.network import load_network
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "operating.md"
+DOCUMENTED_BASE_PORT = 7000
+DOCUMENTED_GATEWAY = "127.0.0.1:7006"
+PORTS_A_NETWORK = 16
+
+
+def documented_commands(page: Path) -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def free_base_port() -> int:
+    """A row of ports that nobody listens on: the page numbers them upwards."""
+    for base in range(20_000, 31_000, PORTS_A_NETWORK):
+        try:
+            for port in range(base, base + PORTS_A_NETWORK):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+    raise RuntimeError("no row of free ports")
+
+
+def comity(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nodes.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.terminate()
+    for process in started:
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def start_nodes(directory: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+    network = load_network(directory)
+    for kind, nodes in (("validator", network.validators), ("gateway", network.gateways)):
+        for node in nodes:
+            command = [sys.executable, "-m", "nodes.cli", kind, "run", "--config", str(node.config)]
+            with (directory / f"{node.name}.log").open("wb") as log:
+                processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+
+
+def wait_until_ready(gateway: str, cwd: Path) -> None:
+    deadline = time.monotonic() + 60
+    while comity(["status", "--gateway", f"http://{gateway}"], cwd).returncode:
+        if time.monotonic() > deadline:
+            pytest.fail("the network did not become ready within 60 s")
+
+
+@pytest.mark.processes
+def test_the_operators_page_can_be_followed_command_by_command(
+    tmp_path: Path, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    base = free_base_port()
+    gateway = f"127.0.0.1:{base + int(DOCUMENTED_GATEWAY.rpartition(':')[2]) - DOCUMENTED_BASE_PORT}"
+    done = []
+    for words in documented_commands(PAGE):
+        assert words[0] == "comity", words
+        arguments = [
+            str(base) if word == str(DOCUMENTED_BASE_PORT) else word.replace(DOCUMENTED_GATEWAY, gateway)
+            for word in words[1:]
+        ]
+        if arguments[:2] == ["validator", "run"]:
+            start_nodes(tmp_path / "border", processes)
+            continue
+        if arguments[:2] == ["gateway", "run"]:
+            wait_until_ready(gateway, tmp_path)
+            continue
+        if arguments[0] == "sign":
+            shown = json.loads(comity(["keys", "show", "truck.key.pub", "--json"], tmp_path).stdout)
+            (tmp_path / "suspend.json").write_text(json.dumps({"kid": {"hex": shown["kid"]}, "reason": "a rehearsal"}))
+        result = comity(arguments, tmp_path)
+        assert result.returncode == 0, (arguments, result.stdout, result.stderr)
+        done.append(arguments[0])
+    assert done == ["network", "status", "export", "audit", "keys", "enrol", "sign", "submit", "proof", "verify"]
+    assert all(process.poll() is None for process in processes), "a node ended by itself"
