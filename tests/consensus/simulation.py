@@ -341,7 +341,8 @@ class Simulation:
                     self.crash(other)
         elif kind == "bounce":
             writing = [other for other in self.nodes.values() if other.outstanding is not None and not other.synced]
-            victim = rng.choice(writing or [node])
+            voting = [other for other in writing if other.outstanding and other.outstanding.hard_state is not None]
+            victim = rng.choice(voting or writing or [node])
             if victim.raw is not None:
                 self.crash(victim)
                 self.start(victim)
