@@ -1,0 +1,380 @@
+"""The audit of a whole archive, offline: files, and one policy file got out of band, are all that is believed.
+
+Promises: all faults are reported, not the first; each names its entry or file, under one of the numbered checks of
+`ledger.audit_report`. A byte altered anywhere in the archive is a fault. The audit ends, whatever the archive holds, in
+memory that does not grow with the length of the log but for 24 bytes a statement and the records of the state itself.
+
+Does not: use a network, a clock or a server; know the contracts (a `Replay` is handed in); say whether the latest
+checkpoint is recent, or what was never put on the log.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+from ledger.archive import CHECKPOINT, POLICY, archive_levels, archive_policy
+from ledger.audit_chunks import Chunk, Task, harvest_keys, process, read_file, read_first_entry
+from ledger.audit_replay import BlockReplay, Replay, ReplayCheck, StateReader, UniqueCheck
+from ledger.audit_report import AuditReport, Check, Fault, FaultList
+from ledger.audit_tree import TreeCheck
+from ledger.checkpoint import Checkpoint, log_verifier, parse_checkpoint
+from ledger.cosignature import cosigner_verifier, verify_cosignature
+from ledger.entry import Genesis, parse_entry
+from ledger.errors import LedgerError, Malformed, Misuse, Untrue
+from ledger.merkle import MAX_TREE_SIZE, TILE_WIDTH
+from ledger.note import COSIGNATURE_V1, MAX_NOTE_BYTES, Note, NoteSignature, VerifierKey, parse_note
+from ledger.policy import MAX_POLICY_BYTES, Policy, parse_policy
+from ledger.tiles import ENTRIES, parse_tile_path, tile_path, tile_width
+
+__all__ = [
+    "AuditReport",
+    "BlockReplay",
+    "Check",
+    "Fault",
+    "Progress",
+    "Replay",
+    "StateReader",
+    "audit_archive",
+]
+
+MAX_JOBS = 64
+# Fewer bundles than this are done in this process: starting others would take longer.
+MIN_PARALLEL_BUNDLES = 8
+MAX_PENDING_BUNDLES_PER_JOB = 4
+MAX_REPORTED_RANGES = 1000
+
+# Called with the number of entries audited and of all entries.
+Progress = Callable[[int, int], None]
+
+
+def audit_archive(
+    directory: Path | str,
+    policy: bytes,
+    replay: Replay,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Audit the archive in ``directory`` under ``policy``, executing every block with ``replay``.
+
+    ``jobs`` processes parse, hash and check signatures; execution is in this one. `Misuse` only if there is no such
+    directory, or no such number of jobs.
+    """
+    if not 1 <= jobs <= MAX_JOBS:
+        raise Misuse(f"number of jobs is out of range: expected 1 to {MAX_JOBS}, got {jobs}")
+    if not Path(directory).is_dir():
+        raise Misuse(f"there is no directory {directory}")
+    return _Audit(os.fspath(directory), policy).run(replay, jobs, progress)
+
+
+class _Audit:
+    def __init__(self, directory: str, policy: bytes) -> None:
+        self._directory = directory
+        self._faults = FaultList()
+        self._policy = self._read_policy(policy)
+        self._signed: dict[str, int] = {}
+        self._missing: tuple[str, ...] = ()
+
+    def run(self, replay: Replay, jobs: int, progress: Progress | None) -> AuditReport:
+        present, strangers = self._list_files()
+        genesis = self._peek_genesis(present)
+        checkpoint, vouched = self._check_checkpoint(genesis)
+        self._check_archive_policy(genesis)
+        size = self._size(checkpoint, vouched, present)
+        self._check_files(size, present, strangers)
+        bundles = sorted({*present.get(ENTRIES, {}), *present.get(0, {})})
+        tasks = [Task(self._directory, index, tile_width(0, index, size)) for index in bundles]
+        tasks = [task for task in tasks if task.width]
+        tree = TreeCheck(self._directory, size, self._faults)
+        blocks = ReplayCheck(replay, self._faults)
+        unique = UniqueCheck(self._directory, size, self._faults)
+        entries = 0
+        for chunk in _process_all(tasks, self._harvest(tasks), jobs):
+            for fault in chunk.faults:
+                self._faults.add(fault.check, fault.message, entry=fault.entry, file=fault.file)
+            altered = tree.add(chunk)
+            blocks.add(chunk, altered)
+            unique.add(chunk)
+            entries += chunk.width - len(chunk.unreadable)
+            if progress is not None:
+                progress(min(chunk.first + chunk.width, size), size)
+        root = tree.finish(None if checkpoint is None else checkpoint.root)
+        blocks.finish()
+        unique.finish()
+        self._check_genesis(blocks.genesis, checkpoint)
+        return AuditReport(
+            origin=None if checkpoint is None else checkpoint.origin,
+            size=size,
+            root=root,
+            entries=entries,
+            statements=blocks.statements,
+            blocks=blocks.blocks,
+            faults=self._faults.sorted(),
+            uncounted=self._faults.uncounted,
+            signed=self._signed,
+            missing=self._missing,
+            height_compared=blocks.height_compared,
+            not_comparable_from=blocks.not_comparable_from,
+            not_comparable_because=blocks.not_comparable_because,
+        )
+
+    # --- policy and checkpoint ---------------------------------------------------------------------------------------
+
+    def _read_policy(self, data: bytes) -> Policy | None:
+        try:
+            return parse_policy(data)
+        except Malformed as error:
+            self._faults.add(Check.POLICY, str(error))
+            return None
+
+    def _check_archive_policy(self, genesis: Genesis | None) -> None:
+        data = read_file(self._directory, POLICY, MAX_POLICY_BYTES)
+        if isinstance(data, str):
+            self._faults.add(Check.ARCHIVE_POLICY, data, file=POLICY)
+            return
+        try:
+            found = parse_policy(data)
+        except Malformed as error:
+            self._faults.add(Check.ARCHIVE_POLICY, str(error), file=POLICY)
+            return
+        if archive_policy(found) != data:
+            self._faults.add(Check.ARCHIVE_POLICY, "is not spelled as an archive's policy is", file=POLICY)
+        if self._policy is None:
+            return
+        own = parse_policy(archive_policy(self._policy))
+        if replace(found, logs=()) != replace(own, logs=()):
+            self._faults.add(Check.ARCHIVE_POLICY, "witnesses, groups or quorum are not the auditor's", file=POLICY)
+        # Each authority hands out its own log key; one log has them all, and the genesis record names them.
+        known = {log.key for log in own.logs}
+        if genesis is not None:
+            known |= {log_verifier(genesis.origin, authority.log_key) for authority in genesis.authorities}
+        for log in found.logs:
+            if log.key not in known:
+                message = f"log key {log.key.public_key.hex()} is neither the auditor's nor of the genesis record"
+                self._faults.add(Check.ARCHIVE_POLICY, message, file=POLICY)
+
+    def _check_checkpoint(self, genesis: Genesis | None) -> tuple[Checkpoint | None, bool]:
+        """Return the checkpoint, if it can be read, and whether its signatures are enough to go by its size."""
+        data = read_file(self._directory, CHECKPOINT, MAX_NOTE_BYTES)
+        if isinstance(data, str):
+            self._faults.add(Check.LOG_SIGNATURE, data, file=CHECKPOINT)
+            return None, False
+        try:
+            note = parse_note(data)
+            checkpoint = parse_checkpoint(note.text)
+        except Malformed as error:
+            self._faults.add(Check.LOG_SIGNATURE, f"cannot be read: {error}", file=CHECKPOINT)
+            return None, False
+        good = self._check_lines(note, checkpoint, genesis)
+        policy = self._policy
+        if policy is None:
+            return checkpoint, False
+        logged = any(log.key in good and checkpoint.origin == log.key.name for log in policy.logs)
+        if not logged:
+            message = f"no log of the policy has signed the checkpoint of {checkpoint.origin}"
+            self._faults.add(Check.LOG_SIGNATURE, message, file=CHECKPOINT)
+        self._signed = {each.name: good[each.key] for each in policy.witnesses if each.key in good}
+        self._missing = tuple(each.name for each in policy.witnesses if each.key not in good)
+        met = policy.quorum_met_by(self._signed)
+        if not met:
+            signed, missing = ", ".join(self._signed) or "none", ", ".join(self._missing) or "none"
+            message = f"quorum {policy.quorum} is not met: signed {signed}; missing {missing}"
+            self._faults.add(Check.QUORUM, message, file=CHECKPOINT)
+        return checkpoint, logged and met
+
+    def _check_lines(self, note: Note, checkpoint: Checkpoint, genesis: Genesis | None) -> dict[VerifierKey, int]:
+        """Verify every signature line; return the keys whose lines are valid, with a cosigner's own time."""
+        keys = self._known_keys(genesis)
+        good: dict[VerifierKey, int] = {}
+        seen: set[tuple[str, bytes]] = set()
+        for line in note.signatures:
+            who = f"{line.name} ({line.key_id.hex()})"
+            if (line.name, line.key_id) in seen:
+                self._faults.add(Check.SIGNATURE_LINES, f"{who} has signed twice", file=CHECKPOINT)
+            seen.add((line.name, line.key_id))
+            candidates = [key for key in keys if key.name == line.name and key.key_id == line.key_id]
+            if not candidates:
+                self._faults.add(Check.SIGNATURE_LINES, f"{who} is not known to policy or genesis", file=CHECKPOINT)
+                continue
+            faults = []
+            for key in candidates:
+                try:
+                    good.setdefault(key, _verify_line(key, note.text, line))
+                except (Untrue, Malformed) as error:
+                    faults.append(str(error))
+            if len(faults) == len(candidates):
+                self._faults.add(Check.SIGNATURE_LINES, f"{who}: {faults[0]}", file=CHECKPOINT)
+        return good
+
+    def _known_keys(self, genesis: Genesis | None) -> list[VerifierKey]:
+        keys: dict[VerifierKey, None] = {}
+        if self._policy is not None:
+            keys.update(dict.fromkeys(log.key for log in self._policy.logs))
+            keys.update(dict.fromkeys(witness.key for witness in self._policy.witnesses))
+        for authority in () if genesis is None else genesis.authorities:
+            keys[log_verifier(genesis.origin if genesis is not None else "", authority.log_key)] = None
+            for validator in authority.validators:
+                keys[cosigner_verifier(validator.name, validator.cosigner_key)] = None
+        return list(keys)
+
+    def _check_genesis(self, genesis: Genesis | None, checkpoint: Checkpoint | None) -> None:
+        if genesis is None:
+            return
+        if checkpoint is not None and genesis.origin != checkpoint.origin:
+            message = f"genesis is of another log: expected {checkpoint.origin}, got {genesis.origin}"
+            self._faults.add(Check.GENESIS, message, entry=0)
+        if self._policy is None:
+            return
+        log_keys = {log_verifier(genesis.origin, authority.log_key) for authority in genesis.authorities}
+        if not any(log.key in log_keys for log in self._policy.logs):
+            self._faults.add(Check.GENESIS, "no log key of the policy is in the genesis record", entry=0)
+        validators = {
+            cosigner_verifier(each.name, each.cosigner_key)
+            for authority in genesis.authorities
+            for each in authority.validators
+        }
+        for witness in self._policy.witnesses:
+            if witness.key not in validators:
+                message = f"witness {witness.name} of the policy is no validator of the genesis record"
+                self._faults.add(Check.GENESIS, message, entry=0)
+
+    # --- files -------------------------------------------------------------------------------------------------------
+
+    def _list_files(self) -> tuple[dict[int, dict[int, set[int]]], list[str]]:
+        """Return the tiles that are there, as level -> index -> widths, and everything that is none."""
+        present: dict[int, dict[int, set[int]]] = {}
+        strangers: list[str] = []
+        for parent, directories, names in os.walk(self._directory, followlinks=False):
+            inside = os.path.relpath(parent, self._directory)
+            for name in [*names, *(each for each in directories if os.path.islink(os.path.join(parent, each)))]:
+                path = name if inside == "." else f"{inside}/{name}".replace(os.sep, "/")
+                try:
+                    level, index, width = parse_tile_path(path)
+                except (Malformed, UnicodeError):
+                    if path not in (CHECKPOINT, POLICY):
+                        strangers.append(path)
+                    continue
+                present.setdefault(level, {}).setdefault(index, set()).add(width)
+        return present, strangers
+
+    def _peek_genesis(self, present: Mapping[int, Mapping[int, set[int]]]) -> Genesis | None:
+        """Read entry 0 ahead of everything, for the keys that it names; its faults are told when its turn comes."""
+        for width in sorted(present.get(ENTRIES, {}).get(0, ()), reverse=True):
+            raw = read_first_entry(Task(self._directory, 0, width))
+            try:
+                entry = None if raw is None else parse_entry(raw)
+            except LedgerError:
+                continue
+            if isinstance(entry, Genesis):
+                return entry
+        return None
+
+    def _size(self, checkpoint: Checkpoint | None, vouched: bool, present: Mapping[int, Mapping[int, set[int]]]) -> int:
+        """The size to audit: the checkpoint's, or if nobody vouches for that, what the bundles come to."""
+        if checkpoint is not None and vouched:
+            return checkpoint.size
+        bundles = present.get(ENTRIES, {})
+        if not bundles:
+            return 0 if checkpoint is None else checkpoint.size
+        last = max(bundles)
+        found = min(last * TILE_WIDTH + max(bundles[last]), MAX_TREE_SIZE)
+        if checkpoint is not None and checkpoint.size != found:
+            message = f"files hold {found} entries, expected {checkpoint.size} as the checkpoint says"
+            self._faults.add(Check.FILES, message)
+        return found
+
+    def _check_files(self, size: int, present: Mapping[int, Mapping[int, set[int]]], strangers: list[str]) -> None:
+        for path in strangers:
+            self._faults.add(Check.NOTHING_ELSE, "does not belong to an archive", file=path)
+        for level, indexes in present.items():
+            for index, widths in indexes.items():
+                for width in widths:
+                    if width != tile_width(level, index, size):
+                        message = f"does not belong to a tree of {size} entries"
+                        self._faults.add(Check.NOTHING_ELSE, message, file=tile_path(level, index, width))
+        for level, count in archive_levels(size):
+            there = sorted(
+                index for index, widths in present.get(level, {}).items() if tile_width(level, index, size) in widths
+            )
+            for first, last in _gaps(there, -(-count // TILE_WIDTH)):
+                self._tell_missing(level, first, last, size)
+
+    def _tell_missing(self, level: int, first: int, last: int, size: int) -> None:
+        path = tile_path(level, first, tile_width(level, first, size))
+        message = "is missing"
+        if last > first:
+            message = f"is missing, and all up to {tile_path(level, last, tile_width(level, last, size))}"
+        entry = first * TILE_WIDTH if level == ENTRIES else None
+        self._faults.add(Check.FILES, message, entry=entry, file=path)
+
+    def _harvest(self, tasks: list[Task]) -> dict[bytes, bytes]:
+        keys: dict[bytes, bytes] = {}
+        for task in tasks:
+            keys.update(harvest_keys(task))
+        return keys
+
+
+def _verify_line(key: VerifierKey, text: str, line: NoteSignature) -> int:
+    """Return a cosigner's time, 0 for a log; `Untrue` or `Malformed` if the line is not this key's."""
+    if key.algorithm == COSIGNATURE_V1:
+        return verify_cosignature(key, text, line)
+    key.verify(text.encode(), line.signature)
+    return 0
+
+
+def _gaps(there: list[int], count: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last of each run of numbers below ``count`` that is not in the ordered list."""
+    expected = 0
+    for index in [*there, count]:
+        if index > expected:
+            yield expected, index - 1
+        expected = index + 1
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+_worker_keys: dict[bytes, bytes] = {}
+
+
+def _start_worker(keys: dict[bytes, bytes]) -> None:
+    _worker_keys.update(keys)
+
+
+def _process_in_worker(task: Task) -> Chunk:
+    return process(task, _worker_keys)
+
+
+def _process_all(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
+    """Yield the chunk of every task, in order."""
+    done = 0
+    if jobs > 1 and len(tasks) >= MIN_PARALLEL_BUNDLES:
+        try:
+            for chunk in _process_in_pool(tasks, keys, jobs):
+                yield chunk
+                done += 1
+        except BrokenProcessPool:
+            pass  # a worker was killed, for memory perhaps; what remains is done here, one at a time
+    for task in tasks[done:]:
+        yield process(task, keys)
+
+
+def _process_in_pool(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
+    # Started anew, not forked: a caller may run threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(keys,)) as pool:
+        pending: deque[Future[Chunk]] = deque()
+        try:
+            for task in tasks:
+                if len(pending) >= jobs * MAX_PENDING_BUNDLES_PER_JOB:
+                    yield pending.popleft().result()
+                pending.append(pool.submit(_process_in_worker, task))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
