@@ -152,8 +152,8 @@ ACK = MessageType.APPEND_RESPONSE
 VOTE = MessageType.VOTE
 GRANT = MessageType.VOTE_RESPONSE
 
-# The bug, the seed to begin with, and the number of seeds within which it must be found. The rare ones begin near the seed
-# that finds them today, to keep the suite short; any change to the core moves that seed, hence the number.
+# The bug, the seed to begin with, and the number of seeds within which it must be found. The rare ones begin near the
+# seed that finds them today, to keep the suite short; any change to the core moves that seed, hence the number.
 PLANTED: list[tuple[str, Callable[[], object], int, int]] = [
     ("forget_the_vote", forget_the_vote, 0, 250),
     ("acknowledge_before_sync", lambda: send_before_sync(ACK), 0, 250),
