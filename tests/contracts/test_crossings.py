@@ -40,9 +40,10 @@ class Crossings(RuleBasedStateMachine):
         self.handed_over: dict[str, bool] = dict.fromkeys(MRNS, False)
         self.started: dict[str, bool] = dict.fromkeys(MRNS, False)
 
-    @initialize()
-    def one_declaration_is_recognised(self) -> None:
+    @initialize(steps=st.integers(0, 11))
+    def one_declaration_is_recognised_and_a_movement_is_on_its_way(self, steps: int) -> None:
         c.to_declaration(self.ledger, "recognise", UCRS[0])
+        self.the_movement_takes_its_straight_way(MRNS[0], steps)
 
     # What may happen.
 
@@ -77,7 +78,7 @@ class Crossings(RuleBasedStateMachine):
         masses = (c.MASS, c.MASS + 1000, s.HEAVY)
         code = sorted(INCIDENTS)[choice % len(INCIDENTS)]
         payloads: dict[str, dict[str, Any]] = {
-            "plan": c.plan(declarations=[UCRS[choice % 2]], limit_to_border_s=60 + choice * 10),
+            "plan": c.plan(declarations=[UCRS[choice % 2]], limit_to_border_s=600 + choice * 10),
             "seal": {"seals": seals, "photo_sha256": c.PHOTO},
             "offer": {"seals": readings, "mass_g": c.MASS, "photo_sha256": c.PHOTO},
             "accept": {"seals": readings, "mass_g": masses[choice % 3]},
@@ -145,10 +146,52 @@ class Crossings(RuleBasedStateMachine):
             "resume", "abort", "resolve_overdue",
         ):  # fmt: skip
             senders = [PARTNER]
+        if event == "refuse_start" and choice % 5:
+            return
         if event == "incident":
             senders = ["kz/truck/t-001", "kz/eseal/e-1", "kz/terminal/bakhty", "cn/terminal/baketu", HOME]
         iss = senders[choice % len(senders)]
         self._send("escort", event, iss, mrn, self._escort_payload(mrn, event, choice))
+
+    @rule(mrn=st.sampled_from(MRNS), steps=st.integers(1, 7))
+    def the_movement_takes_its_straight_way(self, mrn: str, steps: int) -> None:
+        """Left to chance alone, hardly a movement would see the border."""
+        way = {reached: (event, iss) for reached, event, iss, _ in reversed(c.ESCORT_STEPS) if event != "position"}
+        order = (ABSENT, *dict.fromkeys(reached for reached, _, _, _ in c.ESCORT_STEPS))
+        after = dict(itertools.pairwise(order))
+        for _ in range(steps):
+            record = self._movement(mrn)
+            state = ABSENT if record is None else record.state
+            if state not in after:
+                return
+            event, iss = way[after[state]]
+            if state == e.STARTED and record is not None and record.truck_at_border_ms is None:
+                iss = "kz/truck/t-001"
+            self._send("escort", event, iss, mrn, self._escort_payload(mrn, event, 3 if event == "unload" else 0))
+
+    @rule(mrn=st.sampled_from(MRNS), code=st.sampled_from(sorted(INCIDENTS)), going_on=st.booleans())
+    def an_incident_happens(self, mrn: str, code: str, going_on: bool) -> None:
+        record = self._movement(mrn)
+        if record is None or record.state not in (e.STARTED, e.AT_BORDER, e.OFFERED, e.HANDED_OVER):
+            return
+        named = {"seal": record.seals_in_force()[0]} if INCIDENTS[code].breaks_seal else {}
+        self._send("escort", "incident", "kz/truck/t-001", mrn, {"code": code, **named})
+        if going_on and self.ledger.movement(mrn).state == e.HELD:
+            officer = PARTNER if record.custody.authority == "cn-gacc" else HOME
+            self._send("escort", "resume", officer, mrn, self._escort_payload(mrn, "resume", 1))
+
+    @rule(mrn=st.sampled_from(MRNS), choice=st.integers(0, 60))
+    def the_movement_meets_trouble(self, mrn: str, choice: int) -> None:
+        record = self._movement(mrn)
+        troubles = {
+            e.OFFERED: ("accept_with_differences", "cn/terminal/baketu"),
+            e.DISPUTED: ("resolve", (HOME, PARTNER)[choice % 2]),
+            e.ARRIVED: ("unload", PARTNER),
+        }
+        if record is not None and record.state in troubles:
+            event, iss = troubles[record.state]
+            payload = self._escort_payload(mrn, event, 2 * choice if event != "resolve" else choice // 20)
+            self._send("escort", event, iss, mrn, payload)
 
     @rule(
         mrn=st.sampled_from(MRNS),
@@ -168,7 +211,7 @@ class Crossings(RuleBasedStateMachine):
         self._send("declaration", event, iss, ucr, self._declaration_payload(ucr, event))
 
     @precondition(lambda self: next_deadline_ms(self.ledger.state) is not None)
-    @rule(seconds=st.sampled_from([1, 60, 600, 10_000]))
+    @rule(seconds=st.sampled_from([1, 60, 700, 2_000]))
     def time_passes(self, seconds: int) -> None:
         self.ledger.pass_time(seconds)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contracts import declaration as d
 from contracts import escort as e
+from contracts.declaration import declaration_key
 from contracts.execute import next_deadline_ms
 from contracts.incidents import HELD, INCIDENTS
 from contracts.machine import ABSENT
 from contracts.outcome import Outcome
+from contracts.working import Working
 from tests.contracts import corridor as c
 from tests.contracts import stages as s
 
@@ -403,3 +406,19 @@ def test_the_incidents_that_hold_are_those_of_broken_seals_danger_and_changed_ve
     assert holding == {
         "01", "02", "07", "seal_broken", "goods_transferred", "imminent_danger", "accident", "vehicle_changed",
     }  # fmt: skip
+
+
+def test_a_movement_carries_declarations_of_one_pair_and_in_the_version_it_was_planned_with() -> None:
+    ledger = s.movement_at(e.SEALED)
+    record = ledger.declaration(c.UCR)
+    changed = Working(ledger.state)
+    recognised = replace(record.recognition, version=2)
+    changed.put(declaration_key(c.UCR), replace(record, version=2, recognition=recognised))
+    ledger.state.write(changed.changes())
+    assert _send(ledger, "start", HOME) is Outcome.DECLARATION_VERSION_CHANGED
+
+    ledger = s.movement_at(ABSENT)
+    other = Working(ledger.state)
+    other.put(declaration_key("OTHER"), replace(ledger.declaration(c.UCR), ucr="OTHER", partner="uz-sct"))
+    ledger.state.write(other.changes())
+    assert _plan(ledger, declarations=[c.UCR, "OTHER"]) is Outcome.DECLARATION_PARTNER_DIFFERS
