@@ -1,6 +1,7 @@
-"""The way from a device to the ledger: one gateway of the side on whose ground the device stands.
+"""The way from a device to the ledger: one gateway of the side on whose ground the device stands, over HTTP or gRPC.
 
-Neither office tries again by itself: the device does, from its outbox, and so every refusal is seen and counted.
+Over HTTP nothing is tried again here: the device does that, from its outbox, and so every refusal is seen and counted.
+The gRPC client sends again by itself until it is answered; the outbox stands behind it for when the device loses power.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 from typing import Final
 
 from api.client import AsyncClient, ClientError, Overloaded, ProblemError, RejectedStatement, Unavailable, Unreachable
+from api.grpc_client import DeviceClient
 from ledger.statement import Statement
 from nodes.demo.delivery import NotNow, Receipt, TurnedAway
 
@@ -32,6 +34,23 @@ class HttpOffice:
                 raise _meaning_of(error) from error
         if not receipt.final:
             raise NotNow("committed, and not final in time", ASK_AGAIN_S)
+        return Receipt(receipt.index, receipt.height, receipt.block_time_ms, receipt.duplicate)
+
+
+class GrpcOffice:
+    """One device's own stream to a gateway."""
+
+    def __init__(self, client: DeviceClient) -> None:
+        self._client = client
+
+    async def deliver(self, statement: Statement) -> Receipt:
+        try:
+            submission = await self._client.submit(statement.raw)
+            receipt = await asyncio.wait_for(submission.final(), FINAL_TIMEOUT_MS / 1000)
+        except TimeoutError as error:
+            raise NotNow("no answer on the stream yet", ASK_AGAIN_S) from error
+        except ClientError as error:
+            raise _meaning_of(error) from error
         return Receipt(receipt.index, receipt.height, receipt.block_time_ms, receipt.duplicate)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+from api.grpc_client import DeviceClient
 from ledger.algorithms import PrivateKey
 from nodes.demo.context import Run
 from nodes.demo.delivery import Delivery, PostOffice
 from nodes.demo.devices import Device
-from nodes.demo.offices import HttpOffice
+from nodes.demo.offices import GrpcOffice, HttpOffice
 from nodes.demo.offline import run_comity
 from nodes.demo.outage import bring_back, take_away, until_due
 from nodes.demo.running import RunningNetwork
@@ -35,7 +36,7 @@ async def run_online(run: Run) -> Network:
         await _start(run, running)
         watching = asyncio.create_task(running.watch())
         try:
-            with _devices(run, running) as stage:
+            async with _devices(run, running) as stage:
                 await _enrol(run, network, running, stage)
                 await _declare(run, stage)
                 await _cross(run, running, stage)
@@ -85,20 +86,28 @@ async def _start(run: Run, running: RunningNetwork) -> None:
         step.detail = f"{len(running.processes.processes)} processes ready"
 
 
-@contextmanager
-def _devices(run: Run, running: RunningNetwork) -> Iterator[Stage]:
+@asynccontextmanager
+async def _devices(run: Run, running: RunningNetwork) -> AsyncIterator[Stage]:
     """A device for every participant, in front of the gateway of the side on which it stands."""
-    offices: dict[str, PostOffice] = {authority: HttpOffice(client) for authority, client in running.submitters.items()}
+    over_http: dict[str, PostOffice] = {name: HttpOffice(client) for name, client in running.submitters.items()}
     outboxes = run.places.work / "outboxes"
-    devices = {
-        item.id: Device(item.id, run.keys[item.id], item.authority, offices, outboxes, run.records, run.rng)
-        for item in run.scenario.participants.values()
-    }
-    try:
-        yield Stage(run.scenario, run.script, devices, run.records, run.board, run.display.refresh)
-    finally:
-        for device in devices.values():
-            device.close()
+    devices: dict[str, Device] = {}
+    async with AsyncExitStack() as streams:
+        for item in run.scenario.participants.values():
+            offices = over_http
+            truck = run.scenario.trucks.get(item.id)
+            if truck is not None and truck.link == "grpc":
+                offices = {
+                    name: GrpcOffice(await streams.enter_async_context(DeviceClient([running.grpc_address(name)])))
+                    for name in running.submitters
+                }
+            key = run.keys[item.id]
+            devices[item.id] = Device(item.id, key, item.authority, offices, outboxes, run.records, run.rng)
+        try:
+            yield Stage(run.scenario, run.script, devices, run.records, run.board, run.display.refresh)
+        finally:
+            for device in devices.values():
+                device.close()
 
 
 async def _enrol(run: Run, network: Network, running: RunningNetwork, stage: Stage) -> None:
@@ -134,9 +143,9 @@ async def _cross(run: Run, running: RunningNetwork, stage: Stage) -> None:
             seen = await _unless_failed(crossings, take_away(running, stage, run.scenario.outage))
             run.outage = seen
             step.detail = (
-                f"asked {seen.samples} times, always {seen.final_size} final entries; {seen.signed} statements signed "
-                f"meanwhile, {seen.put_off} answers named {away}; {seen.power_lost} lost its power and found "
-                f"{seen.came_back} statements on its disk"
+                f"asked {seen.samples} times, always {seen.final_size} final entries; signed meanwhile: {seen.signed}, "
+                f"answers that named {away}: {seen.put_off}; {seen.power_lost} lost its power and found all "
+                f"{seen.came_back} on its disk"
             )
         with run.steps.step("recovery", f"{away} starts again from its own disks, and the log goes on") as step:
             await _unless_failed(crossings, bring_back(running, stage, seen))

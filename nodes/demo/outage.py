@@ -84,10 +84,9 @@ async def take_away(running: RunningNetwork, stage: Stage, outage: Outage) -> Ou
         size = await running.final_size(other)
         require(size == seen.final_size, f"{seen.final_size} entries were final, now {size}: with {other} alone")
         seen.samples += 1
-        if not seen.power_lost:
-            _lose_power(stage, seen)
         await asyncio.sleep(SAMPLE_EVERY_S)
     seen.state = str((await running.status(other))["state"])
+    _lose_power(stage, seen)
     seen.signed = sum(item.signed_at_s > seen.killed_at_s for item in records.deliveries.values())
     seen.put_off = _named(records, seen)
     answered = [item for item in records.deliveries.values() if (item.final_at_s or 0.0) > quiet_from_s]
@@ -95,7 +94,7 @@ async def take_away(running: RunningNetwork, stage: Stage, outage: Outage) -> Ou
     require(seen.signed > 0, "no device signed anything meanwhile")
     require(seen.put_off > 0, f"nobody was told that {outage.authority} is missing")
     require(outage.authority in seen.state, f"the status does not name {outage.authority}: {seen.state}")
-    require(seen.came_back > 0, "no device had anything waiting on its disk")
+    require(seen.came_back > 0, "no truck had anything waiting on its disk")
     return seen
 
 
@@ -107,12 +106,12 @@ def _named(records: Records, seen: OutageSeen) -> int:
 
 
 def _lose_power(stage: Stage, seen: OutageSeen) -> None:
-    """One truck with something waiting is switched off and on: what it signed must come back from its disk."""
-    for truck in stage.scenario.trucks:
-        if truck in stage.devices and stage.devices[truck].waiting:
-            seen.power_lost = truck
-            seen.came_back = stage.devices[truck].lose_power()
-            return
+    """The truck with the most to say is switched off and on: what it signed must come back from its disk."""
+    trucks = [stage.devices[truck] for truck in stage.scenario.trucks]
+    truck = max(trucks, key=lambda device: device.waiting)
+    seen.power_lost, waiting = truck.participant, truck.waiting
+    seen.came_back = truck.lose_power()
+    require(seen.came_back == waiting, f"{truck.participant}: expected {waiting} on its disk, got {seen.came_back}")
 
 
 async def bring_back(running: RunningNetwork, stage: Stage, seen: OutageSeen) -> None:
