@@ -114,6 +114,9 @@ class Crossings(RuleBasedStateMachine):
             if event in ("seal", "resume"):
                 self.seals[sub] += [seal["id"] for seal in payload.get("seals", ())]
             after = self.ledger.movement(sub)
+            if event == "resume" and before is not None:
+                needs_seals = before.vehicle_changed or any(seal.state == "broken" for seal in before.seals)
+                assert not needs_seals or len(after.seals) > len(before.seals), "it goes on without new seals"
             self.started[sub] |= event == "start"
             self.handed_over[sub] |= after.state == e.HANDED_OVER
 
@@ -178,6 +181,7 @@ class Crossings(RuleBasedStateMachine):
         self._send("escort", "incident", "kz/truck/t-001", mrn, {"code": code, **named})
         if going_on and self.ledger.movement(mrn).state == e.HELD:
             officer = PARTNER if record.custody.authority == "cn-gacc" else HOME
+            self._send("escort", "resume", officer, mrn, {})
             self._send("escort", "resume", officer, mrn, self._escort_payload(mrn, "resume", 1))
 
     @rule(mrn=st.sampled_from(MRNS), choice=st.integers(0, 60))
