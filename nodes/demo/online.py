@@ -269,6 +269,8 @@ async def _save_proofs(run: Run, running: RunningNetwork, stage: Stage) -> None:
             kept: dict[str, Delivery] = {}
             for _, delivery in stage.played[story.subject]:
                 name = PROVED_KINDS.get(delivery.statement.kind)
+                if name == "handover" and story.final_state == "returned":
+                    name = "return"
                 if name is not None and delivery.final:
                     kept[name] = delivery  # of two decisions on a dispute, the one that settled it
             for name, delivery in kept.items():
@@ -276,7 +278,7 @@ async def _save_proofs(run: Run, running: RunningNetwork, stage: Stage) -> None:
                 (run.places.proofs / f"{story.subject}-{name}.tlog-proof").write_bytes(proof)
                 (run.places.proofs / f"{story.subject}-{name}.cose").write_bytes(delivery.statement.raw)
                 count += 1
-        require(count > 0, "no crossing has a handover to prove")
+        require(count > 0, "no crossing came to an end that could be proved")
         step.detail = f"{count} proofs of {len(run.script.crossings)} crossings"
 
 

@@ -172,3 +172,12 @@ def test_truck_and_gate_report_the_border_in_either_order(shipped: Scenario) -> 
         for story in write_script(shipped).crossings
     )
     assert set(first) > {"truck"}
+
+
+async def test_the_scenario_in_the_documentation_is_whole_and_plays_to_its_end(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text()
+    text = page.split("<!-- scenario: begin -->\n```toml\n")[1].split("```\n<!-- scenario: end -->")[0]
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    script, ledger = await _play_all(replace(load_scenario(path), pace=AT_ONCE), tmp_path / "outboxes")
+    assert [state for state, _ in _movement_states(ledger, script).values()] == ["returned"]
