@@ -21,10 +21,10 @@ from threading import Lock
 import plyvel
 
 from ledger.errors import Misuse, UnknownDurableState
-from ledger.leveldb_log import drop_torn_tail
+from ledger.leveldb_log import drop_torn_tail, has_hole
 from ledger.store import Batch, StoreUnavailable, check_batch
 
-WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 BLOCK_CACHE_BYTES = 8 * 1024 * 1024
 MAX_OPEN_FILES = 256
 BLOOM_FILTER_BITS_PER_KEY = 10
@@ -46,6 +46,8 @@ class LevelDBStore:
         self._database = self._open()
 
     def _open(self) -> plyvel.DB:
+        if has_hole(self._path) and not drop_torn_tail(self._path):
+            raise UnknownDurableState(f"store {self._path} is corrupt: its log has a hole; {_WHAT_TO_DO}")
         try:
             return self._open_database()
         except plyvel.CorruptionError as error:
@@ -67,6 +69,7 @@ class LevelDBStore:
             lru_cache_size=BLOCK_CACHE_BYTES,
             max_open_files=MAX_OPEN_FILES,
             bloom_filter_bits=BLOOM_FILTER_BITS_PER_KEY,
+            compression=None,
         )
 
     def get(self, key: bytes) -> bytes | None:

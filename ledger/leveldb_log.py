@@ -42,25 +42,50 @@ def drop_torn_tail(directory: Path) -> bool:
     return True
 
 
+def has_hole(directory: Path) -> bool:
+    """Whether a log has zeros where a record should begin, and more behind them.
+
+    LevelDB takes such zeros for space set aside in advance and passes over what follows in that block without a word.
+    """
+    for path in directory.glob("*.log"):
+        if path.stat().st_size <= MAX_LOG_BYTES and _begins_with_zeros_somewhere(path.read_bytes()):
+            return True
+    return False
+
+
+def _begins_with_zeros_somewhere(log: bytes) -> bool:
+    offset = 0
+    while offset + HEADER_BYTES <= len(log):
+        room = BLOCK_BYTES - offset % BLOCK_BYTES
+        if room < HEADER_BYTES:
+            offset += room
+        elif not any(log[offset : offset + HEADER_BYTES]):
+            return bool(log[offset:].strip(b"\x00"))
+        else:
+            offset += HEADER_BYTES + int.from_bytes(log[offset + 4 : offset + 6], "little")
+    return False
+
+
 def find_torn_tail(log: bytes) -> int | None:
     """Return the offset at which the torn last batch of ``log`` begins; None if there is no such thing."""
     offset = 0
     batch_start = 0  # a batch may span several records; it is dropped as one
+    unfinished = False
     while offset < len(log):
         room = BLOCK_BYTES - offset % BLOCK_BYTES
         if room < HEADER_BYTES:
             offset += room
             continue
-        header = log[offset : offset + HEADER_BYTES]
-        length = int.from_bytes(header[4:6], "little")
-        kind = header[6] if len(header) == HEADER_BYTES else 0
-        end = offset + HEADER_BYTES + length
+        kind = log[offset + 6] if offset + 6 < len(log) else 0
         if kind in (1, 2):  # full, first
             batch_start = offset
-        whole = 1 <= kind <= 4 and end <= len(log) and HEADER_BYTES + length <= room
-        if not whole or _masked_crc(log[offset + 6 : end]) != int.from_bytes(header[:4], "little"):
+        elif kind not in (3, 4):  # the header itself is missing: of a batch that began before, if one is unfinished
+            kind = 3 if unfinished else 0
+        end = _record_end(log, offset)
+        if end is None:
             start = batch_start if kind in (3, 4) else offset
-            return start if _has_unwritten_sector(log, offset) and _nothing_follows(log, end) else None
+            return start if _has_unwritten_sector(log, offset) and not _batch_follows(log, offset) else None
+        unfinished = kind in (2, 3)
         offset = end
     return None
 
@@ -76,17 +101,36 @@ def _has_unwritten_sector(log: bytes, start: int) -> bool:
     return False
 
 
-def _nothing_follows(log: bytes, end: int) -> bool:
-    """Whether no whole record starts in a later block: a torn write is the last thing in the log."""
-    block = (min(end, len(log)) // BLOCK_BYTES + 1) * BLOCK_BYTES
-    while block < len(log):
-        header = log[block : block + HEADER_BYTES]
-        stop = block + HEADER_BYTES + int.from_bytes(header[4:6], "little")
-        if len(header) == HEADER_BYTES and 1 <= header[6] <= 2 and stop <= len(log):  # noqa: SIM102 - two questions
-            if _masked_crc(log[block + 6 : stop]) == int.from_bytes(header[:4], "little"):
-                return False
-        block += BLOCK_BYTES
-    return True
+def _record_end(log: bytes, offset: int) -> int | None:
+    """Where the record at ``offset`` ends; None if there is no whole record."""
+    header = log[offset : offset + HEADER_BYTES]
+    if len(header) < HEADER_BYTES or not 1 <= header[6] <= 4:
+        return None
+    end = offset + HEADER_BYTES + int.from_bytes(header[4:6], "little")
+    if end > len(log) or end > offset - offset % BLOCK_BYTES + BLOCK_BYTES:
+        return None
+    return end if _masked_crc(log[offset + 6 : end]) == int.from_bytes(header[:4], "little") else None
+
+
+def _batch_follows(log: bytes, torn: int) -> bool:
+    """Whether another batch (a record of kind full or first) begins after ``torn``: then it was not the last thing.
+
+    Later parts of the torn batch itself may have reached the disk; they do not count.
+    """
+    block_end = torn - torn % BLOCK_BYTES + BLOCK_BYTES
+    for offset in range(torn + HEADER_BYTES, min(block_end, len(log)) - HEADER_BYTES + 1):
+        if log[offset + 6] in (1, 2) and _record_end(log, offset) is not None:
+            return True
+    for block in range(block_end, len(log), BLOCK_BYTES):
+        offset = block
+        while offset < len(log):
+            end = _record_end(log, offset)
+            if end is not None and log[offset + 6] in (1, 2):
+                return True
+            if end is None or end // BLOCK_BYTES != block // BLOCK_BYTES:
+                break
+            offset = end
+    return False
 
 
 def _crc_table() -> tuple[int, ...]:
