@@ -24,6 +24,7 @@ from ledger.errors import Misuse, UnknownDurableState
 from ledger.leveldb_log import drop_torn_tail, has_hole
 from ledger.store import Batch, StoreUnavailable, check_batch
 
+# Twice LevelDB's own: what is rewritten in the background grows with every level, and the levels with small buffers.
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 BLOCK_CACHE_BYTES = 8 * 1024 * 1024
 MAX_OPEN_FILES = 256
@@ -69,6 +70,7 @@ class LevelDBStore:
             lru_cache_size=BLOCK_CACHE_BYTES,
             max_open_files=MAX_OPEN_FILES,
             bloom_filter_bits=BLOOM_FILTER_BITS_PER_KEY,
+            # Nearly all of it is hashes, signatures and keys: packing them costs more than executing a statement does.
             compression=None,
         )
 

@@ -37,7 +37,7 @@ def export_and_audit(network: Network, directory: Path, progress: Callable[[str]
     store = LevelDBStore(validator.config.parent / "data" / "ledger")
     try:
         chain = Chain.open(store)
-        final = chain.latest_final()
+        final = chain.latest_final
         if final is None:
             raise AuditFailed(f"{validator.name} has no final checkpoint")
         size, note = final
