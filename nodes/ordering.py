@@ -105,6 +105,8 @@ class RaftOrdering:
         self._committed = self._handed = config.applied
         self._leader: str | None = None
         self._role = Role.FOLLOWER
+        self.not_leading = asyncio.Event()
+        self.not_leading.set()
         self._term = self._node.status().term
         self._sync_s = 0.0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
@@ -227,6 +229,10 @@ class RaftOrdering:
             self._term = ready.hard_state.term
         if ready.soft_state is not None:
             self._leader, self._role = ready.soft_state.leader_id, ready.soft_state.role
+            if self.leading:
+                self.not_leading.clear()
+            else:
+                self.not_leading.set()
         if ready.soft_state is not None or new_term:
             self._log.info("leadership", leader=self._leader, role=self._role.value, term=self._term)
             self._on_leadership()

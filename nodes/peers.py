@@ -58,6 +58,8 @@ class _Outgoing:
     queue: collections.deque[tuple[peer_pb2.Envelope, int]] = field(default_factory=collections.deque)
     queued_bytes: int = 0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    # Set when the peer has connected to us: it is there again, so there is nothing to wait for.
+    returned: asyncio.Event = field(default_factory=asyncio.Event)
     connected: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -179,7 +181,10 @@ class PeerTransport:
                 self._disconnected(outgoing)
             if time.monotonic() - started > BACKOFF_LAST_S:
                 backoff = BACKOFF_FIRST_S
-            await asyncio.sleep(backoff * (0.5 + self._jitter.random()))
+            outgoing.returned.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff * (0.5 + self._jitter.random())):
+                    await outgoing.returned.wait()
             backoff = min(backoff * 2, BACKOFF_LAST_S)
 
     async def _stream(self, outgoing: _Outgoing, stub: Any) -> None:
@@ -252,6 +257,7 @@ class PeerTransport:
             if not welcomed:
                 await context.write(peer_pb2.Welcome(name=self._config.name, network=self._network))
                 welcomed = True
+                self._outgoing[name].returned.set()
             self._heard[name] = time.monotonic()
             for envelope in batch.envelopes:
                 self._deliver(name, envelope)

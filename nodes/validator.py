@@ -11,6 +11,7 @@ contradiction with the other authority halts execution and signing, and the proc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -61,6 +62,7 @@ EXIT_HALTED = 5  # it had halted by the time it was told to stop
 EXECUTE_SLICE_S = 0.03
 DISK_RETRY_S = 0.5
 EXCHANGE_S = 1.0
+HAND_OVER_S = 0.5
 KNOWN_KEYS_MAX = 50_000
 
 
@@ -253,6 +255,12 @@ class Validator:
         return await self._ended
 
     async def stop(self) -> None:
+        if self.ordering.leading:
+            # A planned stop need not cost the others an election time-out.
+            self.hand_over()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_S):
+                    await self.ordering.not_leading.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -277,10 +285,9 @@ class Validator:
 
     def hand_over(self) -> None:
         """Let somebody else lead, if we do and there is somebody."""
-        for peer in self.transport.connected():
-            if self.ordering.leading:
-                self.ordering.transfer_leadership(peer)
-            return
+        connected = self.transport.connected()
+        if self.ordering.leading and connected:
+            self.ordering.transfer_leadership(connected[0])
 
     # --- messages ----------------------------------------------------------------------------------------------------
 

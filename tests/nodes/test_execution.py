@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from contracts.execute import BlockExecution
 from contracts.outcome import Outcome
 from ledger import cbor
 from ledger.errors import UnknownDurableState
 from ledger.statement import Statement
 from ledger.store import Batch, MemoryStore, StoreUnavailable
-from nodes import execution as execution_module
 from nodes.blocks import encode_block
 from nodes.cosigning import INTENT_KEY, Intent
 from nodes.execution import MAX_AHEAD_MS, Accepted, Executed, Halted, Rejected, Unparsable
@@ -174,7 +174,7 @@ def test_an_exception_in_a_contract_halts_before_anything_is_written(monkeypatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(execution_module.BlockExecution, "execute", broken)
+    monkeypatch.setattr(BlockExecution, "execute", broken)
     with pytest.raises(Halted, match="ZeroDivisionError: a bug"):
         run(node, block(WORLD.enrol()))
     assert node.whole() == before

@@ -67,9 +67,11 @@ def test_no_private_key_of_one_authority_is_in_a_folder_of_the_other(network: Ne
     for authority in network.authorities:
         for key in authority.directory.glob("*.key"):
             secret[key.read_bytes()] = authority.name
-    for node in (*network.validators, *network.gateways):
-        for file in node.config.parent.rglob("*.key"):
-            assert secret.get(file.read_bytes(), node.authority) == node.authority
+    places = [(each.config.parent, each.authority) for each in network.validators]
+    places += [(each.config.parent, each.authority) for each in network.gateways]
+    for directory, authority_name in places:
+        for file in directory.rglob("*.key"):
+            assert secret.get(file.read_bytes(), authority_name) == authority_name
 
 
 def test_an_existing_network_is_never_overwritten(network: Network) -> None:
@@ -84,9 +86,9 @@ def test_a_network_can_be_read_again(network: Network) -> None:
 
 
 def test_ports_do_not_repeat(tmp_path: Path) -> None:
-    for options in ({"base_port": 22_000}, {}):
+    for base_port in (22_000, None):
         made = init_network(
-            tmp_path / str(len(options)), origin="comity.example/ports", authorities=AUTHORITIES, **options
+            tmp_path / str(base_port), origin="comity.example/ports", authorities=AUTHORITIES, base_port=base_port
         )
         ports = [
             address.port

@@ -1,0 +1,237 @@
+"""The streams between validators, over real sockets: who may speak, and under which name. Attacks first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from api.proto import validator_pb2
+from nodes import certificates
+from nodes.config import load_validator_config
+from nodes.network import Network, init_network
+from nodes.peers import PeerTransport
+from nodes.proto import peer_pb2, peer_pb2_grpc
+from tests.nodes.network import AUTHORITIES, ORIGIN, Client, until
+
+NETWORK_ID = bytes(32)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return init_network(tmp_path_factory.mktemp("peers") / "net", origin=ORIGIN, authorities=AUTHORITIES)
+
+
+class Ends:
+    """Transports of some validators, and what each has been handed."""
+
+    def __init__(self, network: Network, names: list[str]) -> None:
+        self.heard: dict[str, list[tuple[str, peer_pb2.Envelope]]] = {name: [] for name in names}
+        self.transports: dict[str, PeerTransport] = {}
+        for name in names:
+            config = load_validator_config(network.directory / "validators" / name / "validator.toml")
+
+            def deliver(sender: str, envelope: peer_pb2.Envelope, name: str = name) -> None:
+                self.heard[name].append((sender, envelope))
+
+            self.transports[name] = PeerTransport(config, NETWORK_ID, deliver)
+
+
+@contextlib.asynccontextmanager
+async def ends(network: Network, *names: str) -> AsyncIterator[Ends]:
+    made = Ends(network, list(names))
+    for transport in made.transports.values():
+        await transport.start()
+    try:
+        yield made
+    finally:
+        for transport in made.transports.values():
+            await transport.stop()
+
+
+def query(number: int = 0) -> peer_pb2.Envelope:
+    return peer_pb2.Envelope(cosignature_query=peer_pb2.CosignatureQuery(final_size=number))
+
+
+@contextlib.asynccontextmanager
+async def caller(network: Network, certificate: bytes, key: bytes, to: str) -> AsyncIterator[Any]:
+    """Somebody who connects to a validator's peer port with a certificate of their choice."""
+    target = next(each for each in network.validators if each.name == to)
+    ca = (network.directory / "authorities" / target.authority / "ca.pem").read_bytes()
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    options = [("grpc.ssl_target_name_override", to), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(str(target.peer_address), credentials, options=options) as channel:
+        yield peer_pb2_grpc.PeerStub(channel)
+
+
+async def refusal(stub: Any, *batches: peer_pb2.Batch) -> Any:
+    call = stub.Exchange()
+    try:
+        async with asyncio.timeout(5):
+            for batch in batches:
+                await call.write(batch)
+            while await call.read() is not grpc.aio.EOF:
+                pass
+            return await call.code()
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    except asyncio.InvalidStateError:
+        return await call.code()
+
+
+def node_files(network: Network, folder: str) -> tuple[bytes, bytes]:
+    directory = network.directory / folder
+    return (directory / "certificate.pem").read_bytes(), (directory / "certificate.key").read_bytes()
+
+
+def ca_of(network: Network, authority: str) -> certificates.CertificateAuthority:
+    directory = network.directory / "authorities" / authority
+    key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return certificates.CertificateAuthority(x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes()), key)
+
+
+async def test_what_one_sends_the_other_hears_in_order_and_under_the_right_name(network: Network) -> None:
+    async with ends(network, "kz-kgd-1", "cn-gacc-1") as made:
+
+        async def connected() -> bool:
+            return made.transports["kz-kgd-1"].connected() == ["cn-gacc-1"]
+
+        await until(connected)
+        for number in range(500):
+            assert made.transports["kz-kgd-1"].send("cn-gacc-1", query(number))
+
+        async def heard() -> bool:
+            return len(made.heard["cn-gacc-1"]) == 500
+
+        await until(heard)
+        assert [each.cosignature_query.final_size for _, each in made.heard["cn-gacc-1"]] == list(range(500))
+        assert {sender for sender, _ in made.heard["cn-gacc-1"]} == {"kz-kgd-1"}
+
+
+async def test_a_certificate_from_the_other_authoritys_ca_is_refused(network: Network) -> None:
+    forged, key = certificates.issue(ca_of(network, "kz-kgd"), "cn-gacc-2", datetime.datetime.now(datetime.UTC))
+    async with ends(network, "cn-gacc-1") as made, caller(network, forged, key, "cn-gacc-1") as stub:
+        batch = peer_pb2.Batch(sender="cn-gacc-2", network=NETWORK_ID, envelopes=[query()])
+        assert await refusal(stub, batch) is grpc.StatusCode.UNAUTHENTICATED
+        assert made.heard["cn-gacc-1"] == []
+        assert made.transports["cn-gacc-1"].refused == 1
+
+
+async def test_a_stranger_with_a_ca_of_their_own_does_not_get_through_tls(network: Network) -> None:
+    own = certificates.create_authority("kz-kgd", "KZ", datetime.datetime.now(datetime.UTC))
+    forged, key = certificates.issue(own, "kz-kgd-1", datetime.datetime.now(datetime.UTC))
+    async with ends(network, "cn-gacc-1") as made, caller(network, forged, key, "cn-gacc-1") as stub:
+        batch = peer_pb2.Batch(sender="kz-kgd-1", network=NETWORK_ID, envelopes=[query()])
+        assert await refusal(stub, batch) is grpc.StatusCode.UNAVAILABLE
+        assert made.heard["cn-gacc-1"] == []
+
+
+async def test_a_gateway_is_no_validator(network: Network) -> None:
+    certificate, key = node_files(network, "gateways/kz-kgd-gateway-1")
+    async with ends(network, "kz-kgd-1") as made, caller(network, certificate, key, "kz-kgd-1") as stub:
+        batch = peer_pb2.Batch(sender="kz-kgd-gateway-1", network=NETWORK_ID)
+        assert await refusal(stub, batch) is grpc.StatusCode.UNAUTHENTICATED
+        assert made.heard["kz-kgd-1"] == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "network_id"), [("cn-gacc-2", NETWORK_ID), ("", NETWORK_ID), ("kz-kgd-2", b"x" * 32), ("kz-kgd-2", b"")]
+)
+async def test_a_batch_of_another_name_or_network_ends_the_stream(
+    network: Network, sender: str, network_id: bytes
+) -> None:
+    certificate, key = node_files(network, "validators/kz-kgd-2")
+    async with ends(network, "kz-kgd-1") as made, caller(network, certificate, key, "kz-kgd-1") as stub:
+        batch = peer_pb2.Batch(sender=sender, network=network_id, envelopes=[query()])
+        assert await refusal(stub, batch) is grpc.StatusCode.PERMISSION_DENIED
+        assert made.heard["kz-kgd-1"] == []
+
+
+async def test_a_later_batch_cannot_change_its_name(network: Network) -> None:
+    certificate, key = node_files(network, "validators/kz-kgd-2")
+    async with ends(network, "kz-kgd-1") as made, caller(network, certificate, key, "kz-kgd-1") as stub:
+        good = peer_pb2.Batch(sender="kz-kgd-2", network=NETWORK_ID, envelopes=[query(1)])
+        bad = peer_pb2.Batch(sender="cn-gacc-1", envelopes=[query(2)])
+        assert await refusal(stub, good, bad) is grpc.StatusCode.PERMISSION_DENIED
+        assert [sender for sender, _ in made.heard["kz-kgd-1"]] == ["kz-kgd-2"]
+
+
+async def test_a_validator_does_not_talk_to_an_impostor_at_its_peers_address(network: Network, tmp_path: Path) -> None:
+    """The one who listens must prove the name as well: kz's CA cannot stand in for a validator of cn."""
+    forged, key = certificates.issue(ca_of(network, "kz-kgd"), "cn-gacc-1", datetime.datetime.now(datetime.UTC))
+    heard: list[peer_pb2.Batch] = []
+
+    class Impostor(peer_pb2_grpc.PeerServicer):
+        async def Exchange(self, request_iterator: Any, context: Any) -> Any:
+            async for batch in request_iterator:
+                heard.append(batch)
+                yield peer_pb2.Welcome(name="cn-gacc-1", network=NETWORK_ID)
+
+    server = grpc.aio.server()
+    peer_pb2_grpc.add_PeerServicer_to_server(Impostor(), server)
+    address = next(each.peer_address for each in network.validators if each.name == "cn-gacc-1")
+    roots = b"".join((network.directory / "authorities" / name / "ca.pem").read_bytes() for name, _ in AUTHORITIES)
+    server.add_secure_port(str(address), grpc.ssl_server_credentials([(key, forged)], roots, True))
+    await server.start()
+    try:
+        async with ends(network, "kz-kgd-1") as made:
+            await asyncio.sleep(0.6)
+            assert heard == []
+            assert made.transports["kz-kgd-1"].connected() == []
+    finally:
+        await server.stop(None)
+
+
+async def test_a_peer_that_comes_back_is_connected_again(network: Network) -> None:
+    async with ends(network, "kz-kgd-1") as made:
+        for _ in range(2):
+            async with ends(network, "cn-gacc-1"):
+
+                async def connected() -> bool:
+                    return bool(made.transports["kz-kgd-1"].connected())
+
+                await until(connected)
+
+            async def disconnected() -> bool:
+                return not made.transports["kz-kgd-1"].connected()
+
+            await until(disconnected)
+        assert not made.transports["kz-kgd-1"].send("cn-gacc-1", query())
+
+
+async def test_a_gateway_of_the_other_authority_is_not_answered(network: Network) -> None:
+    from nodes.identity import load_identity
+    from nodes.validator import Validator
+
+    config = load_validator_config(network.validators[0].config)
+    validator = Validator(config, load_identity(config))
+    await validator.start()
+    try:
+        async with Client(network, "kz-kgd-1") as own:
+            assert (await own.status()).validator == "kz-kgd-1"
+        async with Client(network, "kz-kgd-1", as_gateway="cn-gacc-gateway-1") as other:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await other.status()
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE  # TLS: another CA
+            with pytest.raises(grpc.aio.AioRpcError):
+                await other.stub.GetRecords(validator_pb2.RecordsQuery(keys=["registry/kz-kgd/registrar"]), timeout=2)
+    finally:
+        await validator.stop()
+
+
+async def test_two_processes_cannot_share_a_port(network: Network) -> None:
+    async with ends(network, "kz-kgd-2"):
+        second = Ends(network, ["kz-kgd-2"]).transports["kz-kgd-2"]
+        with pytest.raises(OSError, match="cannot listen"):
+            await second.start()
+        await second.stop()
