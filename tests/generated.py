@@ -26,9 +26,9 @@ def _protocol_code() -> dict[str, bytes]:
 
 
 def _contract_reference() -> dict[str, bytes]:
-    from contracts.reference import render
+    from contracts.reference import text
 
-    return {"docs/contracts.md": render().encode()}
+    return {"docs/contracts.md": text().encode()}
 
 
 def _command_reference() -> dict[str, bytes]:
