@@ -1,4 +1,4 @@
-"""Random crossings: two declarations, two movements, anybody sending anything; what must hold holds at every step."""
+"""Random crossings: two declarations, five movements, anybody sending anything; what must hold holds at every step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.contracts import corridor as c
 from tests.contracts import stages as s
 
 UCRS = (c.make_ucr(1), c.make_ucr(2))
-MRNS = (c.make_mrn(1), c.make_mrn(2))
+MRNS = tuple(c.make_mrn(number) for number in range(1, 6))
 HOME, PARTNER = "kz-kgd/officer", "cn-gacc/officer"
 ENDED = (e.REFUSED, e.RETURNED, e.ABORTED, e.DISCHARGED)
 NOT_STARTED = (e.PLANNED, e.LOADED, e.SEALED, e.REFUSED)
@@ -78,7 +78,12 @@ class Crossings(RuleBasedStateMachine):
         masses = (c.MASS, c.MASS + 1000, s.HEAVY)
         code = sorted(INCIDENTS)[choice % len(INCIDENTS)]
         payloads: dict[str, dict[str, Any]] = {
-            "plan": c.plan(declarations=[UCRS[choice % 2]], limit_to_border_s=600 + choice * 10),
+            "plan": c.plan(
+                declarations=[UCRS[choice % 2]],
+                containers=[c.BOX] if mrn in MRNS[:2] else [],
+                limit_to_border_s=600 + choice * 10,
+            ),
+            "load": {"containers": [] if record is None else list(record.plan.containers), "mass_g": c.MASS},
             "seal": {"seals": seals, "photo_sha256": c.PHOTO},
             "offer": {"seals": readings, "mass_g": c.MASS, "photo_sha256": c.PHOTO},
             "accept": {"seals": readings, "mass_g": masses[choice % 3]},
@@ -175,6 +180,9 @@ class Crossings(RuleBasedStateMachine):
     @rule(mrn=st.sampled_from(MRNS), code=st.sampled_from(sorted(INCIDENTS)), going_on=st.booleans())
     def an_incident_happens(self, mrn: str, code: str, going_on: bool) -> None:
         record = self._movement(mrn)
+        if record is None or record.state in NOT_STARTED:
+            self.the_movement_takes_its_straight_way(mrn, 4)
+            record = self._movement(mrn)
         if record is None or record.state not in (e.STARTED, e.AT_BORDER, e.OFFERED, e.HANDED_OVER):
             return
         named = {"seal": record.seals_in_force()[0]} if INCIDENTS[code].breaks_seal else {}
