@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 
 from ledger.cbor import Encodable, decode, encode
 
-MAX_REMEMBERED_RECORDS = 4096
+# Some two kilobytes each: enough for every record that a thousand crossings at a time touch.
+MAX_REMEMBERED_RECORDS = 12_288
 
 # An index entry: a flat row of integers and texts.
 Row = tuple[int | str, ...]
@@ -53,6 +54,11 @@ class RecordMemory:
             self._old = self._young
             self._young = {}
         self._young[raw] = record
+
+    def forget(self, raw: bytes) -> None:
+        """These bytes have been replaced: nothing will be decoded from them again, unless a block is taken back."""
+        self._young.pop(raw, None)
+        self._old.pop(raw, None)
 
 
 class UnreadableRecord(Exception):
@@ -128,6 +134,8 @@ class Working:
             before = self._before[key] if key in self._before else self._raw(key)
             if raw != before:
                 changes[key] = raw
+                if before is not None:
+                    self._memory.forget(before)
         return changes
 
 
