@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from api.core import Gateway
+from api.models import ProblemDocument
 from api.problems import Problem
 from api.routes import events, log, records, statements, status
 from api.routes.common import problem_response
@@ -136,8 +137,10 @@ def _describe_security(app: FastAPI) -> None:
                     operation["responses"].pop("422", None) if _is_framework_422(operation) else None
                     if "401" in operation["responses"]:
                         operation["security"] = [{"participant": []}]
+            schemas = schema["components"]["schemas"]
             for name in ("HTTPValidationError", "ValidationError"):
-                schema["components"]["schemas"].pop(name, None)
+                schemas.pop(name, None)
+            schemas[ProblemDocument.__name__] = ProblemDocument.model_json_schema()
             app.openapi_schema = schema
         return app.openapi_schema
 

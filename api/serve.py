@@ -104,7 +104,10 @@ async def serve_gateway(
         log.info("gateway_stopping", gateway=config.name)
         gateway.stop_streams()
         http_server.should_exit = True
+        # What is on the way gets half of the time to be answered; then its senders are told to come again.
+        end_waits = loop.call_later(GRACE_S / 2, pool.end_waits)
         await asyncio.gather(grpc_server.stop(GRACE_S), serving)
+        end_waits.cancel()
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
@@ -117,7 +120,8 @@ async def serve_gateway(
 def _bind(host: str, port: int) -> socket.socket:
     """A bound socket, so that the port is known before anything is said of it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms for an acknowledgement.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
@@ -184,6 +188,7 @@ async def _grpc_server(config: GatewayConfig, gateway: Gateway) -> tuple[grpc.ai
             pair = (config.public_tls.private_key.read_bytes(), config.public_tls.certificate.read_bytes())
             port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
     except RuntimeError as error:
+        await server.stop(None)
         raise OSError(f"cannot listen on {address}: {error}") from error
     return server, port
 

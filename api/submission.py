@@ -58,13 +58,20 @@ class Batch:
         if self._left == 0 and not self._done.done():
             self._done.set_result(None)
 
+    def give_up(self) -> None:
+        """Ends the wait now: the gateway is stopping."""
+        if not self._done.done():
+            self._done.set_result(None)
+
     async def wait(self, timeout_s: float) -> list[Submitted]:
         """Waits, at most `timeout_s`."""
+        self._pool.waits.add(self)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._done
         finally:
+            self._pool.waits.discard(self)
             for waiting in self._waiting:
                 waiting.cancel()
         final_size = self._pool.finality.size
@@ -76,6 +83,8 @@ class Batch:
         return submitted
 
     def _unanswered(self, timeout_s: float) -> Unavailable:
+        if self._pool.stopping:
+            return Unavailable("shutting_down", "this gateway is stopping", DEFAULT_RETRY_AFTER_MS)
         missing = self._pool.missing_authorities()
         if missing:
             detail = f"waiting for {', '.join(missing)}: nothing becomes committed until it is back"

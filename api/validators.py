@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -125,6 +125,12 @@ class Lane:
         return (not (self.up and answering), not ready, not leads, position)
 
 
+class Wait(Protocol):
+    """Someone who waits for answers and can be told to stop."""
+
+    def give_up(self) -> None: ...
+
+
 class ValidatorPool:
     """All validators of one authority as one thing that answers."""
 
@@ -149,7 +155,9 @@ class ValidatorPool:
         self._tasks: list[asyncio.Task[None]] = []
         self._follow_again = asyncio.Event()
         self._closing = False
+        self.stopping = False
         self.resent = 0
+        self.waits: set[Wait] = set()
 
     # ---- life
 
@@ -163,6 +171,12 @@ class ValidatorPool:
 
     def _spawn(self, run: Any, name: str) -> None:
         self._tasks.append(asyncio.create_task(run, name=name))
+
+    def end_waits(self) -> None:
+        """Lets everyone who waits for statements answer with what is known by now."""
+        self.stopping = True
+        for wait in list(self.waits):
+            wait.give_up()
 
     async def close(self) -> None:
         """Answers what is still on the way as unavailable, and lets go of every connection."""

@@ -14,6 +14,7 @@ from api.core import Gateway
 from api.models import ProblemDocument
 from api.problems import CONTENT_TYPE, PROBLEMS, Problem, type_of
 
+PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -71,7 +72,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     for code in codes:
         row = PROBLEMS[code]
         response = by_status.setdefault(
-            row.status, {"model": ProblemDocument, "description": "", "content": {CONTENT_TYPE: {"examples": {}}}}
+            row.status, {"description": "", "content": {CONTENT_TYPE: {"schema": PROBLEM_SCHEMA, "examples": {}}}}
         )
         response["description"] = "; ".join(filter(None, [response["description"], f"`{type_of(code)}` {row.title}"]))
         example = Problem(code, row.description or row.title)

@@ -18,6 +18,7 @@ from api import validators as validators_module
 from api.config import GatewayConfig, RequestLimits, ValidatorEndpoint
 from api.core import Gateway
 from api.http import create_app
+from api.logs import configure_logs
 from api.serve import Listening, serve_gateway
 from api.validators import ValidatorPool
 from ledger.algorithms import PrivateKey
@@ -27,7 +28,9 @@ from tests.api.people import enrol_people
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same behaviour, sooner."""
+    """The same behaviour, sooner, and logged as in service."""
+    configure_logs("warning")
+    monkeypatch.setattr(serve, "GRACE_S", 2.0)
     monkeypatch.setattr(validators_module, "HEALTH_INTERVAL_S", 0.1)
     monkeypatch.setattr(validators_module, "HEALTH_TIMEOUT_S", 0.3)
     monkeypatch.setattr(validators_module, "BACKOFF_MAX_S", 0.3)
