@@ -19,7 +19,7 @@ from nodes.demo.outage import bring_back, take_away, until_due
 from nodes.demo.running import RunningNetwork
 from nodes.demo.script import Step, Story
 from nodes.demo.stage import COSE_ALGORITHMS, Stage
-from nodes.demo.steps import CheckFailed, require
+from nodes.demo.steps import CheckFailed, counted, require
 from nodes.demo.timeline import mark
 from nodes.network import Network, init_network
 
@@ -137,8 +137,8 @@ async def _cross(run: Run, running: RunningNetwork, stage: Stage) -> None:
     try:
         with run.steps.step("cross", "Unmanned trucks set out from both sides") as step:
             await _unless_failed(crossings, until_due(stage, run.scenario.outage))
-            driving = stage.trucks_driving()
-            step.detail = f"{stage.crossings_final()} statements final, {driving} trucks on the road"
+            final, driving = counted(stage.crossings_final(), "statement"), counted(stage.trucks_driving(), "truck")
+            step.detail = f"{final} final, {driving} on the road"
         with run.steps.step("outage", f"Both validators of {away} are killed: nothing becomes final") as step:
             seen = await _unless_failed(crossings, take_away(running, stage, run.scenario.outage))
             run.outage = seen
@@ -158,7 +158,7 @@ async def _cross(run: Run, running: RunningNetwork, stage: Stage) -> None:
             waiting = sum(device.waiting for device in stage.devices.values())
             require(waiting == 0, f"{waiting} statements are still waiting")
             step.detail = (
-                f"{len(run.script.crossings)} crossings; {run.records.signed} statements signed in all, "
+                f"{counted(len(run.script.crossings), 'crossing')}; {run.records.signed} statements signed in all, "
                 f"{run.records.final} final, {run.records.resent} times sent again"
             )
     finally:
@@ -187,7 +187,8 @@ async def _check_records(run: Run, running: RunningNetwork, stage: Stage) -> Non
             broken, differs = crossing.seal_broken is not None, crossing.mass_difference is not None
             require(bool(found["incidents"]) == broken, f"{crossing.mrn}: unexpected incidents {found['incidents']}")
             require(bool(found["differences"]) == differs, f"{crossing.mrn}: unexpected {found['differences']}")
-        step.detail = f"{len(run.script.declarations)} declarations, {len(run.script.crossings)} movements"
+        declarations, movements = len(run.script.declarations), len(run.script.crossings)
+        step.detail = f"{counted(declarations, 'declaration')}, {counted(movements, 'movement')}"
 
 
 async def _declaration(run: Run, running: RunningNetwork, story: Story) -> dict[str, Any]:
@@ -279,7 +280,7 @@ async def _save_proofs(run: Run, running: RunningNetwork, stage: Stage) -> None:
                 (run.places.proofs / f"{story.subject}-{name}.cose").write_bytes(delivery.statement.raw)
                 count += 1
         require(count > 0, "no crossing came to an end that could be proved")
-        step.detail = f"{count} proofs of {len(run.script.crossings)} crossings"
+        step.detail = f"{counted(count, 'proof')} of {counted(len(run.script.crossings), 'crossing')}"
 
 
 async def _export(run: Run, network: Network, running: RunningNetwork) -> None:

@@ -9,15 +9,18 @@ from typing import Any, Final
 
 from nodes.demo.devices import Records
 from nodes.demo.running import RunningNetwork
-from nodes.demo.scenario import Outage
+from nodes.demo.scenario import Outage, Truck
 from nodes.demo.stage import Stage
 from nodes.demo.steps import require
 
 POLL_S: Final = 0.05
-SETTLE_S: Final = 0.7
+SETTLED_S: Final = 0.7
+SETTLES_WITHIN_S: Final = 5.0
 SAMPLE_EVERY_S: Final = 0.25
 NAMED_WITHIN_S: Final = 20.0
-BACK_WITHIN_S: Final = 40.0
+BACK_WITHIN_S: Final = 60.0
+# Rather with trucks on the road; but not much later for their sake.
+LATER_AT_MOST_PERCENT: Final = 15
 
 
 @dataclass(slots=True)
@@ -55,8 +58,11 @@ class OutageSeen:
 async def until_due(stage: Stage, outage: Outage) -> None:
     """Wait until so many percent of the crossing statements are final and trucks are on the road."""
     planned = sum(story.accepted for story in stage.script.crossings)
-    while stage.crossings_final() * 100 < planned * outage.at_percent or not stage.trucks_driving():
-        if stage.crossings_final() >= planned:
+    while True:
+        percent = stage.crossings_final() * 100 // planned
+        if percent >= outage.at_percent + LATER_AT_MOST_PERCENT:
+            return
+        if percent >= outage.at_percent and stage.trucks_driving():
             return
         await asyncio.sleep(POLL_S)
 
@@ -74,13 +80,11 @@ async def take_away(running: RunningNetwork, stage: Stage, outage: Outage) -> Ou
         seen.killed[name] = process.pid or 0
         process.kill()
     seen.killed_at_s = time.monotonic()
-    # Cosignatures that were on their way when they died may still make their checkpoint final.
-    await asyncio.sleep(SETTLE_S)
-    seen.final_size = await running.final_size(other)
+    seen.final_size = await _settled_size(running, other)
     quiet_from_s = time.monotonic()
     end_s = seen.killed_at_s + outage.seconds
     give_up_s = seen.killed_at_s + max(outage.seconds, NAMED_WITHIN_S)
-    while time.monotonic() < end_s or (not _named(records, seen) and time.monotonic() < give_up_s):
+    while time.monotonic() < end_s or (_unheard(stage, seen) and time.monotonic() < give_up_s):
         size = await running.final_size(other)
         require(size == seen.final_size, f"{seen.final_size} entries were final, now {size}: with {other} alone")
         seen.samples += 1
@@ -89,13 +93,31 @@ async def take_away(running: RunningNetwork, stage: Stage, outage: Outage) -> Ou
     _lose_power(stage, seen)
     seen.signed = sum(item.signed_at_s > seen.killed_at_s for item in records.deliveries.values())
     seen.put_off = _named(records, seen)
-    answered = [item for item in records.deliveries.values() if (item.final_at_s or 0.0) > quiet_from_s]
+    answered = [
+        item
+        for item in records.deliveries.values()
+        if item.receipt is not None
+        and (item.final_at_s or 0.0) > quiet_from_s
+        and item.receipt.index >= seen.final_size
+    ]
     require(not answered, f"{len(answered)} devices were told that their statement is final")
     require(seen.signed > 0, "no device signed anything meanwhile")
-    require(seen.put_off > 0, f"nobody was told that {outage.authority} is missing")
+    require(not _unheard(stage, seen), f"nobody was told that {outage.authority} is missing")
     require(outage.authority in seen.state, f"the status does not name {outage.authority}: {seen.state}")
-    require(seen.came_back > 0, "no truck had anything waiting on its disk")
+    require(seen.came_back > 0, "no device had anything waiting on its disk")
     return seen
+
+
+async def _settled_size(running: RunningNetwork, authority: str) -> int:
+    """The final size once it stands still: cosignatures that were on their way at the end may still count."""
+    size = await running.final_size(authority)
+    since_s = time.monotonic()
+    give_up_s = since_s + SETTLES_WITHIN_S
+    while (now_s := time.monotonic()) - since_s < SETTLED_S and now_s < give_up_s:
+        await asyncio.sleep(POLL_S)
+        if (latest := await running.final_size(authority)) != size:
+            size, since_s = latest, time.monotonic()
+    return size
 
 
 def _named(records: Records, seen: OutageSeen) -> int:
@@ -105,13 +127,23 @@ def _named(records: Records, seen: OutageSeen) -> int:
     )
 
 
+def _unheard(stage: Stage, seen: OutageSeen) -> bool:
+    """Whether devices wait over HTTP and none was told whose absence it is. A gRPC stream keeps that to itself."""
+    trucks = stage.scenario.trucks
+    by_http = [name for name, device in stage.devices.items() if device.waiting and not _streams(trucks.get(name))]
+    return bool(by_http) and not _named(stage.records, seen)
+
+
+def _streams(truck: Truck | None) -> bool:
+    return truck is not None and truck.link == "grpc"
+
+
 def _lose_power(stage: Stage, seen: OutageSeen) -> None:
-    """The truck with the most to say is switched off and on: what it signed must come back from its disk."""
-    trucks = [stage.devices[truck] for truck in stage.scenario.trucks]
-    truck = max(trucks, key=lambda device: device.waiting)
-    seen.power_lost, waiting = truck.participant, truck.waiting
-    seen.came_back = truck.lose_power()
-    require(seen.came_back == waiting, f"{truck.participant}: expected {waiting} on its disk, got {seen.came_back}")
+    """The device with the most to say is switched off and on: what it signed must come back from its disk."""
+    device = max(stage.devices.values(), key=lambda item: item.waiting)
+    seen.power_lost, waiting = device.participant, device.waiting
+    seen.came_back = device.lose_power()
+    require(seen.came_back == waiting, f"{device.participant}: expected {waiting} on its disk, got {seen.came_back}")
 
 
 async def bring_back(running: RunningNetwork, stage: Stage, seen: OutageSeen) -> None:

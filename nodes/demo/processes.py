@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nodes.demo.steps import CheckFailed
 
-STOP_GRACE_S = 8.0
+STOP_GRACE_S = 15.0
 LOG_TAIL_BYTES = 2000
 
 

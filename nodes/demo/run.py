@@ -30,7 +30,7 @@ from nodes.demo.scaling import with_crossings
 from nodes.demo.scenario import Pace, Scenario, shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import write_script
-from nodes.demo.steps import StepFailed, Steps
+from nodes.demo.steps import StepFailed, Steps, counted
 from nodes.demo.timeline import timeline_table
 from nodes.network import Network
 
@@ -121,9 +121,8 @@ def _run_to_the_end(
 ) -> int:
     """Every step, then the report, whatever came of them."""
     begin_s = time.monotonic()
-    board = Board(
-        title=f"{scenario.title}: {len(scenario.declarations)} declarations, {len(scenario.crossings)} trucks"
-    )
+    count = f"{counted(len(scenario.declarations), 'declaration')}, {counted(len(scenario.crossings), 'truck')}"
+    board = Board(title=f"{scenario.title}: {count}")
     display = choose_display(board, console, silent=options.json)
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     run = Run(scenario, write_script(scenario), places, board, display, Steps(display.step), random.Random(seed))

@@ -21,7 +21,7 @@ from nodes.demo.processes import NodeProcess, NodeProcesses, Port, comity_comman
 from nodes.demo.steps import CheckFailed
 from nodes.network import Network
 
-READY_TIMEOUT_S: Final = 40.0
+READY_TIMEOUT_S: Final = 60.0
 READY_POLL_S: Final = 0.1
 REQUEST_TIMEOUT_S: Final = 5.0
 MONITOR_EVERY_S: Final = 0.5

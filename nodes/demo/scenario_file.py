@@ -433,7 +433,7 @@ class _Reader:
     def _outage(self, table: Table) -> Outage:
         outage = Outage(
             self._known(table, "authority", "authority", self._authorities),
-            table.number("at_percent", 1, 95, 50),
+            table.number("at_percent", 1, 80, 50),
             table.number("seconds", 2, 600, 6),
         )
         table.end()

@@ -59,9 +59,10 @@ class Steps:
             yield step
         except BaseException as error:
             step.seconds = self._clock() - begin
-            step.detail = str(error) or type(error).__name__
+            failed = isinstance(error, Exception)
+            step.detail = (str(error) or type(error).__name__) if failed else "interrupted"
             self._changed(step)
-            if isinstance(error, Exception):
+            if failed:
                 raise StepFailed(step) from error
             raise
         step.seconds = self._clock() - begin
@@ -77,3 +78,8 @@ def require(holds: bool, otherwise: str) -> None:
     """Raise CheckFailed unless it holds."""
     if not holds:
         raise CheckFailed(otherwise)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 truck`, `2 trucks`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -71,7 +71,7 @@ MISTAKES = [
     ('origin = "comity.example/bakhty-baketu"', 'origin = "a b"', "scenario.origin", "without spaces"),
     ('title = "Bakhty - Baketu, both directions, unmanned"\n', "", "scenario.title", "is missing"),
     ("effective = 2025-07-01", 'effective = "2025-07-01"', "legal_basis.effective", "expected a date"),
-    ("at_percent = 50", "at_percent = 99", "outage.at_percent", "expected 1 to 95, got 99"),
+    ("at_percent = 50", "at_percent = 99", "outage.at_percent", "expected 1 to 80, got 99"),
     ("at_percent = 50", "at_percent = true", "outage.at_percent", "expected a whole number, got True"),
     ("at_percent = 50", "at_percent = 50\ncolour = 1", "outage.colour", "is not a known key"),
     ('authority = "cn-gacc"\nat_percent', 'authority = "mn"\nat_percent', "outage.authority", "no authority 'mn'"),
