@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -167,8 +169,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             async for request in requests:
                 items = list(request.items)
                 replies.unanswered += len(items)
-                for tag, statement in self._admit_items(items, replies):
-                    self._start(tag, statement, replies)
+                self._start(self._admit_items(items, replies), replies)
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -194,13 +195,28 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         checked = self._checks.expect(item.statement for item in within)
         return list(zip((item.tag for item in within), checked, strict=True))
 
-    def _start(self, tag: int, checked: Checked, replies: _Replies) -> None:
-        future = checked.future
-        if future is None or future.done():
-            self._checked(tag, checked, replies)
-            return
+    def _start(self, admitted: list[tuple[int, Checked]], replies: _Replies) -> None:
+        """Go on with each as soon as it is checked; those that one thread checks in one go come back in one go."""
+        together: dict[Future[None], list[tuple[int, Checked]]] = {}
+        for tag, checked in admitted:
+            future = checked.future
+            if future is None or future.done():
+                self._checked(tag, checked, replies)
+            else:
+                together.setdefault(future, []).append((tag, checked))
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._checked, tag, checked, replies))
+        for future, part in together.items():
+            future.add_done_callback(partial(self._call_back, loop, part, replies))
+
+    def _call_back(
+        self, loop: asyncio.AbstractEventLoop, part: list[tuple[int, Checked]], replies: _Replies, _: object
+    ) -> None:
+        """In the thread that checked."""
+        loop.call_soon_threadsafe(self._checked_together, part, replies)
+
+    def _checked_together(self, part: list[tuple[int, Checked]], replies: _Replies) -> None:
+        for tag, checked in part:
+            self._checked(tag, checked, replies)
 
     def _checked(self, tag: int, checked: Checked, replies: _Replies) -> None:
         """Parsed, and the signature looked at if the key is known: answer what is bad, order the rest."""
