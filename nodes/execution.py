@@ -6,7 +6,7 @@ bytes and the ledger before them. A block in which nothing was accepted and no d
 
 Block time never goes back: a block that says an earlier time than the last recorded one is executed at that one's.
 
-Runs in one thread of its own. An exception that a contract raises is a bug: it comes out of `execute` as `Halted`
+Runs in one thread at a time. An exception that a contract raises is a bug: it comes out of `execute` as `Halted`
 before anything of that block was written or signed.
 """
 
@@ -31,6 +31,7 @@ from nodes.checking import SignatureChecks
 from nodes.clock import Clock
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Intent
 from nodes.metrics import Metrics
+from nodes.recent_state import RecentState
 from nodes.records import RecordIndex
 
 # A block from further in the future than this is not signed until our clock has caught up.
@@ -92,7 +93,7 @@ class Executed:
 
 
 class Execution:
-    """See the module. `open_signature` first, then `execute` and `sign_now`, all in one thread."""
+    """See the module. `open_signature` first, then `execute` and `sign_now`, never two of them at once."""
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class Execution:
         self._metrics = metrics
         self._is_validator = is_validator
         self._log = structlog.get_logger().bind(part="execution")
+        self._state = RecentState(chain.state)
         self.applied = chain.applied
 
     # --- signing -----------------------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ class Execution:
         chain = self._chain
         last = chain.last_block
         time_ms = max(block.time_ms, last.time_ms if last is not None else chain.genesis.time_ms)
-        execution = BlockExecution(chain.state, time_ms)
+        execution = BlockExecution(self._state, time_ms)
         execution.begin()
         accepted: list[Statement] = []
         found: list[tuple[bytes, Result | int]] = []
@@ -224,6 +226,7 @@ class Execution:
 
         checkpoint = chain.append_block(index, time_ms, block.proposer, accepted, changes, extra)
         self._records.added(changes)
+        self._state.written(changes)
         signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if sign else None
         results = tuple(
             (
