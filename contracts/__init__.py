@@ -5,6 +5,6 @@ refusal is a numbered outcome and writes nothing; an exception is a bug and is l
 
 Does not: know the network, the disk, a clock, or whether a statement was seen before.
 
-`execute` runs blocks; `registry`, `declaration` and `escort` hold the tables; `payloads` says what a statement may carry;
-`outcome` numbers the answers; `views` shows records to people; `reference` writes `docs/contracts.md`.
+`execute` runs blocks; `registry`, `declaration` and `escort` hold the tables; `payloads` says what a statement may
+carry; `outcome` numbers the answers; `views` shows records to people; `reference` writes `docs/contracts.md`.
 """

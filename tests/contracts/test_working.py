@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -86,3 +87,20 @@ def test_incidents_in_the_record_are_bounded() -> None:
         ledger.must("escort.incident", "kz/truck/t-001", c.MRN, {"code": "03"})
     movement = ledger.movement(c.MRN)
     assert (len(movement.incidents), movement.incident_count) == (MAX_INCIDENTS_KEPT, MAX_INCIDENTS_KEPT + 5)
+
+
+def test_bytes_that_a_block_replaces_are_forgotten_and_reading_them_again_gives_the_same_record() -> None:
+    state = c.Ledger.of_corridor().state
+    key = "registry/kz/truck/t-001"
+    memory = RecordMemory()
+    working = Working(state, memory)
+    before = load_participant(working, "kz/truck/t-001")
+    assert before is not None
+    old = state.records[key]
+    assert memory.get(old) is before
+    working.put(key, replace(before, flagged=7))
+    new = working.changes()[key]
+    assert new is not None
+    assert memory.get(old) is None
+    assert memory.get(new) is not None
+    assert load_participant(Working(state, memory), "kz/truck/t-001") == before
