@@ -18,7 +18,8 @@ PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
+    """Async, though it waits for nothing: the framework sends each call of anything else through a thread."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
