@@ -64,7 +64,9 @@ def answer_of(result: wire.Result) -> Answer:
     refused = result.refused
     reason = refused.reason
     if reason == wire.Refused.MALFORMED or reason == wire.Refused.UNTRUE:
-        return Refused(reason == wire.Refused.MALFORMED, refused.code, refused.detail)
+        # An error of `ledger` says its code before its text; here the code stands beside it.
+        detail = refused.detail.removeprefix(f"{refused.code}: ")
+        return Refused(reason == wire.Refused.MALFORMED, refused.code, detail)
     missing = tuple(refused.missing_authorities)
     retry_after_ms = refused.retry_after_ms or DEFAULT_RETRY_AFTER_MS
     if reason == wire.Refused.OVERLOADED:

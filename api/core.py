@@ -6,7 +6,8 @@ Stateless: everything it holds can be lost and asked for again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from api.access import Access, Principal
@@ -135,6 +136,22 @@ class Gateway:
             position = page.next
             if shown != position - 1:
                 yield Event(position - 1)
+
+    def admit_stream(self) -> None:
+        """Raises if as many listen as may."""
+        limit = self.config.limits.event_streams_max
+        if self.event_streams >= limit:
+            raise Problem("too_many_streams", f"{limit} event streams are open", retry_after_ms=5_000)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Counts one who listens."""
+        self.event_streams += 1
+        try:
+            with self.metrics.stream("events"):
+                yield
+        finally:
+            self.event_streams -= 1
 
     def stop_streams(self) -> None:
         """Ends the event streams; those who listen resume elsewhere from where they are."""

@@ -189,7 +189,8 @@ class DeviceService(service.GatewayServicer):
         """Final statements that the caller may see, from an index on, for as long as the caller listens."""
         try:
             principal = await self._gateway.access.authenticate(_authorization(context))
-            with self._gateway.metrics.stream("events"):
+            self._gateway.admit_stream()
+            with self._gateway.listening():
                 async for event in self._gateway.events(principal, request.first, request.subject):
                     if event.statement is None:
                         continue

@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 import structlog
 import uvicorn
+import uvloop
 
 from api.config import GatewayConfig, PublicTlsPaths, RequestLimits, TlsPaths, ValidatorEndpoint
 from api.core import Gateway
@@ -32,6 +33,7 @@ __all__ = [
     "RequestLimits",
     "TlsPaths",
     "ValidatorEndpoint",
+    "run_gateway",
     "serve_gateway",
 ]
 
@@ -115,6 +117,11 @@ async def serve_gateway(
         await gateway.close()
         sock.close()
     log.info("gateway_stopped", gateway=config.name)
+
+
+def run_gateway(config: GatewayConfig) -> None:
+    """Runs one gateway in this process, on uvloop, until a signal ends it."""
+    uvloop.run(serve_gateway(config))
 
 
 def _bind(host: str, port: int) -> socket.socket:

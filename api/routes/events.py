@@ -53,8 +53,7 @@ def first_of(from_index: int | None, last_event_id: str | None) -> int:
 
 
 async def _stream(gateway: Gateway, caller: Principal, first: int, subject: str) -> AsyncIterator[bytes]:
-    with gateway.metrics.stream("events"):
-        gateway.event_streams += 1
+    with gateway.listening():
         try:
             yield f"retry: {RECONNECT_MS}\n: from {first}\n\n".encode()
             async for event in gateway.events(caller, first, subject):
@@ -62,8 +61,6 @@ async def _stream(gateway: Gateway, caller: Principal, first: int, subject: str)
         except Problem as problem:
             # The answer has begun: say it in the stream and end it; the listener resumes from its last event.
             yield f"event: problem\ndata: {json.dumps(problem.document())}\n\n".encode()
-        finally:
-            gateway.event_streams -= 1
 
 
 @router.get(
@@ -96,7 +93,6 @@ async def get_events(
     last_event_id: Annotated[str | None, Header(description="The id of the last event seen.")] = None,
 ) -> StreamingResponse:
     first = first_of(from_index, last_event_id)
-    if gateway.event_streams >= gateway.config.limits.event_streams_max:
-        raise Problem("too_many_streams", retry_after_ms=5_000)
+    gateway.admit_stream()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(gateway, caller, first, subject), media_type="text/event-stream", headers=headers)

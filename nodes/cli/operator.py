@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import NoReturn
@@ -145,7 +144,7 @@ def gateway() -> None:
 def gateway_run(path: Path) -> None:
     """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
     from api.logs import configure_logs
-    from api.serve import serve_gateway
+    from api.serve import run_gateway
     from nodes.config import ConfigError, load_gateway_config
 
     try:
@@ -154,7 +153,7 @@ def gateway_run(path: Path) -> None:
         _misuse(str(error))
     configure_logs(config.log_level, gateway=config.name)
     try:
-        asyncio.run(serve_gateway(config))
+        run_gateway(config)
     except OSError as error:
         click.echo(f"error: {config.name} cannot listen: {error.strerror or error}", err=True)
         raise SystemExit(EXIT_UNAVAILABLE) from error

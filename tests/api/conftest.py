@@ -53,6 +53,13 @@ async def validators(ledger: FakeLedger) -> AsyncIterator[list[FakeValidator]]:
         await validator.stop()
 
 
+async def settled(pool: ValidatorPool) -> None:
+    """Waits until every validator is known: before that, whichever connected first is the best there is."""
+    async with asyncio.timeout(10):
+        while not all(lane.up and lane.status is not None for lane in pool.lanes):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def pool(validators: list[FakeValidator]) -> AsyncIterator[ValidatorPool]:
     endpoints = [(v.name, "127.0.0.1", v.port) for v in validators]
@@ -63,6 +70,7 @@ async def pool(validators: list[FakeValidator]) -> AsyncIterator[ValidatorPool]:
         request_timeout_s=2.0,
     )
     await pool.start()
+    await settled(pool)
     yield pool
     await pool.close()
 
@@ -127,6 +135,7 @@ async def running(
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
     where = await listening if listening.done() else await serving  # type: ignore[func-returns-value]
     assert where is not None
+    await settled(made[0].pool)
     url = f"http://127.0.0.1:{where.http_port}"
     async with httpx.AsyncClient(base_url=url, timeout=10) as http:
         yield Running(url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people, made[0])
