@@ -24,7 +24,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledger.errors import Misuse, UnknownDurableState
-from ledger.stateproof import EMPTY, MAX_DEPTH, StateProof, digit, leaf_hash, page_hash, quad_hash, state_path
+from ledger.stateproof import EMPTY, MAX_DEPTH, StateProof, digit, leaf_hash, state_path
 from ledger.store import Store
 
 MAX_STATE_KEY_BYTES = 512
@@ -44,66 +44,81 @@ class Slot(NamedTuple):
 
 EMPTY_SLOT = Slot(EMPTY, None)
 
+_LEAF, _QUAD, _PAGE = b"\x01", b"\x03", b"\x02"
+_ALL_USED = 0xFFFF
+# From this many used slots on, a page is stored as it is in memory.
+_DENSE_SLOTS = 9
+_DENSE_BYTES = 4 + 512 + 128
+# The quads of which at least one slot was touched, for every set of four.
+_QUADS = tuple(tuple(quad for quad in range(4) if mask >> quad & 1) for mask in range(16))
+
 
 class Page:
-    """Sixteen slots: their hashes end to end, which of them are leaves, the paths of those end to end, and the quads.
+    """Sixteen slots: their hashes end to end, which are used, which of those are leaves, the paths of the leaves.
 
     Flat, because a page is loaded, copied, hashed and stored far more often than one slot of it is looked at.
     """
 
-    __slots__ = ("hashes", "leaf_bits", "leaf_paths", "quads")
+    __slots__ = ("hashes", "leaf_bits", "leaf_paths", "quads", "used")
 
-    def __init__(self, hashes: bytearray, quads: bytearray, leaf_bits: int, leaf_paths: bytes) -> None:
+    def __init__(self, hashes: bytearray, quads: bytearray, used: int, leaf_bits: int, leaf_paths: bytes) -> None:
         self.hashes = hashes
         self.quads = quads
+        self.used = used
         self.leaf_bits = leaf_bits
         self.leaf_paths = leaf_paths
 
     @classmethod
     def empty(cls) -> Page:
-        return cls(bytearray(512), bytearray(128), 0, b"")
+        return cls(bytearray(512), bytearray(128), 0, 0, b"")
 
     def copy(self) -> Page:
-        return Page(self.hashes[:], self.quads[:], self.leaf_bits, self.leaf_paths)
+        return Page(self.hashes[:], self.quads[:], self.used, self.leaf_bits, self.leaf_paths)
+
+    def leaf_path(self, index: int) -> bytes | None:
+        bits = self.leaf_bits
+        if not bits >> index & 1:
+            return None
+        offset = (bits & (1 << index) - 1).bit_count() * 32
+        return self.leaf_paths[offset : offset + 32]
 
     def slot(self, index: int) -> Slot:
-        bits = self.leaf_bits
-        path = None
-        if bits >> index & 1:
-            offset = (bits & (1 << index) - 1).bit_count() * 32
-            path = self.leaf_paths[offset : offset + 32]
-        return Slot(bytes(self.hashes[index * 32 : index * 32 + 32]), path)
+        return Slot(bytes(self.hashes[index * 32 : index * 32 + 32]), self.leaf_path(index))
 
-    def put(self, index: int, slot: Slot) -> None:
+    def put(self, index: int, child: bytes, leaf_path: bytes | None) -> None:
         """Set a slot; its quad is stale until `rehash`."""
-        self.hashes[index * 32 : index * 32 + 32] = slot.hash
+        self.hashes[index * 32 : index * 32 + 32] = child
         bits, bit = self.leaf_bits, 1 << index
-        if slot.leaf_path is None and not bits & bit:
+        self.used = self.used & ~bit if child == EMPTY else self.used | bit
+        if leaf_path is None and not bits & bit:
             return
         offset = (bits & bit - 1).bit_count() * 32
         after = offset + 32 if bits & bit else offset
-        if slot.leaf_path is None:
+        if leaf_path is None:
             self.leaf_bits = bits & ~bit
             self.leaf_paths = self.leaf_paths[:offset] + self.leaf_paths[after:]
-        elif after == offset or self.leaf_paths[offset:after] != slot.leaf_path:
+        else:
             self.leaf_bits = bits | bit
-            self.leaf_paths = self.leaf_paths[:offset] + slot.leaf_path + self.leaf_paths[after:]
+            self.leaf_paths = self.leaf_paths[:offset] + leaf_path + self.leaf_paths[after:]
 
-    def rehash(self, quad: int) -> None:
-        self.quads[quad * 32 : quad * 32 + 32] = quad_hash(self.hashes[quad * 128 : quad * 128 + 128])
+    def rehash(self, touched: int = 0xF) -> None:
+        """Hash the quads of the set ``touched`` anew."""
+        for quad in _QUADS[touched]:
+            if self.used >> quad * 4 & 0xF:
+                children = self.hashes[quad * 128 : quad * 128 + 128]
+                self.quads[quad * 32 : quad * 32 + 32] = sha256(_QUAD + children).digest()
+            else:
+                self.quads[quad * 32 : quad * 32 + 32] = EMPTY
 
     def lone_slot(self) -> Slot | None:
         """The only slot that is not empty, `EMPTY_SLOT` if all are, None if there are two or more."""
-        found = EMPTY_SLOT
-        for index in range(16):
-            if self.hashes[index * 32 : index * 32 + 32] != EMPTY:
-                if found is not EMPTY_SLOT:
-                    return None
-                found = self.slot(index)
-        return found
+        used = self.used
+        if used & used - 1:
+            return None
+        return self.slot(used.bit_length() - 1) if used else EMPTY_SLOT
 
     def hash(self) -> bytes:
-        return page_hash(self.quads)
+        return sha256(_PAGE + self.quads).digest()
 
     def encode(self) -> bytes:
         """Two bitmaps (which slots are leaves, which are used), the used hashes, the paths of the leaves.
@@ -111,27 +126,31 @@ class Page:
         A page more than half full has 0xFFFF for its second bitmap, then all its hashes and its quads as they are in
         memory: taking it apart, and hashing the quads again, would cost more than the bytes.
         """
-        hashes = bytes(self.hashes)
+        used = self.used
         head = self.leaf_bits.to_bytes(2, "big")
-        if hashes.count(EMPTY) < 8:
-            return head + b"\xff\xff" + hashes + self.quads + self.leaf_paths
-        used = 0
-        parts = []
-        for index in range(16):
-            one = hashes[index * 32 : index * 32 + 32]
-            if one != EMPTY:
-                used |= 1 << index
-                parts.append(one)
-        return b"".join((head, used.to_bytes(2, "big"), *parts, self.leaf_paths))
+        if used.bit_count() >= _DENSE_SLOTS:
+            return b"".join((head, b"\xff\xff", self.hashes, self.quads, self.leaf_paths))
+        hashes = self.hashes
+        parts: list[bytes | bytearray] = [head, used.to_bytes(2, "big")]
+        rest = used
+        while rest:
+            at = ((rest & -rest).bit_length() - 1) * 32
+            parts.append(hashes[at : at + 32])
+            rest &= rest - 1
+        parts.append(self.leaf_paths)
+        return b"".join(parts)
 
     @classmethod
     def decode(cls, data: bytes) -> Page:
         leaf_bits, used = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-        paths_start = 644 if used == 0xFFFF else 4 + 32 * used.bit_count()
+        paths_start = _DENSE_BYTES if used == _ALL_USED else 4 + 32 * used.bit_count()
         if len(data) < 4 or leaf_bits & ~used or len(data) != paths_start + 32 * leaf_bits.bit_count():
             raise UnknownDurableState(f"a page of the state map has a wrong shape: {len(data)} bytes")
-        if used == 0xFFFF:
-            return cls(bytearray(data[4:516]), bytearray(data[516:644]), leaf_bits, data[644:])
+        if used == _ALL_USED:
+            hashes = bytearray(data[4:516])
+            if EMPTY in data[4:516]:
+                used = sum(1 << index for index in range(16) if any(hashes[index * 32 : index * 32 + 32]))
+            return cls(hashes, bytearray(data[516:_DENSE_BYTES]), used, leaf_bits, data[_DENSE_BYTES:])
         hashes = bytearray(512)
         offset = 4
         rest = used
@@ -140,10 +159,8 @@ class Page:
             hashes[at : at + 32] = data[offset : offset + 32]
             offset += 32
             rest &= rest - 1
-        page = cls(hashes, bytearray(128), leaf_bits, data[paths_start:])
-        for quad in range(4):
-            if used >> quad * 4 & 15:
-                page.rehash(quad)
+        page = cls(hashes, bytearray(128), used, leaf_bits, data[paths_start:])
+        page.rehash()
         return page
 
 
@@ -201,22 +218,28 @@ class StateMap:
         """Return what setting (bytes) and removing (None) the keys of ``changes`` would make of the map."""
         writes: dict[bytes, bytes | None] = {}
         leaves: list[tuple[bytes, bytes]] = []
+        value_prefix = self._value_prefix
         for key, value in changes.items():
-            path = state_path(key)
-            stored_key = self._value_prefix + path
+            name = key.encode()
+            path = sha256(name).digest()
             if value is None:
                 leaves.append((path, EMPTY))
-                writes[stored_key] = None
+                writes[value_prefix + path] = None
             else:
-                leaves.append((path, leaf_hash(path, sha256(value).digest())))
-                writes[stored_key] = _encode_value(key, value)
-        leaves.sort()
-        batch = _Batch(self)
-        top = batch.apply(0, self._top, leaves) if leaves else self._top
-        for page_key, page in batch.pages.items():
-            writes[page_key] = None if page is None else page.encode()
+                leaves.append((path, sha256(_LEAF + path + sha256(value).digest()).digest()))
+                writes[value_prefix + path] = _encode_value(name, value)
+        top = self._top
+        pages: dict[bytes, Page | None] = {}
+        if leaves:
+            leaves.sort()
+            batch = _Batch(self)
+            pages = batch.pages
+            has_page = top.leaf_path is None and top.hash != EMPTY
+            top = batch.apply(0, leaves) if has_page else batch.grow(0, top, leaves)
+            for page_key, page in pages.items():
+                writes[page_key] = None if page is None else page.encode()
         writes[self._root_key] = top.hash + (top.leaf_path or b"")
-        return StateUpdate(root=top.hash, writes=writes, base=self._top.hash, top=top, pages=batch.pages)
+        return StateUpdate(root=top.hash, writes=writes, base=self._top.hash, top=top, pages=pages)
 
     def adopt(self, update: StateUpdate) -> None:
         """Take ``update`` for the present state: its writes are durable."""
@@ -322,48 +345,58 @@ class StateMap:
 
 
 class _Batch:
-    """One update in the making: pages changed so far, over those of the map."""
+    """One update in the making: pages changed so far, over those of the map.
+
+    Here the empty hash is always the object `EMPTY` itself, so that ``is`` tells it: this is the innermost loop of all.
+    """
 
     def __init__(self, state: StateMap) -> None:
         self._load = state._hot_page
         self._page_prefix = state._page_prefix
         self.pages: dict[bytes, Page | None] = {}
 
-    def apply(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
-        """Return what ``slot``, at ``depth``, becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
-        if slot.leaf_path is not None or slot.hash == EMPTY:
-            return self._grow(depth, slot, leaves)
+    def apply(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
+        """Return what the page at ``depth`` becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
         page_key = _page_key(self._page_prefix, depth, leaves[0][0])
-        page = self._load(page_key).copy()
-        self.pages[page_key] = page
+        page = self.pages[page_key] = self._load(page_key).copy()
+        hashes = page.hashes
+        at, shift = depth >> 1, 0 if depth & 1 else 4
         shrunk = False
         touched = 0
         position, count = 0, len(leaves)
-        at, shift = depth >> 1, 0 if depth & 1 else 4
         while position < count:
             index = leaves[position][0][at] >> shift & 15
-            stop = position + 1
-            while stop < count and leaves[stop][0][at] >> shift & 15 == index:
-                stop += 1
-            child = page.slot(index)
-            new = self.apply(depth + 1, child, leaves[position:stop])
-            page.put(index, new)
+            start = position
+            position += 1
+            while position < count and leaves[position][0][at] >> shift & 15 == index:
+                position += 1
+            part = leaves if position - start == count else leaves[start:position]
             touched |= 1 << (index >> 2)
-            if new.hash == EMPTY or (new.leaf_path is not None and child.leaf_path is None and child.hash != EMPTY):
+            bit = 1 << index
+            if page.used & ~page.leaf_bits & bit:
+                new = self.apply(depth + 1, part)
+                if new.leaf_path is None and new.hash is not EMPTY:
+                    hashes[index * 32 : index * 32 + 32] = new.hash
+                    continue
                 shrunk = True
-            position = stop
-        for quad in range(4):
-            if touched >> quad & 1:
-                page.rehash(quad)
+            else:
+                known = page.leaf_path(index)
+                if known == part[0][0] and len(part) == 1 and part[0][1] is not EMPTY:
+                    hashes[index * 32 : index * 32 + 32] = part[0][1]
+                    continue
+                new = self.grow(depth + 1, Slot(bytes(hashes[index * 32 : index * 32 + 32]), known), part)
+                shrunk = shrunk or new.hash is EMPTY
+            page.put(index, new.hash, new.leaf_path)
+        page.rehash(touched)
         if shrunk:
             lone = page.lone_slot()
             # A page alone in its parent stays: it holds two entries, which part further down.
-            if lone is not None and (lone.leaf_path is not None or lone.hash == EMPTY):
+            if lone is not None and (lone.leaf_path is not None or lone is EMPTY_SLOT):
                 self.pages[page_key] = None
                 return lone
         return Slot(page.hash(), None)
 
-    def _grow(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
+    def grow(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
         """Set ``leaves`` where there was at most one entry."""
         if len(leaves) == 1 and (slot.leaf_path is None or slot.leaf_path == leaves[0][0]):
             path, leaf = leaves[0]
@@ -382,9 +415,8 @@ class _Batch:
             raise Misuse("two keys of one path: SHA-256 would have to be broken")
         page = Page.empty()
         for index, children in _by_digit(depth, leaves).items():
-            page.put(index, self._build(depth + 1, children))
-        for quad in range(4):
-            page.rehash(quad)
+            page.put(index, *self._build(depth + 1, children))
+        page.rehash()
         self.pages[_page_key(self._page_prefix, depth, leaves[0][0])] = page
         return Slot(page.hash(), None)
 
@@ -436,8 +468,8 @@ def _close(open_pages: list[Page], path: bytes, depth: int) -> None:
 
 
 def _set(page: Page, index: int, child: bytes) -> None:
-    page.hashes[index * 32 : index * 32 + 32] = child
-    page.rehash(index >> 2)
+    page.put(index, child, None)
+    page.rehash(1 << (index >> 2))
 
 
 def _shared_digits(one: bytes, other: bytes) -> int:
@@ -463,8 +495,7 @@ def _decode_top(data: bytes | None) -> Slot:
     return Slot(data[:32], data[32:] or None)
 
 
-def _encode_value(key: str, value: bytes) -> bytes:
-    name = key.encode()
+def _encode_value(name: bytes, value: bytes) -> bytes:
     if len(name) > MAX_STATE_KEY_BYTES:
         raise Misuse(f"state key is too long: expected at most {MAX_STATE_KEY_BYTES} bytes, got {len(name)}")
     if len(value) > MAX_STATE_VALUE_BYTES:
