@@ -65,6 +65,7 @@ class Tuning:
     pending_max_bytes: int = 64 * 1024 * 1024
     order_timeout_ms: int = 3000
     signature_threads: int = 2
+    inline_max_bytes: int = 16 * 1024
     switch_interval_us: int = 1000
 
 
@@ -196,6 +197,7 @@ _TUNING_LIMITS = {
     "pending_max_bytes": (64 * 1024, 1024 * 1024 * 1024),
     "order_timeout_ms": (100, 60_000),
     "signature_threads": (1, 64),
+    "inline_max_bytes": (0, 1024 * 1024),
     "switch_interval_us": (50, 100_000),
 }
 

@@ -12,6 +12,7 @@ So one validator that lies, or whose memory failed, cannot stop the others; and 
 
 from __future__ import annotations
 
+import collections
 import os
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from nodes.cosigning import Divergence
 from nodes.metrics import Metrics
 
 PATIENCE_S = 5.0
-KEPT_MAX_FILES = 64
+# Of one signer. One is enough for a judge; what comes after these is only counted.
+LIES_MAX = 16
 
 
 class Divergences:
@@ -34,16 +36,20 @@ class Divergences:
         self._metrics = metrics
         self._log = structlog.get_logger().bind(part="divergence")
         self._signers: dict[tuple[int, bytes], set[str]] = {}
+        self._lies: collections.Counter[str] = collections.Counter()
         self._open: dict[str, tuple[int, float]] = {}
         # Validators that both authorities have outvoted.
         self.odd: dict[str, int] = {}
 
     def add(self, divergence: Divergence, now_s: float) -> str | None:
         self._metrics.divergences.inc()
+        if self._lies[divergence.signer] >= LIES_MAX:
+            return None
         signers = self._signers.setdefault((divergence.size, divergence.their_root), set())
         if divergence.signer in signers:
             return None
         signers.add(divergence.signer)
+        self._lies[divergence.signer] += 1
         path = self._keep(divergence)
         self._log.error(
             "divergence",
@@ -75,10 +81,10 @@ class Divergences:
         return None
 
     def _keep(self, divergence: Divergence) -> Path:
-        path = self._directory / f"{divergence.size}-{divergence.signer}-{divergence.their_root[:8].hex()}.note"
+        path = self._directory / f"{divergence.size}-{divergence.signer}-{divergence.their_root.hex()}.note"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            if len(list(self._directory.iterdir())) < KEPT_MAX_FILES and not path.exists():
+            if not path.exists():
                 part = path.with_suffix(".part")
                 with part.open("wb") as file:
                     file.write(divergence.note)

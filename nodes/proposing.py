@@ -31,6 +31,7 @@ from nodes.proto import peer_pb2
 HOUSEKEEPING_S = 0.2
 # A statement that was forwarded and not executed after this is forwarded again.
 FORWARD_AGAIN_S = 1.0
+MOVING_TIMEOUT_FACTOR = 3
 # After its sender was told to send it again, a statement is still tried for this long.
 KEEP_S = 20.0
 FORWARD_MAX_BYTES = 1024 * 1024
@@ -137,6 +138,12 @@ class Proposals:
         tuning = self._tuning
         if len(self._pending) >= tuning.pending_max_statements or self._bytes + size > tuning.pending_max_bytes:
             return Unordered(True, f"{len(self._pending)} statements wait to be ordered", 500)
+        oldest = next(iter(self._pending.values()), None)
+        if oldest is not None and not oldest.answered and len(self._pending) > tuning.block_max_statements:
+            waited_ms = (time.monotonic() - oldest.submitted_s) * 1000
+            # The order moves, but slower than statements come: say so while it is a matter of a second or two.
+            if waited_ms > tuning.order_timeout_ms / 2:
+                return Unordered(True, f"{len(self._pending)} statements wait to be ordered", 500)
         stuck = self._stuck_since_s
         if stuck is not None and (time.monotonic() - stuck) * 1000 > tuning.order_timeout_ms:
             return self._unavailable()
@@ -286,6 +293,9 @@ class Proposals:
 
     def _sweep(self, now_s: float) -> None:
         timeout_s = self._tuning.order_timeout_ms / 1000
+        if self._stuck_since_s is None:
+            # What is on its way is better waited for than sent again, as long as the order moves.
+            timeout_s *= MOVING_TIMEOUT_FACTOR
         for raw, pending in list(self._pending.items()):
             age_s = now_s - pending.submitted_s
             if age_s < min(FORWARD_AGAIN_S, timeout_s) and not pending.forwarded_s:

@@ -1,6 +1,7 @@
 """A validator: everything put together, from the configuration to the exit status.
 
-One event loop carries the messages, the ticks and the Raft core; one thread executes blocks; a few check signatures.
+One event loop carries the messages, the ticks and the Raft core, and executes small blocks; one thread executes large
+ones; a few check signatures.
 What becomes of a statement here: checked, forwarded or proposed (`proposing`), ordered (`ordering`), executed and
 signed (`execution`), made final (`cosigning`), answered (`service`).
 
@@ -60,6 +61,8 @@ EXIT_DURABLE_STATE = 4  # what is on disk contradicts itself: people must look b
 EXIT_HALTED = 5  # it had halted by the time it was told to stop
 
 EXECUTE_SLICE_S = 0.03
+# A block that is expected to take less than this is executed on the event loop.
+QUICK_S = 0.01
 DISK_RETRY_S = 0.5
 EXCHANGE_S = 1.0
 HAND_OVER_S = 0.5
@@ -77,6 +80,9 @@ class Validator:
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
         self.disk_trouble: str | None = None
+        self._recent_s = 0.0
+        # Execution and signing are never in two threads at once.
+        self._executing = asyncio.Lock()
         self._keys: dict[bytes, PublicKey] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -327,7 +333,10 @@ class Validator:
             blocks = await self.ordering.take(self.execution.applied)
             while blocks and self.halted is None:
                 behind = self.ordering.waiting(blocks[-1][0]) + len(blocks)
-                executed, error = await loop.run_in_executor(self._apply_thread, self._execute_some, blocks, behind)
+                if self._is_quick(blocks):
+                    executed, error = self._execute_some(blocks, behind)
+                else:
+                    executed, error = await loop.run_in_executor(self._apply_thread, self._execute_some, blocks, behind)
                 blocks = blocks[len(executed) :]
                 self._absorb(executed)
                 if error is None:
@@ -345,6 +354,17 @@ class Validator:
             if self.halted is not None:
                 await asyncio.Event().wait()
 
+    def _is_quick(self, blocks: Sequence[tuple[int, bytes]]) -> bool:
+        """Whether to execute at once: handing a small block to the thread and back costs more than the block itself.
+
+        Not while the disk is slow: the event loop has heartbeats to send.
+        """
+        return (
+            sum(len(payload) for _, payload in blocks) <= self.config.tuning.inline_max_bytes
+            and self._recent_s < QUICK_S
+            and self.disk_trouble is None
+        )
+
     def _execute_some(
         self, blocks: Sequence[tuple[int, bytes]], behind: int
     ) -> tuple[list[Executed], Exception | None]:
@@ -358,6 +378,9 @@ class Validator:
                 return executed, error
             if time.perf_counter() - started > EXECUTE_SLICE_S:
                 break
+        if executed:
+            took_s = (time.perf_counter() - started) / len(executed)
+            self._recent_s += (took_s - self._recent_s) / 8
         return executed, None
 
     def _absorb(self, executed: Sequence[Executed]) -> None:
@@ -436,7 +459,8 @@ class Validator:
                 continue
             if self.execution.unsigned() and self.ordering.waiting(self.execution.applied) == 0:
                 try:
-                    signed = await loop.run_in_executor(self._apply_thread, self.execution.sign_now)
+                    async with self._executing:
+                        signed = await loop.run_in_executor(self._apply_thread, self.execution.sign_now)
                 except StoreUnavailable as error:
                     self.disk_trouble = str(error)
                     continue

@@ -1,0 +1,175 @@
+"""The Ready loop: nothing is said before it is on the disk, nothing committed is lost on its way to execution."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+
+import pytest
+
+from consensus import Config, Configuration, Membership
+from ledger.store import MemoryStore, StoreUnavailable
+from nodes import ordering as ordering_module
+from nodes.metrics import Metrics
+from nodes.ordering import NotLeading, RaftOrdering
+from nodes.proto import peer_pb2
+from nodes.raft_store import RaftStore
+
+ALONE = Membership(Configuration({"a-1": "a"}))
+PAIR = Membership(Configuration({"a-1": "a", "b-1": "b"}))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
+
+
+class Disk(MemoryStore):
+    """Says no when it is full, and counts what it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+
+    def write(self, batch: Mapping[bytes, bytes | None], sync: bool = True) -> None:
+        if self.full:
+            raise StoreUnavailable("disk is full")
+        super().write(batch, sync)
+
+
+class Group:
+    """Some validators' orderings, joined by plain calls."""
+
+    def __init__(self, membership: Membership, disks: dict[str, Disk], applied: int = 0) -> None:
+        self.nodes: dict[str, RaftOrdering] = {}
+        self.cut: set[str] = set()
+        for name, disk in disks.items():
+            self.nodes[name] = RaftOrdering(
+                Config(id=name, seed=1, election_timeout_ticks=5, heartbeat_ticks=1, applied=applied),
+                RaftStore(disk, node=name, network=bytes(32), membership=membership),
+                membership,
+                tick_ms=5,
+                send=partial(self._send, name),
+                metrics=Metrics(name),
+            )
+
+    def _send(self, sender: str, to: str, envelope: peer_pb2.Envelope) -> bool:
+        if to not in self.nodes or {sender, to} & self.cut:
+            return False
+        asyncio.get_running_loop().call_soon(self.nodes[to].step, sender, envelope.raft)
+        return True
+
+    async def leader(self) -> RaftOrdering:
+        await until(lambda: any(node.leading for node in self.nodes.values()))
+        return next(node for node in self.nodes.values() if node.leading)
+
+
+@contextlib.asynccontextmanager
+async def group(membership: Membership, disks: dict[str, Disk], applied: int = 0) -> AsyncIterator[Group]:
+    made = Group(membership, disks, applied)
+    tasks = [asyncio.create_task(node.run()) for node in made.nodes.values()]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def taken(node: RaftOrdering, count: int, after: int = 0) -> list[bytes]:
+    """The next payloads that are no opening of a term."""
+    payloads: list[bytes] = []
+    async with asyncio.timeout(5):
+        while len(payloads) < count:
+            for index, payload in await node.take(after):
+                assert index == after + 1
+                after = index
+                if payload:
+                    payloads.append(payload)
+    return payloads
+
+
+async def test_what_is_submitted_comes_out_everywhere_in_one_order() -> None:
+    async with group(PAIR, {"a-1": Disk(), "b-1": Disk()}) as made:
+        leader = await made.leader()
+        for number in range(50):
+            leader.submit(b"%d" % number)
+        outs = [await taken(node, 50) for node in made.nodes.values()]
+        assert outs[0] == outs[1] == [b"%d" % number for number in range(50)]
+
+
+async def test_a_follower_says_who_leads() -> None:
+    async with group(PAIR, {"a-1": Disk(), "b-1": Disk()}) as made:
+        leader = await made.leader()
+        (follower,) = (node for node in made.nodes.values() if node is not leader)
+        await until(lambda: follower.leader)
+        with pytest.raises(NotLeading) as error:
+            follower.submit(b"x")
+        assert error.value.leader == leader.leader
+
+
+async def test_what_does_not_fit_into_memory_is_read_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering_module, "WAITING_MAX_BYTES", 25)
+    monkeypatch.setattr(ordering_module, "TAKE_MAX_BYTES", 40)
+    async with group(ALONE, {"a-1": Disk()}) as made:
+        leader = await made.leader()
+        expected = [b"%09d" % number for number in range(60)]
+        for payload in expected[:40]:
+            leader.submit(payload)
+        await asyncio.sleep(0.05)
+        assert (await taken(leader, 20))[:20] == expected[:20]
+        for payload in expected[40:]:
+            leader.submit(payload)
+        assert await taken(leader, 60) == expected
+
+
+async def test_after_a_start_the_order_goes_on_behind_what_was_executed() -> None:
+    disk = Disk()
+    async with group(ALONE, {"a-1": disk}) as made:
+        leader = await made.leader()
+        for number in range(10):
+            leader.submit(b"%d" % number)
+        await taken(leader, 10)
+    async with group(ALONE, {"a-1": disk}, applied=6) as made:
+        again = await made.leader()
+        assert await taken(again, 5, after=6) == [b"5", b"6", b"7", b"8", b"9"]
+
+
+async def test_a_follower_with_a_full_disk_acknowledges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering_module, "DISK_RETRY_S", 0.02)
+    disks = {"a-1": Disk(), "b-1": Disk()}
+    async with group(PAIR, disks) as made:
+        leader = await made.leader()
+        await taken(leader, 0)
+        (name,) = (name for name, node in made.nodes.items() if node is not leader)
+        disks[name].full = True
+        before = leader.committed
+        leader.submit(b"x")
+        await asyncio.sleep(0.1)
+        assert leader.committed == before
+        assert made.nodes[name].disk_trouble == "disk is full"
+        disks[name].full = False
+        await asyncio.sleep(0.3)
+        assert made.nodes[name].disk_trouble is None
+
+
+async def test_a_message_that_no_honest_peer_sends_is_dropped_and_counted() -> None:
+    async with group(PAIR, {"a-1": Disk(), "b-1": Disk()}) as made:
+        leader = await made.leader()
+        term = leader.term
+        other = "b-1" if leader.leader == "a-1" else "a-1"
+        for message in (
+            peer_pb2.RaftMessage(type=99, term=term),
+            peer_pb2.RaftMessage(type=1, term=0),
+            peer_pb2.RaftMessage(type=1, term=term, entries=[peer_pb2.RaftEntry(term=term, index=77, data=b"x")]),
+            peer_pb2.RaftMessage(type=1, term=term, entries=[peer_pb2.RaftEntry(term=term, index=1, type=9)]),
+            peer_pb2.RaftMessage(type=1, term=term),  # there is a leader of this term already, and it is us
+        ):
+            leader.step(other, message)
+        assert leader.refused == 5
+        assert leader.leading
