@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,8 +41,8 @@ class TurnedAway(Exception):
 class PostOffice(Protocol):
     """Takes a statement to the ledger through the gateway of one side and waits until it is final."""
 
-    async def deliver(self, statement: Statement) -> Receipt:
-        """Raises NotNow or TurnedAway."""
+    async def deliver(self, statement: Statement, leaving: Callable[[], None]) -> Receipt:
+        """`leaving` is called as it leaves, after any wait for a free connection. Raises NotNow or TurnedAway."""
         ...
 
 
@@ -58,6 +59,12 @@ class Delivery:
     put_off: list[NotNow] = field(default_factory=list)
     receipt: Receipt | None = None
     turned_away: TurnedAway | None = None
+
+    def leaving(self) -> None:
+        """It leaves the device, for the first time or again."""
+        if self.first_sent_at_s is None:
+            self.first_sent_at_s = time.monotonic()
+        self.attempts += 1
 
     @property
     def final(self) -> bool:

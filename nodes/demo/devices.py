@@ -145,12 +145,10 @@ class Device:
         delivery = self._records.deliveries[statement.id]
         pause_s = RETRY_FIRST_S
         while delivery.receipt is None and delivery.turned_away is None:
-            delivery.first_sent_at_s = delivery.first_sent_at_s or time.monotonic()
-            delivery.attempts += 1
             delivery.authority = self.authority
-            self._records.resent += delivery.attempts > 1
+            self._records.resent += delivery.attempts > 0
             try:
-                delivery.receipt = await self._offices[self.authority].deliver(statement)
+                delivery.receipt = await self._offices[self.authority].deliver(statement, delivery.leaving)
                 delivery.final_at_s = time.monotonic()
             except TurnedAway as no:
                 delivery.turned_away = no

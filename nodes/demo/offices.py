@@ -7,6 +7,7 @@ The gRPC client sends again by itself until it is answered; the outbox stands be
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from api.client import AsyncClient, ClientError, Overloaded, ProblemError, RejectedStatement, Unavailable, Unreachable
@@ -16,7 +17,7 @@ from nodes.demo.delivery import NotNow, Receipt, TurnedAway
 
 FINAL_TIMEOUT_MS: Final = 10_000
 ASK_AGAIN_S: Final = 0.5
-SENT_AT_ONCE_MAX: Final = 64
+SENT_AT_ONCE_MAX: Final = 16
 
 
 class HttpOffice:
@@ -26,8 +27,9 @@ class HttpOffice:
         self._client = client
         self._places = asyncio.Semaphore(SENT_AT_ONCE_MAX)
 
-    async def deliver(self, statement: Statement) -> Receipt:
+    async def deliver(self, statement: Statement, leaving: Callable[[], None]) -> Receipt:
         async with self._places:
+            leaving()
             try:
                 receipt = await self._client.submit(statement.raw, wait="final", timeout_ms=FINAL_TIMEOUT_MS)
             except ClientError as error:
@@ -43,7 +45,8 @@ class GrpcOffice:
     def __init__(self, client: DeviceClient) -> None:
         self._client = client
 
-    async def deliver(self, statement: Statement) -> Receipt:
+    async def deliver(self, statement: Statement, leaving: Callable[[], None]) -> Receipt:
+        leaving()
         try:
             submission = await self._client.submit(statement.raw)
             receipt = await asyncio.wait_for(submission.final(), FINAL_TIMEOUT_MS / 1000)

@@ -17,6 +17,7 @@ from ledger.checkpoint import parse_checkpoint
 from ledger.note import parse_note
 from nodes.config import Address
 from nodes.demo.board import AuthorityLine, Board
+from nodes.demo.offices import SENT_AT_ONCE_MAX
 from nodes.demo.processes import NodeProcess, NodeProcesses, Port, comity_command
 from nodes.demo.steps import CheckFailed
 from nodes.network import Network
@@ -50,7 +51,9 @@ class RunningNetwork:
         self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S)
         # Devices retry by themselves, from their outboxes.
         self.submitters = {
-            authority.name: AsyncClient(self.url(authority.name), retry=Retry(attempts=1))
+            authority.name: AsyncClient(
+                self.url(authority.name), retry=Retry(attempts=1), connections_max=SENT_AT_ONCE_MAX + 4
+            )
             for authority in network.authorities
         }
         self.readers: dict[str, AsyncClient] = {}

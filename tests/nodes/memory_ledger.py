@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from contracts.execute import BlockExecution, genesis_state
@@ -92,7 +93,8 @@ class Door:
     def __init__(self, ledger: MemoryLedger) -> None:
         self._ledger = ledger
 
-    async def deliver(self, statement: Statement) -> Receipt:
+    async def deliver(self, statement: Statement, leaving: Callable[[], None]) -> Receipt:
+        leaving()
         await asyncio.sleep(0)
         receipt = self._ledger.take(statement.raw)
         if self._ledger.lose_answers.randrange(100) < self._ledger.lost_answers_percent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ class Office:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def deliver(self, statement: Statement) -> Receipt:
+    async def deliver(self, statement: Statement, leaving: Callable[[], None]) -> Receipt:
+        leaving()
         self.sent.append(statement)
         await self.open.wait()
         if self.answers:
