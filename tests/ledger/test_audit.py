@@ -501,3 +501,9 @@ def test_faults_beyond_the_limit_are_counted(world: World, tmp_path: Path) -> No
 def test_the_naive_root_is_that_of_the_chain(world: World) -> None:
     assert naive_root([leaf_hash(raw) for raw in entries_of(world)]) == world.chain.root
     assert BlockRecord.decode(entries_of(world)[-1]) == world.chain.last_block
+
+
+def test_the_document_lists_the_checks_as_the_code_does() -> None:
+    document = (Path(__file__).parents[2] / "docs/audit.md").read_text()
+    rows = [line for line in document.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert rows == [f"| {int(check)} | `{check.name.lower()}` | {check.sentence} |" for check in Check]
