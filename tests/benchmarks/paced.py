@@ -29,8 +29,11 @@ class Request:
 
 @dataclass
 class Latencies:
+    """`milliseconds` and `outcomes` are without the warm-up, `answered` is of everything that was sent."""
+
     milliseconds: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
 
 
 class _Pool:
@@ -69,6 +72,7 @@ async def run_paced(
             outcome = judge(answer)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
             outcome = f"failed: {type(error).__name__}"
+        result.answered[outcome] += 1
         if number < warm_up:
             return
         result.outcomes[outcome] += 1

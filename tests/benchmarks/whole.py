@@ -68,6 +68,8 @@ class _Run:
     network: RunningNetwork
     workload: Workload
     progress: Progress
+    # What the gateways have said is final, in every stage: the archive must hold exactly that.
+    final: int = 0
 
 
 async def measure_whole(scale: Scale, wanted: set[str], directory: Path, progress: Progress) -> dict[str, Any]:
@@ -90,13 +92,25 @@ async def measure_whole(scale: Scale, wanted: set[str], directory: Path, progres
         if "proofs" in wanted:
             report |= await _proofs(run)
         report["final_size"] = await _final_sizes(run)
+        report["statements_final"] = run.final
     finally:
         network.stop()
     if "audit" in wanted:
         progress("archive and audit")
         report["audit"] = export_and_audit(network.network, directory / "archive", progress)
         report["audit_entries_per_s"] = report["audit"]["entries_per_s"]
+        _cross_check(report)
     return report
+
+
+def _cross_check(report: dict[str, Any]) -> None:
+    """Nothing that was said to be final may be missing from the archive.
+
+    There may be more: a statement that was answered with *send it again* can have become final all the same.
+    """
+    said, found = report["statements_final"], report["audit"]["report"]["statements"]
+    if found < said:
+        raise LoadFailed(f"the gateways said that {said} statements are final, the archive holds {found}")
 
 
 def _addresses(run: _Run) -> list[Any]:
@@ -106,6 +120,7 @@ def _addresses(run: _Run) -> list[Any]:
 async def _all_final(run: _Run, statements: Sequence[bytes], what: str) -> StreamTally:
     """Drive the statements and insist that every one becomes final: what follows builds on them."""
     tally = await drive_all(_addresses(run), statements, run.scale.window)
+    run.final += tally.final
     if tally.final != len(statements):
         raise LoadFailed(f"{what}: expected {len(statements)} final, got {dict(tally.outcomes)}")
     return tally
@@ -132,6 +147,7 @@ async def _saturated(run: _Run) -> dict[str, Any]:
     started = time.perf_counter()
     tally = await drive_all(_addresses(run), statements, scale.window)
     after = run.network.usage()
+    run.final += tally.final
     ended = tally.finals[-1][0] if tally.finals else time.perf_counter()
     # The first seconds fill caches and queues; at the end the window drains.
     low = started + min(scale.warm_up_s, (ended - started) / 4)
@@ -197,6 +213,7 @@ async def _paced_load(run: _Run, per_s: int, seconds: int) -> tuple[Latencies, d
     ]
     before = run.network.usage()
     result = await run_paced(requests, per_s, _judge_submission, FINAL, warm_up)
+    run.final += result.answered[FINAL]
     return result, cpu_us_per_statement(before, run.network.usage(), len(requests))
 
 

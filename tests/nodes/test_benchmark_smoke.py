@@ -1,0 +1,88 @@
+"""The benchmark runs, and its report holds every figure. How good the figures are is not for a test to say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.report import TARGETS, ratios, table, targets_met
+
+REPOSITORY = Path(__file__).parents[2]
+TIMEOUT_S = 150
+FIGURES = (
+    "final_per_s",
+    "submit_to_final_ms",
+    "validator_rss_mb",
+    "audit_entries_per_s",
+    "proof_http_ms",
+    "signature_checks_per_s",
+)
+
+
+@pytest.mark.processes
+def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", "--quick", "--out", str(out)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads(out.read_text())
+    for name in ("machine", "commit", "bare_signature_checks", *FIGURES):
+        assert report[name] is not None, name
+    for name in ("submit_to_final_ms", "proof_http_ms"):
+        assert 0 < report[name]["p50"] <= report[name]["p99"]
+    assert set(report["ratios"]) == set(FIGURES)
+    assert all(verdict["measured"] is not None for verdict in report["targets"].values())
+    assert set(report["saturated"]["outcomes"]) == {"STATE_FINAL"}
+    assert set(report["latency"]["outcomes"]) == {"final"}
+    # What the gateways said was final is what the archive holds: genesis, statements, and a record for each block.
+    statements = report["statements_final"]
+    assert report["audit"]["report"]["statements"] == statements
+    assert "final_per_s" in done.stdout
+
+
+def test_a_target_is_met_only_by_a_figure_on_its_right_side() -> None:
+    figures = {"final_per_s": 999.9, "submit_to_final_ms": {"p50": 60.0, "p99": 300.1}, "validator_rss_mb": 120.0}
+    verdicts = targets_met(figures)
+    assert {name: verdict["met"] for name, verdict in verdicts.items()} == {
+        "final_per_s": False,
+        "submit_to_final_ms.p50": True,
+        "submit_to_final_ms.p99": False,
+        "validator_rss_mb": True,
+        "audit_entries_per_s": None,
+        "proof_http_ms.p99": None,
+    }
+    assert set(verdicts) == set(TARGETS)
+
+
+def test_ratios_are_to_the_signature_checks_that_a_figure_needs() -> None:
+    bare = {"all_cores_per_s": 20_000, "one_check_us": 100.0, "bare_process_rss_mb": 10.0}
+    figures = {
+        "final_per_s": 1000.0,
+        "submit_to_final_ms": {"p50": 50.0},
+        "validator_rss_mb": 120.0,
+        "audit_entries_per_s": 5000.0,
+        "proof_http_ms": {"p50": 4.0},
+    }
+    assert ratios(figures, bare, 4) == {
+        "final_per_s": 0.2,  # 20,000 checks a second, four for each statement
+        "submit_to_final_ms": 250.0,  # four checks take 0.2 ms
+        "validator_rss_mb": 12.0,
+        "audit_entries_per_s": 0.25,
+        "proof_http_ms": 40.0,
+    }
+
+
+def test_the_table_names_what_was_not_measured() -> None:
+    report = {"targets": targets_met({"final_per_s": 1200.0}), "ratios": {"final_per_s": 0.25}}
+    lines = table(report).splitlines()
+    assert lines[1].split() == ["final_per_s", "1,200.0", ">=", "1,000", "yes", "0.25"]
+    assert "not measured" in lines[2]
