@@ -132,7 +132,8 @@ async def running(
     serving = asyncio.create_task(
         serve_gateway(config, stop=stop, on_listening=listening.set_result, handle_signals=False)
     )
-    await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [serving, listening]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     where = await listening if listening.done() else await serving  # type: ignore[func-returns-value]
     assert where is not None
     await settled(made[0].pool)

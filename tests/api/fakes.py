@@ -223,7 +223,7 @@ class FakeValidator(service.ValidatorServicer):
     async def GetEntries(self, request: wire.EntriesQuery, context: Any) -> wire.EntriesReply:
         self.calls.append("GetEntries")
         end = self.ledger.final_size if request.final_only else len(self.ledger.entries)
-        entries = []
+        entries: list[wire.Entry] = []
         position = request.first
         while position < end and len(entries) < request.limit:
             raw, height = self.ledger.entries[position]

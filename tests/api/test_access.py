@@ -69,7 +69,7 @@ async def test_a_token_of_an_enrolled_key_opens(asking: Asking, alg: int) -> Non
     enrol(asking.ledger, participant("kz/truck/t-9", key, ("truck",)))
     token = sign_token(key, issuer="kz/truck/t-9", origin=ORIGIN, now_s=int(asking.now_s))
     principal = await asking.access.authenticate(f"Bearer {token}")
-    assert (principal.id, principal.roles, principal.sees_all) == ("kz/truck/t-9", {"truck"}, False)
+    assert (principal.id, principal.roles, principal.sees_all) == ("kz/truck/t-9", frozenset({"truck"}), False)
 
 
 async def test_customs_roles_of_either_authority_and_auditors_see_all(asking: Asking) -> None:

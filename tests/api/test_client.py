@@ -85,7 +85,7 @@ def submit(retry: Retry = Retry()) -> Conversation[Receipt]:  # noqa: B008 - fro
 
 
 def test_a_statement_is_sent_again_after_every_failure_that_may_pass() -> None:
-    failures = [
+    failures: list[Reply | NoReply] = [
         NoReply(httpx.ConnectError("refused")),
         bad("authority_unreachable", retry_after_ms=3_000, missing_authorities=("cn-gacc",)),
         bad("overloaded", retry_after_ms=700),

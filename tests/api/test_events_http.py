@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import cast
 
 import pytest
 
@@ -33,7 +35,7 @@ async def listen(
         assert response.headers["content-type"].startswith("text/event-stream")
         if count == 0:
             return events, parser
-        async with aclosing(response.aiter_bytes()) as chunks:
+        async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_bytes())) as chunks:
             async for chunk in chunks:
                 events += parser.feed(chunk)
                 if len(events) >= count:
@@ -142,7 +144,7 @@ async def test_every_event_fits_its_model(running: Running) -> None:
 async def test_positions_that_are_no_index_are_refused(running: Running) -> None:
     for last_id in ("-1", "x", "1.5", "9" * 20, "٣"):
         headers = running.auth(OFFICER) | {"last-event-id": last_id}
-        response = await running.http.get("/v1/events", headers={k: v.encode() for k, v in headers.items()})
+        response = await running.http.get("/v1/events", headers=[(k.encode(), v.encode()) for k, v in headers.items()])
         assert response.json()["type"] == type_of("bad_event_position"), last_id
     for first in ("-1", "x", str(2**64)):
         response = await running.http.get("/v1/events", params={"from": first}, headers=running.auth(OFFICER))

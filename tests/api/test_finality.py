@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def test_everyone_is_released_once_as_soon_as_covered_and_nobody_who_cancelled(s
     size = 0
     for serial, (step, number) in enumerate(steps):
         if step == "wait":
-            waiting.append((serial, finality.when_final(number, lambda serial=serial: released.append(serial))))
+            waiting.append((serial, finality.when_final(number, partial(released.append, serial))))
             if number < size:
                 expected.append(serial)
             else:

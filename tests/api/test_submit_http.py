@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +18,10 @@ from tests.api.fakes import KEYS, signed_statement
 
 COSE = {"content-type": "application/cose"}
 SEQUENCE = {"content-type": "application/cbor-seq"}
+
+
+def _rejecting(rejected: wire.Rejected, raw: bytes) -> wire.Result:
+    return wire.Result(rejected=rejected)
 
 
 async def post(running: Running, raw: bytes, headers: dict[str, str] = COSE, **query: Any) -> httpx.Response:
@@ -125,7 +130,7 @@ async def test_rejections_carry_the_outcome_and_those_about_the_signer_have_type
     ]
     for number, name, code in cases:
         rejected = wire.Rejected(code=number, name=name)
-        running.ledger.decide = lambda raw, rejected=rejected: wire.Result(rejected=rejected)
+        running.ledger.decide = partial(_rejecting, rejected)
         statement = signed_statement()
         document = assert_problem(await post(running, statement.raw), code)
         assert (document["outcome_code"], document["outcome"], document["id"]) == (number, name, statement.id_hex)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,10 @@ from api.proto import validator_pb2 as wire
 from api.validators import HEALTH_MISSES_MAX, ValidatorPool
 from ledger.merkle import leaf_hash
 from tests.api.fakes import FakeLedger, FakeValidator, signed_statement
+
+
+def _always(result: wire.Result, raw: bytes) -> wire.Result:
+    return result
 
 
 async def submit(pool: ValidatorPool, raw: bytes) -> Answer:
@@ -75,7 +80,7 @@ async def test_rejection_refusal_and_overload_are_told_apart(pool: ValidatorPool
         (wire.Result(), Unavailable("validators_unreachable", "a validator gave no outcome", 1000)),
     ]
     for result, expected in cases:
-        ledger.decide = lambda raw, result=result: result
+        ledger.decide = partial(_always, result)
         assert await submit(pool, signed_statement().raw) == expected
 
 

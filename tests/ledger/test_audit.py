@@ -475,7 +475,7 @@ class Careless(Replay):
                 raise self.fault
             return ToyBlock.execute(block, statement, lambda statement, key: None)
 
-        block.execute = execute  # type: ignore[method-assign,assignment]
+        block.execute = execute  # type: ignore[method-assign]
         return block
 
 

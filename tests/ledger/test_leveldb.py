@@ -12,7 +12,6 @@ from pathlib import Path
 import plyvel
 import pytest
 
-from ledger import leveldb
 from ledger.chain import Chain
 from ledger.errors import Misuse, UnknownDurableState
 from ledger.leveldb import LevelDBStore
@@ -244,6 +243,6 @@ def test_errors_of_the_database_never_come_out_raw(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(store, "_database", Broken())
     with pytest.raises(UnknownDurableState):
         store.get(b"a")
-    monkeypatch.setattr(leveldb.os, "statvfs", lambda path: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr("ledger.leveldb.os.statvfs", lambda path: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(StoreUnavailable):
         store.write({b"a": b"1"})

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from ledger import cbor
 from ledger.algorithms import PrivateKey, PublicKey
+from ledger.audit import StateReader
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature, log_verifier
 from ledger.cosignature import cosign, cosigner_verifier
@@ -37,11 +38,6 @@ class Replay:
         return ToyBlock(state, time_ms)
 
 
-class StateReader:
-    def get(self, key: str) -> bytes | None:
-        raise KeyError(key)
-
-
 @dataclass
 class ToyBlock:
     state: StateReader
@@ -60,7 +56,7 @@ class ToyBlock:
         except Untrue:
             return 3, "bad_signature"
         if statement.kind == "registry.enrol":
-            self.changes[f"registry/{statement.sub}"] = bytes(statement.payload["key"])  # type: ignore[arg-type]
+            self.changes[f"registry/{statement.sub}"] = bytes(statement.payload["key"])
         elif statement.kind == "registry.revoke":
             self.changes[f"registry/{statement.sub}"] = None
         elif statement.kind == "counter.add":
@@ -146,7 +142,7 @@ class World:
 
     def execute(self, statements: Sequence[Statement]) -> dict[str, bytes | None]:
         """The changes of a block of ``statements``, all of which must be accepted."""
-        block = self.replay.begin_block(self.chain.state, self.time_ms)  # type: ignore[arg-type]
+        block = self.replay.begin_block(self.chain.state, self.time_ms)
         for statement in statements:
             outcome = block.execute(statement, lambda statement, key: None)
             if outcome[0]:
