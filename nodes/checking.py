@@ -12,6 +12,7 @@ names one key for ever, so the fact never expires; whether the key counts is the
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
 from ledger.algorithms import PublicKey
@@ -21,8 +22,7 @@ from nodes.metrics import Metrics
 
 CHUNK_STATEMENTS = 32
 REMEMBERED_MAX_STATEMENTS = 40_000
-# A thread that checks signatures never holds anything up longer than this, unless the machine is dead.
-CHECK_TIMEOUT_S = 30.0
+CHECK_TIMEOUT_S = 5.0
 
 FindKey = Callable[[str, bytes], PublicKey | None]
 
@@ -42,8 +42,10 @@ class Checked:
         self.untrue: Untrue | None = None
 
     def wait(self) -> None:
+        """Until the thread is done with it; if that takes too long, whoever asks checks for themselves."""
         if self.future is not None:
-            self.future.result(CHECK_TIMEOUT_S)
+            with contextlib.suppress(TimeoutError):
+                self.future.result(CHECK_TIMEOUT_S)
 
 
 class SignatureChecks:

@@ -50,6 +50,8 @@ class Status(Protocol):
 
     def status(self) -> validator_pb2.ValidatorStatus: ...
 
+    def latest_final(self) -> tuple[int, bytes] | None: ...
+
     def cosigned_at(self, note: bytes) -> dict[str, int]: ...
 
 
@@ -252,7 +254,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         while True:
             changed = self._following.next_change
             chain = self._chain
-            final = chain.latest_final
+            final = self._status.latest_final()
             if chain.size != size:
                 size = chain.size
                 last = chain.last_block
@@ -334,7 +336,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         await self._admit(context)
         chain = self._chain
         limit = min(request.limit or PAGE_MAX, PAGE_MAX)
-        final = chain.latest_final if request.final_only else None
+        final = self._status.latest_final() if request.final_only else None
         end = chain.size if not request.final_only else final[0] if final is not None else 0
         first = min(request.first, end)
         if request.subject:

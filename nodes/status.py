@@ -94,6 +94,10 @@ class StatusReport:
             return True, f"ready; {', '.join(sorted(validator.divergences.odd))} signed another root and was outvoted"
         return True, "ready"
 
+    def latest_final(self) -> tuple[int, bytes] | None:
+        """Size and note of the newest final checkpoint."""
+        return self._validator.latest_final
+
     def cosigned_at(self, note: bytes) -> dict[str, int]:
         return self._validator.finality.cosigned_at(note)
 

@@ -174,8 +174,11 @@ class Validator:
             metrics=self.metrics,
             is_validator=identity.authority_of.__contains__,
         )
-        final = self.chain.latest_final
-        self.finality = Finality(identity.genesis, identity.policy, final[1] if final is not None else None)
+        # Final, and on record here: what others may be told.
+        self.latest_final = self.chain.latest_final
+        self.finality = Finality(
+            identity.genesis, identity.policy, self.latest_final[1] if self.latest_final is not None else None
+        )
         self.divergences = Divergences(identity.policy, config.data / "evidence", self.metrics)
         self._apply_thread = ThreadPoolExecutor(1, thread_name_prefix="execution")
         self.report = StatusReport(self)
@@ -298,6 +301,13 @@ class Validator:
     # --- messages ----------------------------------------------------------------------------------------------------
 
     def _deliver(self, peer: str, envelope: peer_pb2.Envelope) -> None:
+        try:
+            self._take(peer, envelope)
+        except (UnknownDurableState, consensus.UnknownDurableState) as error:
+            self._log.error("durable_state_unknown", part_of="messages", reason=str(error))
+            self.finish(EXIT_DURABLE_STATE)
+
+    def _take(self, peer: str, envelope: peer_pb2.Envelope) -> None:
         kind = envelope.WhichOneof("body")
         if kind == "raft":
             self.ordering.step(peer, envelope.raft)
@@ -437,6 +447,7 @@ class Validator:
             # Not lost: the signatures can be asked for again. Until then nobody is told that this is final.
             self._log.error("disk_unavailable", reason=str(error))
             return False
+        self.latest_final = final
         self.report.final(size)
         self.following.changed()
         return True
@@ -499,6 +510,10 @@ async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Vali
     except (StoreUnavailable, OSError) as error:
         log.error("unavailable", reason=str(error))
         return EXIT_UNAVAILABLE
+    except LedgerError as error:
+        # A final note, say, that our own policy does not accept.
+        log.error("durable_state_unknown", reason=f"{config.data}: {error}")
+        return EXIT_DURABLE_STATE
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, validator.finish)
