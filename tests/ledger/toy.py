@@ -56,7 +56,7 @@ class ToyBlock:
         except Untrue:
             return 3, "bad_signature"
         if statement.kind == "registry.enrol":
-            self.changes[f"registry/{statement.sub}"] = bytes(statement.payload["key"])
+            self.changes[f"registry/{statement.sub}"] = bytes(statement.payload["key"])  # type: ignore[arg-type]
         elif statement.kind == "registry.revoke":
             self.changes[f"registry/{statement.sub}"] = None
         elif statement.kind == "counter.add":
