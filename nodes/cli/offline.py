@@ -32,6 +32,19 @@ def read_small_file(path: Path) -> bytes:
     return data
 
 
+def read_policy(path: Path) -> bytes:
+    """A policy file that is one: with any other, nothing could be concluded, so it is the caller's mistake."""
+    from ledger.errors import Malformed
+    from ledger.policy import parse_policy
+
+    data = read_small_file(path)
+    try:
+        parse_policy(data)
+    except Malformed as error:
+        _stop(f"{path}: {error}", EXIT_MISUSE)
+    return data
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """Something to call with (done, of all): a bar with rate and time left on a terminal, nothing elsewhere."""
@@ -73,7 +86,7 @@ def verify(files: tuple[Path, ...], policy_path: Path, statement_path: Path | No
 
     if statement_path is not None and len(files) > 1:
         _stop("--statement goes with one FILE", EXIT_MISUSE)
-    policy = read_small_file(policy_path)
+    policy = read_policy(policy_path)
     reports: list[tuple[Path, ProofReport]] = []
     for file in files:
         beside = statement_path or file.with_suffix(STATEMENT_SUFFIX)
@@ -144,7 +157,9 @@ def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
     from ledger.audit import audit_archive
     from ledger.errors import Misuse
 
-    policy = read_small_file(policy_path)
+    policy = read_policy(policy_path)
+    if not directory.is_dir():
+        _stop(f"{directory}: there is no such directory", EXIT_UNAVAILABLE)
     try:
         with progress_bar("entries") as progress:
             report = audit_archive(directory, policy, ContractReplay(), jobs, progress)

@@ -19,7 +19,7 @@ from ledger.algorithms import EDDSA, ES256, PrivateKey, PublicKey
 from ledger.errors import LedgerError
 from ledger.statement import CTI_BYTES, Statement, parse_statement, parse_statement_sequence, sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_small_file
+from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_policy, read_small_file
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -159,7 +159,7 @@ def _payload(path: Path) -> dict[str | int, cbor.Value]:
     else:
         try:
             value = _from_json(json.loads(data))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             _stop(f"{path}: {error}", EXIT_MISUSE)
     if not isinstance(value, dict):
         _stop(f"{path}: expected a map, got {type(value).__name__}", EXIT_MISUSE)
@@ -423,7 +423,9 @@ def export(
     """
     from ledger.archive import export_archive
 
-    policy = read_small_file(policy_path)
+    if participant_id is None:
+        _stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
+    policy = read_policy(policy_path)
     with _client(gateway, participant_id, key) as client, progress_bar("files") as progress:
         try:
             done = export_archive(client, directory, policy, client.checkpoint(), progress)

@@ -87,7 +87,10 @@ def test_one_bad_proof_among_good_ones_ends_with_1(proof: Path, tmp_path: Path) 
         (["verify", "{dir}/none", "--policy", "{dir}/a.policy", "--statement", "{dir}/a.cose"], EXIT_UNAVAILABLE, "No"),
         (["verify", "{dir}/a", "{dir}/b", "--policy", "{dir}/a.policy", "--statement", "x"], EXIT_MISUSE, "one FILE"),
         (["verify", "{dir}/lonely", "--policy", "{dir}/a.policy"], EXIT_MISUSE, "name the statement with --statement"),
-        (["audit", "{dir}/none", "--policy", "{dir}/a.policy"], EXIT_MISUSE, "there is no directory"),
+        (["audit", "{dir}/none", "--policy", "{dir}/a.policy"], EXIT_UNAVAILABLE, "no such directory"),
+        (["audit", "{dir}", "--policy", "{dir}/a.cose"], EXIT_MISUSE, "a.cose"),
+        (["verify", "{dir}/a.tlog-proof", "--policy", "{dir}/a.cose"], EXIT_MISUSE, "a.cose"),
+        (["export", "{dir}/x", "--gateway", "http://127.0.0.1:1", "--policy", "{dir}/a.policy"], EXIT_MISUSE, "--as"),
         (["audit", "{dir}", "--policy", "{dir}/none"], EXIT_UNAVAILABLE, "No such file"),
         (["nonsense"], EXIT_MISUSE, "No such command"),
         (["keys", "show", "{dir}/a.cose"], EXIT_MISUSE, "pem"),
@@ -134,6 +137,8 @@ def test_a_payload_that_the_contract_would_refuse_is_refused_before_it_is_signed
     ):
         result = run(*sign, "--kind", kind, "--about", about)
         assert (result.exit_code, says in result.output) == (EXIT_MISUSE, True), result.output
+    (tmp_path / "p.json").write_text("[" * 100_000)
+    assert run(*sign, "--kind", "escort.load", "--about", "19GBCKKCQSXV2FGVA8").exit_code == EXIT_MISUSE
     (tmp_path / "p.json").write_text('{"mass_g": 1.5}')
     assert "expected integers only" in run(*sign, "--kind", "escort.load", "--about", "19GBCKKCQSXV2FGVA8").output
     assert not out.exists()
@@ -150,4 +155,4 @@ def test_verify_and_audit_run_without_any_of_the_extras(proof: Path, tmp_path: P
 def test_a_command_that_needs_an_extra_names_it(tmp_path: Path) -> None:
     result = run_light("status", "--gateway", "http://127.0.0.1:1")
     assert result.returncode == EXIT_UNAVAILABLE
-    assert "pip install 'comity[client]'" in result.stderr
+    assert "pip install '.[client]'" in result.stderr

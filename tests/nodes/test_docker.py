@@ -76,6 +76,7 @@ def test_a_gateway_is_never_on_the_network_where_both_sides_meet(compose: dict[s
 def test_every_container_has_a_read_only_root_and_no_capabilities(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert service["read_only"] is True
+        assert service["restart"] == "no"
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
 
