@@ -21,10 +21,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The contracts said no; nothing was appended."""
+    """The contracts said no; nothing was appended. `detail`, where there is one: which field, expected, got."""
 
     code: int
     name: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def answer_of(result: wire.Result) -> Answer:
         accepted = result.accepted
         return Accepted(accepted.index, accepted.height, accepted.block_time_ms, accepted.duplicate)
     if which == "rejected":
-        return Rejected(result.rejected.code, result.rejected.name)
+        return Rejected(result.rejected.code, result.rejected.name, result.rejected.detail)
     if which != "refused":
         return Unavailable("validators_unreachable", "a validator gave no outcome", DEFAULT_RETRY_AFTER_MS)
     refused = result.refused
@@ -82,7 +83,7 @@ def problem_of(answer: Answer) -> Problem | None:
     if isinstance(answer, Accepted):
         return None
     if isinstance(answer, Rejected):
-        return of_rejection(answer.code, answer.name)
+        return of_rejection(answer.code, answer.name, answer.detail)
     if isinstance(answer, Refused):
         return (of_malformed if answer.malformed else of_untrue)(answer.code, answer.detail)
     return Problem(

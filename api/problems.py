@@ -197,7 +197,7 @@ def of_untrue(code: str, detail: str) -> Problem:
     return Problem("untrue_statement", f"{code}: {detail}")
 
 
-def of_rejection(outcome_code: int, outcome: str) -> Problem:
-    """The problem of a statement that the contracts rejected."""
+def of_rejection(outcome_code: int, outcome: str, detail: str = "") -> Problem:
+    """The problem of a statement that the contracts rejected; `detail` is what they said beside the outcome."""
     code = OUTCOME_PROBLEMS.get(outcome, "rejected")
-    return Problem(code, outcome.replace("_", " "), outcome_code=outcome_code, outcome=outcome)
+    return Problem(code, detail or outcome.replace("_", " "), outcome_code=outcome_code, outcome=outcome)

@@ -40,6 +40,7 @@ MAX_KEYS = 512
 PAGE_MAX = 1000
 PAGE_MAX_BYTES = 4 * 1024 * 1024
 REPLY_MAX_RESULTS = 1024
+DETAIL_MAX_CHARS = 500
 ID_BYTES = 32
 
 _REASON = validator_pb2.Refused.Reason
@@ -95,7 +96,9 @@ def to_result(tag: int, result: object) -> validator_pb2.Result:
         )
         return validator_pb2.Result(tag=tag, accepted=accepted)
     if isinstance(result, Rejected):
-        rejected = validator_pb2.Rejected(code=int(result.outcome), name=result.outcome.fact)
+        # The name of a field that no schema knows is as long as its sender likes: a reply of many must stay a message.
+        detail = (result.detail or "")[:DETAIL_MAX_CHARS]
+        rejected = validator_pb2.Rejected(code=int(result.outcome), name=result.outcome.fact, detail=detail)
         return validator_pb2.Result(tag=tag, rejected=rejected)
     if isinstance(result, Unordered):
         refused = validator_pb2.Refused(

@@ -51,12 +51,14 @@ class Accepted(_message.Message):
     def __init__(self, index: _Optional[int] = ..., height: _Optional[int] = ..., block_time_ms: _Optional[int] = ..., duplicate: _Optional[bool] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ("code", "name")
+    __slots__ = ("code", "name", "detail")
     CODE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
     code: int
     name: str
-    def __init__(self, code: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+    detail: str
+    def __init__(self, code: _Optional[int] = ..., name: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("reason", "code", "detail", "retry_after_ms", "missing_authorities")

@@ -59,7 +59,7 @@ async def test_garbage_and_rejections_are_definite_and_do_not_disturb_the_rest(
     running: Running, device: DeviceClient
 ) -> None:
     doomed = signed_statement().raw
-    rejected = validator_pb2.Rejected(code=300, name="movement_unknown")
+    rejected = validator_pb2.Rejected(code=300, name="movement_unknown", detail="sub: expected one, got another")
     running.ledger.decide = lambda raw: validator_pb2.Result(rejected=rejected) if raw == doomed else None
     garbage = await device.submit(b"\xff" * 40)
     refused = await device.submit(doomed)
@@ -70,6 +70,7 @@ async def test_garbage_and_rejections_are_definite_and_do_not_disturb_the_rest(
     with pytest.raises(RejectedStatement) as caught:
         await refused.final()
     assert (caught.value.outcome_code, caught.value.outcome) == (300, "movement_unknown")
+    assert caught.value.detail == "sub: expected one, got another"
     with pytest.raises(MalformedStatement):
         await device.submit(bytes(40_000))
 

@@ -136,6 +136,18 @@ async def test_rejections_carry_the_outcome_and_those_about_the_signer_have_type
         assert (document["outcome_code"], document["outcome"], document["id"]) == (number, name, statement.id_hex)
 
 
+async def test_a_rejection_says_which_field_was_wrong_where_the_contracts_do(running: Running) -> None:
+    detail = "gross_mass_g: expected 1 to 100000000, got 0"
+    rejected = wire.Rejected(code=108, name="payload_field_out_of_limits", detail=detail)
+    running.ledger.decide = partial(_rejecting, rejected)
+    assert assert_problem(await post(running, signed_statement().raw), "payload_refused")["detail"] == detail
+    (result,) = (await post(running, signed_statement().raw, SEQUENCE)).json()["results"]
+    assert result["problem"]["detail"] == detail
+    running.ledger.decide = partial(_rejecting, wire.Rejected(code=307, name="declaration_not_released"))
+    document = assert_problem(await post(running, signed_statement().raw), "rejected")
+    assert document["detail"] == "declaration not released"
+
+
 async def test_a_signature_that_does_not_verify_is_said_as_such(running: Running) -> None:
     refused = wire.Refused(reason=wire.Refused.UNTRUE, code="bad_signature", detail="no")
     running.ledger.decide = lambda raw: wire.Result(refused=refused)

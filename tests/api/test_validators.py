@@ -66,6 +66,10 @@ async def test_rejection_refusal_and_overload_are_told_apart(pool: ValidatorPool
             Rejected(307, "declaration_not_released"),
         ),
         (
+            wire.Result(rejected=wire.Rejected(code=107, name="payload_field_wrong_type", detail="d")),
+            Rejected(107, "payload_field_wrong_type", "d"),
+        ),
+        (
             wire.Result(refused=refused(reason=refused.UNTRUE, code="bad_signature", detail="d")),
             Refused(False, "bad_signature", "d"),
         ),
