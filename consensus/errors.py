@@ -35,6 +35,7 @@ class DropReason(Enum):
     NOT_LEADER = "not_leader"
     UNCOMMITTED_LIMIT = "uncommitted_limit"
     LEADERSHIP_TRANSFER = "leadership_transfer"
+    HALTED = "halted"
 
 
 class ProposalDropped(ConsensusError):

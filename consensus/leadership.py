@@ -65,7 +65,8 @@ class Leadership:
         self._round_elapsed_ticks += 1
         self._heartbeat_elapsed_ticks += 1
         if self._round_elapsed_ticks >= raft.config.election_timeout_ticks:
-            if not self._heard_quorum():
+            # Passive, and whoever was to take over did not: somebody has all of the log, let the others elect.
+            if (raft.passive and self.transferee is not None) or not self._heard_quorum():
                 raft.become_follower(raft.term, None)
                 return
             self._next_round()
@@ -273,10 +274,23 @@ class Leadership:
         if self.progress[to].match < raft.log.last_index:
             self.send_append(to)
 
+    def retire(self) -> None:
+        """Lead no longer than until a voter has all of the log: without it, who lacks entries of ours could not win."""
+        raft = self._raft
+        heard_last = sorted(
+            raft.membership.electors - {raft.id}, key=lambda member: self.progress[member].heard_tick, reverse=True
+        )
+        for member in heard_last:
+            self._maybe_hand_over(member)
+
     def _maybe_hand_over(self, member: str) -> None:
         raft = self._raft
-        if member == self.transferee and self.progress[member].match == raft.log.last_index:
+        if self.progress[member].match != raft.log.last_index:
+            return
+        if self.transferee == member:
             raft.send(Message(MessageType.TIMEOUT_NOW, member, raft.id, raft.term))
+        elif self.transferee is None and raft.passive and member in raft.membership.electors:
+            self.transfer(member)
 
     def on_committed(self, entries: tuple[Entry, ...]) -> None:
         """Make room for proposals. Entries of earlier terms took none of it."""

@@ -80,6 +80,7 @@ class Raft:
 
     __slots__ = (
         "_election_elapsed_ticks",
+        "_log_wanted",
         "_random",
         "_timeout_ticks",
         "_votes",
@@ -91,6 +92,7 @@ class Raft:
         "membership",
         "outbox",
         "outbox_after_persist",
+        "passive",
         "role",
         "term",
         "vote",
@@ -117,6 +119,9 @@ class Raft:
         self.role = Role.FOLLOWER
         self.leader_id: str | None = None
         self.leadership: Leadership | None = None
+        self.passive = False
+        # Somebody who lacks entries of ours has asked for our vote since we last knew a leader.
+        self._log_wanted = False
         self.outbox: list[Message] = []
         self.outbox_after_persist: list[Message] = []
         self._votes: dict[str, bool] = {}
@@ -149,18 +154,39 @@ class Raft:
         self._enter_term(term)
         self.role = Role.FOLLOWER
         self.leader_id = leader_id
+        if leader_id is not None:
+            self._log_wanted = False
 
     def _become_leader(self) -> None:
         self._enter_term(self.term)
         self.role = Role.LEADER
         self.leader_id = self.id
         self.leadership = Leadership(self)
+        self._log_wanted = False
         self.leadership.open_term()
 
     @property
     def promotable(self) -> bool:
-        """Learners never campaign, nor does a node whose log is a snapshot still being written."""
+        """Learners never campaign, nor does a node whose log is a snapshot still being written.
+
+        A passive node does only where nothing could go on otherwise: it has entries that a candidate lacks, so that
+        candidate cannot have its vote, and may find no majority without it. It then leads to pass them on.
+        """
+        if self.passive and not self._log_wanted:
+            return False
         return self.id in self.membership.electors and self.log.pending_snapshot is None
+
+    def set_passive(self, *, passive: bool) -> None:
+        if passive == self.passive:
+            return
+        self.passive = passive
+        if not passive:
+            return
+        if self.leadership is not None:
+            self.leadership.retire()
+        elif self.role is not Role.FOLLOWER:
+            # Votes that still arrive for us no longer make us lead. Ours, for us, stays given: one a term.
+            self.become_follower(self.term, None)
 
     def campaign(self, *, pre_vote: bool = True, transfer: bool = False) -> None:
         """Ask for votes: first whether one would get them (section 9.6), unless the leader has asked for this."""
@@ -306,12 +332,17 @@ class Raft:
                 self._election_elapsed_ticks = 0
         else:
             self.send(Message(answer, message.sender, self.id, self.term, reject=True))
+            if not self.log.is_up_to_date(message.index, message.log_term):
+                self._log_wanted = True
 
     def _on_timeout_now(self, message: Message) -> None:
         """The leader wants us to take over (section 3.10): at once and without a pre-vote, it knows of it."""
+        if self.leader_id is None:
+            return  # We asked for votes meanwhile, or this is late: an election is on its way in any case.
         if message.sender != self.leader_id:
             raise MessageRefused("not_the_leader", f"{message.sender} hands over, but the leader is {self.leader_id}")
-        self.campaign(pre_vote=False, transfer=True)
+        if not self.passive:
+            self.campaign(pre_vote=False, transfer=True)
 
     # Following.
 

@@ -114,6 +114,8 @@ class RawNode:
         if not datas or not all(datas):
             raise Misuse("proposal is empty: expected at least one byte in each entry, got none")
         raft = self._raft
+        if raft.passive:
+            raise ProposalDropped(DropReason.HALTED, raft.leader_id)
         if raft.leadership is None:
             if raft.leader_id is None:
                 raise ProposalDropped(DropReason.NO_LEADER)
@@ -121,8 +123,24 @@ class RawNode:
         return raft.leadership.propose(datas)
 
     def campaign(self) -> None:
-        """Ask for leadership now, without waiting for the time-out. Does nothing on a leader or a learner."""
-        self._raft.campaign()
+        """Ask for leadership now, without waiting for the time-out. Does nothing on a leader, learner, or passive node."""
+        if not self._raft.passive:
+            self._raft.campaign()
+
+    def set_passive(self, passive: bool = True) -> None:
+        """For a node that no longer executes what is ordered: it follows, and leaves leading to the others.
+
+        It keeps its copy of the log, acknowledges and votes as before, for a copy and a vote are about the log alone,
+        and the others may need both to go on. It drops every proposal as `halted`, and does not campaign, not even when
+        it is asked to take over. If it leads, it brings the others up to date and hands over to the first voter that
+        has all of the log; it steps down if that one has not taken over within an election time-out.
+
+        One exception, without which the group could stand still: when a candidate that lacks entries of ours has asked
+        for our vote and nobody leads, it campaigns, passes those entries on, and hands over.
+
+        Not written down: whoever starts the node again says it again.
+        """
+        self._raft.set_passive(passive=passive)
 
     def transfer_leadership(self, to: str) -> None:
         """Hand leadership to another voter. Proposals are dropped until it has, or an election time-out has passed."""

@@ -57,7 +57,7 @@ FAULTS = (
     *("cut",) * 2,
     *("leap",) * 6,
     *("heal",) * 3,
-    *("compact", "transfer", "report", "campaign", "campaign"),
+    *("compact", "transfer", "report", "campaign", "passive"),
 )
 
 
@@ -120,6 +120,8 @@ class Node:
     seen_term: int = 0
     seen_leading: tuple[int, int, int] | None = None  # term, last index, last term
     starts: int = 0
+    # Halted: it stays so over a restart, until the simulation says otherwise.
+    passive: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ class Simulation:
             ),
             node.storage,
         )
+        node.raw.set_passive(node.passive)
         node.outstanding, node.synced = None, False
         node.seen_commit, node.seen_term, node.seen_leading = 0, 0, None
 
@@ -402,6 +405,9 @@ class Simulation:
                 raw.report_unreachable(other)
             else:
                 raw.report_snapshot(other, rng.random() < 0.5)
+        elif kind == "passive":
+            node.passive = not node.passive
+            raw.set_passive(node.passive)
         else:
             raw.campaign()
         self.inspect(node)
@@ -578,10 +584,16 @@ class Simulation:
         self.trace.append("heal")
         self.blocked.clear()
         self.weather = Weather(0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
+        # One voter that has not halted is enough to lead, whichever it is.
+        electors = [self.nodes[elector] for elector in sorted(self.membership.electors)]
+        if all(node.passive for node in electors):
+            self.rng.choice(electors).passive = False
         for node in self.nodes.values():
             if node.raw is None:
                 self.start(node)
-                self.inspect(node)
+            else:
+                node.raw.set_passive(node.passive)
+            self.inspect(node)
         target = 0
         for _ in range(HEALING_BOUND_TIMEOUTS * self.election_timeout_ticks):
             for node in self.nodes.values():

@@ -209,6 +209,54 @@ def test_entries_of_a_later_term_than_the_noted_one_prove_that_it_began() -> Non
     assert (status.term, status.vote) == (4, None)
 
 
+def test_a_passive_node_campaigns_neither_by_itself_nor_when_asked() -> None:
+    storage = MemoryStorage(BOTH)
+    node = RawNode(Config("k1", 1), storage)
+    node.step(Message(MessageType.HEARTBEAT, "k1", "c1", term=1))
+    node.set_passive()
+    for _ in range(100):
+        node.tick()
+    node.campaign()
+    node.step(Message(MessageType.TIMEOUT_NOW, "k1", "c1", term=1))
+    assert node.status().role is Role.FOLLOWER
+    assert {message.type for message in work(node, storage)} == {MessageType.HEARTBEAT_RESPONSE}
+    node.set_passive(False)
+    node.campaign()
+    assert node.status().role is Role.PRE_CANDIDATE
+
+
+def test_a_passive_node_takes_no_proposals_and_says_that_it_has_halted() -> None:
+    node, _ = lone_leader()
+    node.set_passive()
+    with pytest.raises(ProposalDropped) as dropped:
+        node.propose(b"lodge")
+    assert (dropped.value.reason, dropped.value.leader) == (DropReason.HALTED, "k1")
+    assert node.status().last_index == 1
+    node.set_passive(False)
+    node.propose(b"lodge")
+
+
+def test_a_passive_node_acknowledges_and_votes() -> None:
+    storage = MemoryStorage(BOTH)
+    node = RawNode(Config("k1", 1), storage)
+    node.set_passive()
+    entries = (Entry(1, 1, data=b"a"),)
+    node.step(Message(MessageType.VOTE, "k1", "c1", term=1))
+    node.step(Message(MessageType.APPEND, "k1", "c1", term=1, entries=entries))
+    assert [(message.type, message.index, message.reject) for message in work(node, storage)] == [
+        (MessageType.VOTE_RESPONSE, 0, False),
+        (MessageType.APPEND_RESPONSE, 1, False),
+    ]
+
+
+def test_a_hand_over_that_crosses_our_own_campaign_is_no_lie() -> None:
+    node = RawNode(Config("k1", 1), MemoryStorage(BOTH))
+    node.step(Message(MessageType.HEARTBEAT, "k1", "c1", term=1))
+    node.campaign()
+    node.step(Message(MessageType.TIMEOUT_NOW, "k1", "c1", term=1))
+    assert node.status().role is Role.PRE_CANDIDATE
+
+
 def test_a_learner_never_campaigns() -> None:
     storage = MemoryStorage(WITH_LEARNER)
     node = RawNode(Config("l1", 1), storage)

@@ -148,6 +148,25 @@ def never_probe_again() -> object:
     return patch.object(Leadership, "on_heartbeat_response", on_heartbeat_response)
 
 
+def never_pass_on_what_a_halted_node_has() -> object:
+    def promotable(self: Raft) -> bool:
+        return self.id in self.membership.electors and self.log.pending_snapshot is None and not self.passive
+
+    return patch.object(Raft, "promotable", property(promotable))
+
+
+def keep_leading_when_nobody_takes_over() -> object:
+    original = Leadership.tick
+
+    def tick(self: Leadership) -> None:
+        raft = self._raft
+        passive, raft.passive = raft.passive, False
+        original(self)
+        raft.passive = passive
+
+    return patch.object(Leadership, "tick", tick)
+
+
 ACK = MessageType.APPEND_RESPONSE
 VOTE = MessageType.VOTE
 GRANT = MessageType.VOTE_RESPONSE
@@ -170,6 +189,8 @@ PLANTED: list[tuple[str, Callable[[], object], int, int]] = [
     ("apply_what_is_not_on_disk", apply_what_is_not_on_disk, 0, 250),
     ("send_the_whole_commit_index", send_the_whole_commit_index_with_heartbeats, 0, 250),
     ("never_probe_again", never_probe_again, 0, 250),
+    ("never_pass_on_what_a_halted_node_has", never_pass_on_what_a_halted_node_has, 55, 250),
+    ("keep_leading_when_nobody_takes_over", keep_leading_when_nobody_takes_over, 0, 250),
 ]
 
 

@@ -9,7 +9,7 @@ Commands:
     network kz:k1,k2 cn:c1,c2 [witness:w] [learner:l] [option=value ...]     a new group, every log empty
     tick NODE [COUNT]          time passes for one node
     elect NODE [NODE ...]      campaign and settle (among these), without the details
-    campaign NODE | transfer NODE TO | propose NODE TEXT...
+    campaign NODE | transfer NODE TO | propose NODE TEXT... | passive NODE
     unreachable NODE MEMBER | snapshot-report NODE MEMBER ok|failed
     take NODE                  ready(): what leaves at once leaves
     save NODE                  write, sync, send what waited, advance
@@ -144,6 +144,9 @@ class Play:
 
     def do_transfer(self, node: str, to: str) -> None:
         self.nodes[node].transfer_leadership(to)
+
+    def do_passive(self, node: str) -> None:
+        self.nodes[node].set_passive()
 
     def do_propose(self, node: str, *texts: str) -> None:
         self.say(f"appended up to {self.nodes[node].propose([text.encode() for text in texts])}")
