@@ -123,7 +123,7 @@ class RawNode:
         return raft.leadership.propose(datas)
 
     def campaign(self) -> None:
-        """Ask for leadership now, without waiting for the time-out. Does nothing on a leader, learner, or passive node."""
+        """Ask for leadership now, not after a time-out. Does nothing on a leader, a learner or a passive node."""
         if not self._raft.passive:
             self._raft.campaign()
 
