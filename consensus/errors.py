@@ -14,6 +14,7 @@ class ConsensusError(Exception):
 class MessageRefused(ConsensusError):
     """A peer's message is malformed, or says what no honest peer could say. The log did not change.
 
+    One code does not accuse who sent it: `term_jump` may come of a lie that a third member told the sender.
     `code` is stable and in snake case; the caller keeps the message as evidence and carries on.
     """
 

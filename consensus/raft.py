@@ -30,6 +30,13 @@ from consensus.messages import (
 )
 from consensus.quorum import Membership, VoteResult
 
+# How far one message may move our term. Terms end at MAX_TERM and are never taken back, so a liar who names the last of
+# them must not be believed: in it nobody can ever campaign again. By steps it is nine million million messages away.
+# Honest terms grow by one an election, and PreVote lets nobody who is cut off count on by itself, so no honest node is
+# a step ahead, however long another was away. Unless a liar drove it there, step by step: hence a message from further
+# ahead moves us by one step although it is refused. The two could never speak again otherwise; so they meet soon.
+MAX_TERM_JUMP = 1_000_000
+
 
 class Role(Enum):
     FOLLOWER = "follower"
@@ -294,6 +301,12 @@ class Raft:
                 return True  # A pre-vote asks about a term that has not begun.
         elif kind is MessageType.PRE_VOTE_RESPONSE and not message.reject:
             return True  # Nor does a grant for one.
+        if message.term - self.term > MAX_TERM_JUMP:
+            self.become_follower(self.term + MAX_TERM_JUMP, None)
+            raise MessageRefused(
+                "term_jump",
+                f"{message.sender} says term {message.term}: moved on by {MAX_TERM_JUMP} to {self.term}, no further",
+            )
         from_leader = kind in (MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT)
         self.become_follower(message.term, message.sender if from_leader else None)
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from consensus import (
@@ -12,14 +14,18 @@ from consensus import (
     HardState,
     Membership,
     Message,
+    MessageRefused,
     MessageType,
     Misuse,
     ProposalDropped,
     RawNode,
     Role,
+    Snapshot,
+    SnapshotMetadata,
     UnknownDurableState,
 )
-from consensus.messages import MAX_ENTRY_BYTES
+from consensus.messages import MAX_ENTRY_BYTES, MAX_TERM, verify_message
+from consensus.raft import MAX_TERM_JUMP
 from consensus.storage import MemoryStorage
 
 ALONE = Membership(Configuration({"k1": "kz"}))
@@ -255,6 +261,63 @@ def test_a_hand_over_that_crosses_our_own_campaign_is_no_lie() -> None:
     node.campaign()
     node.step(Message(MessageType.TIMEOUT_NOW, "k1", "c1", term=1))
     assert node.status().role is Role.PRE_CANDIDATE
+
+
+def message_in_the_last_term(kind: MessageType, membership: Membership) -> Message:
+    snapshot = Snapshot(SnapshotMetadata(9, 1, membership)) if kind is MessageType.SNAPSHOT else None
+    message = Message(kind, "k1", "c1", term=MAX_TERM, reject=kind is MessageType.PRE_VOTE_RESPONSE, snapshot=snapshot)
+    verify_message(message)
+    return message
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MessageType if kind is not MessageType.PRE_VOTE])
+def test_no_message_takes_us_to_the_last_term(kind: MessageType) -> None:
+    storage = MemoryStorage(BOTH)
+    node = RawNode(Config("k1", 1), storage)
+    with pytest.raises(MessageRefused) as refused:
+        node.step(message_in_the_last_term(kind, BOTH))
+    assert refused.value.code == "term_jump"
+    assert work(node, storage) == []
+    status = node.status()
+    assert (status.term, status.vote, status.leader_id, status.last_index) == (MAX_TERM_JUMP, None, None, 0)
+    node.campaign()
+    assert [message.term for message in work(node, storage)] == [MAX_TERM_JUMP + 1]
+
+
+def test_a_pre_vote_or_a_grant_of_any_term_moves_ours_by_nothing() -> None:
+    for message in (
+        Message(MessageType.PRE_VOTE, "k1", "c1", term=MAX_TERM),
+        Message(MessageType.PRE_VOTE_RESPONSE, "k1", "c1", term=MAX_TERM),
+    ):
+        node = RawNode(Config("k1", 1), MemoryStorage(BOTH))
+        node.campaign()
+        node.step(message)
+        assert (node.status().term, node.status().role) == (0, Role.PRE_CANDIDATE)
+
+
+def test_a_jump_that_is_just_not_too_far_is_followed() -> None:
+    node = RawNode(Config("k1", 1), MemoryStorage(BOTH))
+    node.step(Message(MessageType.HEARTBEAT, "k1", "c1", term=MAX_TERM_JUMP))
+    assert (node.status().term, node.status().leader_id) == (MAX_TERM_JUMP, "c1")
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_an_honest_node_that_a_liar_drove_far_ahead_finds_the_others_again(passive: bool) -> None:
+    storages = {member: MemoryStorage(BOTH) for member in ("k1", "c1")}
+    nodes = {member: RawNode(Config(member, 1), storages[member]) for member in storages}
+    # Step by step, each as large as may be.
+    for step in range(1, 6):
+        nodes["k1"].step(Message(MessageType.HEARTBEAT, "k1", "c1", term=step * MAX_TERM_JUMP))
+    nodes["c1"].set_passive(passive)
+    for _ in range(200):
+        for node in nodes.values():
+            node.tick()
+        sent = [message for member in nodes for message in work(nodes[member], storages[member])]
+        for message in sent:
+            with suppress(MessageRefused):
+                nodes[message.to].step(message)
+    assert {node.status().leader_id for node in nodes.values()} in ({"k1"}, {"c1"})
+    assert all(node.status().committed_index > 0 for node in nodes.values())
 
 
 def test_a_learner_never_campaigns() -> None:
