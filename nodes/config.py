@@ -59,7 +59,7 @@ class Tuning:
     heartbeat_ticks: int = 2
     block_max_statements: int = 400
     block_max_bytes: int = 1024 * 1024
-    block_interval_ms: int = 25
+    block_interval_ms: int = 30
     blocks_in_flight: int = 4
     pending_max_statements: int = 20_000
     pending_max_bytes: int = 64 * 1024 * 1024

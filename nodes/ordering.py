@@ -27,6 +27,7 @@ from consensus import (
     Membership,
     Message,
     MessageRefused,
+    MessageType,
     ProposalDropped,
     RawNode,
     Ready,
@@ -111,6 +112,8 @@ class RaftOrdering:
         self._sync_s = 0.0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
         self._ticks: asyncio.Task[None] | None = None
+        self._said: tuple[str, int, int] | None = None
+        self._said_s = 0.0
         self.disk_trouble: str | None = None
         self.refused = 0
 
@@ -265,8 +268,23 @@ class RaftOrdering:
 
     def _dispatch(self, messages: Sequence[Message]) -> None:
         for message in messages:
+            if message.type is MessageType.APPEND_RESPONSE and not message.reject and self._just_said(message):
+                continue
             if not self._send(message.to, wire.to_envelope(message)):
+                self._said = None
                 self._node.report_unreachable(message.to)
+
+    def _just_said(self, message: Message) -> bool:
+        """Whether the leader was told the same a moment ago: it is told twice of each block, and hears at once.
+
+        Raft bears the loss of any message; a probe that comes later than this is answered.
+        """
+        said = (message.to, message.term, message.index)
+        now_s = time.monotonic()
+        if said == self._said and now_s - self._said_s < self._tick_s:
+            return True
+        self._said, self._said_s = said, now_s
+        return False
 
     def _hand_out(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

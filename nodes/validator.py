@@ -66,6 +66,8 @@ QUICK_S = 0.01
 DISK_RETRY_S = 0.5
 EXCHANGE_S = 1.0
 HAND_OVER_S = 0.5
+# A signature that nobody seems to need is sent all the same if nothing has become final for so long.
+LATE_S = 0.15
 KNOWN_KEYS_MAX = 50_000
 
 
@@ -80,6 +82,7 @@ class Validator:
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
         self.disk_trouble: str | None = None
+        self._late_scheduled = False
         self._recent_s = 0.0
         # Execution and signing are never in two threads at once.
         self._executing = asyncio.Lock()
@@ -343,10 +346,13 @@ class Validator:
             blocks = await self.ordering.take(self.execution.applied)
             while blocks and self.halted is None:
                 behind = self.ordering.waiting(blocks[-1][0]) + len(blocks)
-                if self._is_quick(blocks):
-                    executed, error = self._execute_some(blocks, behind)
-                else:
-                    executed, error = await loop.run_in_executor(self._apply_thread, self._execute_some, blocks, behind)
+                async with self._executing:
+                    if self._is_quick(blocks):
+                        executed, error = self._execute_some(blocks, behind)
+                    else:
+                        executed, error = await loop.run_in_executor(
+                            self._apply_thread, self._execute_some, blocks, behind
+                        )
                 blocks = blocks[len(executed) :]
                 self._absorb(executed)
                 if error is None:
@@ -421,9 +427,36 @@ class Validator:
     # --- finality ----------------------------------------------------------------------------------------------------
 
     def _publish(self, signed: Signed) -> None:
-        """Our signatures go to the other authorities, who need them; our own colleagues have their own, or ask."""
+        """Our signatures go to the other authorities; our own colleagues have their own, or ask.
+
+        One validator of each authority is enough, so one speaks at once: who leads, else the first that is there. The
+        others speak when nothing has become final for a moment.
+        """
         self.finality.signed(signed.checkpoint, signed.lines)
-        envelope = _cosignatures(signed.checkpoint.size, signed.checkpoint.root, signed.lines)
+        if self._speaker() == self.config.name:
+            self._send_own()
+        elif not self._late_scheduled:
+            self._late_scheduled = True
+            asyncio.get_running_loop().call_later(LATE_S, self._publish_late)
+
+    def _publish_late(self) -> None:
+        self._late_scheduled = False
+        if self.finality.own is not None and self.finality.own[0].size > self.finality.final_size:
+            self._send_own()
+
+    def _speaker(self) -> str:
+        colleagues = [name for name, owner in self.identity.authority_of.items() if owner == self.config.authority]
+        leader = self.ordering.leader
+        if leader in colleagues and (leader == self.config.name or self.transport.reachable(leader)):
+            return leader
+        present = (name for name in colleagues if name == self.config.name or self.transport.reachable(name))
+        return next(present)
+
+    def _send_own(self) -> None:
+        if self.finality.own is None:
+            return
+        checkpoint, lines = self.finality.own
+        envelope = _cosignatures(checkpoint.size, checkpoint.root, lines)
         for peer in self.config.peers:
             if peer.authority != self.config.authority:
                 self.transport.send(peer.name, envelope)

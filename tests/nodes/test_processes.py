@@ -31,6 +31,14 @@ def http(processes: Processes, name: str, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+async def submit_until_accepted(client: Client, statements: list[Statement]) -> None:
+    """As a device does: what was not answered with yes is sent again."""
+    left = statements
+    while left:
+        results = await client.submit([statement.raw for statement in left])
+        left = [statement for statement, result in zip(left, results, strict=True) if not result.HasField("accepted")]
+
+
 async def leader_of(processes: Processes, name: str) -> str:
     async with Client(processes.network, name) as client:
 
@@ -176,17 +184,11 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost_or_doubled(tm
         side = "cn-gacc" if leader.startswith("kz") else "kz-kgd"
         signer = Signer(network, side)
         statements = [signer.enrol() for _ in range(300)]
-        accepted: set[bytes] = set()
         async with Client(network, f"{side}-1") as client:
 
             async def device(part: list[Statement]) -> None:
                 for start in range(0, len(part), 5):
-                    left = part[start : start + 5]
-                    while left:
-                        results = await client.submit([statement.raw for statement in left])
-                        answered = zip(left, results, strict=True)
-                        accepted.update(s.raw for s, result in answered if result.HasField("accepted"))
-                        left = [statement for statement in left if statement.raw not in accepted]
+                    await submit_until_accepted(client, part[start : start + 5])
 
             devices = [asyncio.create_task(device(statements[number::6])) for number in range(6)]
             await asyncio.sleep(0.15)
@@ -203,7 +205,8 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost_or_doubled(tm
                 page = await client.stub.GetEntries(validator_pb2.EntriesQuery(first=first, limit=500))
                 raws += [entry.raw for entry in page.entries]
                 first, more = page.next, bool(page.entries)
-            assert sorted(raw for raw in raws if raw in accepted) == sorted(statement.raw for statement in statements)
+            sent = {statement.raw for statement in statements}
+            assert sorted(raw for raw in raws if raw in sent) == sorted(sent)
 
 
 async def test_killed_at_any_moment_a_validator_starts_from_its_disk_and_signs_the_same_bytes(tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ async def test_killed_at_any_moment_a_validator_starts_from_its_disk_and_signs_t
             for _ in range(2):
                 batch = [signer.enrol() for _ in range(20)]
                 sent += batch
-                submission = asyncio.create_task(client.submit([statement.raw for statement in batch]))
+                submission = asyncio.create_task(submit_until_accepted(client, batch))
                 await asyncio.sleep(0.03)
                 processes.kill("cn-gacc-2")
                 processes.start("cn-gacc-2")
