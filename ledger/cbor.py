@@ -55,7 +55,7 @@ def _long_head(major: int, argument: int) -> bytes:
 
 # Arguments below 256 are nearly all of them: look their heads up.
 _HEADS = [[_long_head(major, argument) for argument in range(256)] for major in range(6)]
-_BYTES_HEADS, _TEXT_HEADS = _HEADS[_BYTES], _HEADS[_TEXT]
+_UNSIGNED_HEADS, _BYTES_HEADS, _TEXT_HEADS = _HEADS[_UNSIGNED], _HEADS[_BYTES], _HEADS[_TEXT]
 
 
 def head(major: int, argument: int) -> bytes:
@@ -115,16 +115,38 @@ def _encode_container(
     value: dict[object, object] | list[object] | tuple[object, ...],
     depth: int,
 ) -> bytes:
-    count = len(value)
     if type(value) is not dict:
-        return head(_ARRAY, count) + b"".join([_encode(item, depth) for item in value])
+        return _encode_array(value, depth)
     pairs = []
     for key, item in value.items():
         if type(key) is not str and type(key) is not int:
             raise Misuse(f"map key must be text or an integer: got {type(key).__name__}")
         pairs.append((_spell_key(key), _encode(item, depth)))
     pairs.sort()
-    return head(_MAP, count) + b"".join([part for pair in pairs for part in pair])
+    return head(_MAP, len(value)) + b"".join([part for pair in pairs for part in pair])
+
+
+def _encode_array(value: Any, depth: int) -> bytes:
+    """Records are arrays of short texts, hashes and numbers: spell those here, without a call for each."""
+    parts = [head(_ARRAY, len(value))]
+    add = parts.append
+    for item in value:
+        kind = type(item)
+        if kind is str and item.isascii():
+            length = len(item)
+            add(_TEXT_HEADS[length] if length < 256 else _long_head(_TEXT, length))
+            add(item.encode())
+        elif kind is bytes:
+            length = len(item)
+            add(_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length))
+            add(item)
+        elif kind is int and 0 <= item < 256:
+            add(_UNSIGNED_HEADS[item])
+        elif (kind is tuple or kind is list) and depth:
+            add(_encode_array(item, depth - 1))
+        else:
+            add(_encode(item, depth))
+    return b"".join(parts)
 
 
 class _Doubt(Exception):
