@@ -27,6 +27,17 @@ def encode_block(proposer: str, time_ms: int, statements: Sequence[bytes]) -> by
     return cbor.encode({"p": proposer, "s": list(statements), "t": time_ms})
 
 
+def block_time_ms(payload: bytes) -> int:
+    """The time that a payload gives itself, read from its last bytes without decoding the rest.
+
+    Keys of a block are in order, so `t` is last, and a time after 1970-02-19 takes eight bytes. 0 for what is earlier,
+    or is no block at all: that is for `decode_block` to judge.
+    """
+    if len(payload) > MAX_BLOCK_BYTES or payload[-11:-8] != b"at\x1b":
+        return 0
+    return int.from_bytes(payload[-8:], "big")
+
+
 def decode_block(payload: bytes) -> Block:
     """Raises Malformed. Whether the proposer is a validator is for the caller."""
     value = cbor.decode(payload, max_bytes=MAX_BLOCK_BYTES)

@@ -22,6 +22,7 @@ from nodes.metrics import Metrics
 
 CHUNK_STATEMENTS = 32
 REMEMBERED_MAX_STATEMENTS = 40_000
+REMEMBERED_MAX_BYTES = 64 * 1024 * 1024
 CHECK_TIMEOUT_S = 5.0
 
 FindKey = Callable[[str, bytes], PublicKey | None]
@@ -55,6 +56,8 @@ class SignatureChecks:
         self._find_key = find_key
         self._metrics = metrics
         self._known: dict[bytes, Checked] = {}
+        self._known_bytes = 0
+        self._under_way: set[concurrent.futures.Future[None]] = set()
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="signatures")
 
     def __len__(self) -> int:
@@ -68,16 +71,23 @@ class SignatureChecks:
             checked = self._known.get(raw)
             if checked is None:
                 checked = self._known[raw] = Checked(raw)
+                self._known_bytes += len(raw)
                 fresh.append(checked)
             result.append(checked)
         for start in range(0, len(fresh), CHUNK_STATEMENTS):
             chunk = fresh[start : start + CHUNK_STATEMENTS]
             future = self._pool.submit(self._work, chunk)
+            self._under_way.add(future)
             for checked in chunk:
                 checked.future = future
-        while len(self._known) > REMEMBERED_MAX_STATEMENTS:
-            del self._known[next(iter(self._known))]
+        while len(self._known) > REMEMBERED_MAX_STATEMENTS or self._known_bytes > REMEMBERED_MAX_BYTES:
+            self.forget([next(iter(self._known))])
         return result
+
+    def idle(self) -> bool:
+        """Whether no check is under way, so that nobody who asks now would have to wait."""
+        self._under_way = {future for future in self._under_way if not future.done()}
+        return not self._under_way
 
     def known(self, raw: bytes) -> Checked | None:
         return self._known.get(raw)
@@ -85,7 +95,8 @@ class SignatureChecks:
     def forget(self, raws: Iterable[bytes]) -> None:
         """These were executed; nobody will ask again."""
         for raw in raws:
-            self._known.pop(raw, None)
+            if self._known.pop(raw, None) is not None:
+                self._known_bytes -= len(raw)
 
     def _work(self, chunk: Sequence[Checked]) -> None:
         looked_at = 0

@@ -13,6 +13,7 @@ judge.
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ MAX_INTENT_BYTES = 256
 EARLY_MAX_SIZES = 64
 RECENT_MAX_ROOTS = 1024
 MAX_LINES = 64
+ROOT_BYTES = 32
+MAX_LINE_BYTES = 128
 
 
 class Contradiction(LedgerError):
@@ -95,7 +98,10 @@ class Divergence:
     """Somebody's valid signature of another root at a size that we executed."""
 
     peer: str
+    # Who it is held against: a validator, or (only the log's line is valid) "<authority> log".
     signer: str
+    # All validators that cosigned the other root in this note.
+    cosigners: frozenset[str]
     size: int
     our_root: bytes
     their_root: bytes
@@ -196,8 +202,11 @@ class Finality:
         self, peer: str, size: int, root: bytes, lines: Iterable[NoteSignature], root_at: Callable[[int], bytes]
     ) -> Divergence | None:
         """Take what a peer sent. What is unknown, late or does not verify changes nothing."""
-        kept = tuple(line for line in lines if (line.name, line.key_id) in self._order)[:MAX_LINES]
-        if not kept:
+        known_lines = (line for line in lines if (line.name, line.key_id) in self._order)
+        kept = tuple(
+            itertools.islice((line for line in known_lines if len(line.signature) <= MAX_LINE_BYTES), MAX_LINES)
+        )
+        if not kept or len(root) != ROOT_BYTES:
             return None
         if size > self._executed:
             early = self._early.setdefault(peer, collections.OrderedDict())
@@ -265,21 +274,25 @@ class Finality:
             self.refused += 1
             return None
         valid, signer = [], ""
+        cosigners: set[str] = set()
         for line in lines:
             try:
                 log = self._log_keys.get((line.name, line.key_id))
                 if log is not None:
                     log[1].verify(body.encode(), line.signature)
+                    signer = signer or f"{log[0]} log"
                 else:
                     verify_cosignature(self._cosigner_keys[line.name, line.key_id][1], body, line)
                     signer = line.name
+                    cosigners.add(line.name)
             except (Untrue, Malformed):
                 self.refused += 1
                 continue
             valid.append(line)
         if not valid or ours is None:
             return None
-        return Divergence(peer, signer or valid[0].name, size, ours, theirs, format_note(Note(body, tuple(valid))))
+        note = format_note(Note(body, tuple(valid)))
+        return Divergence(peer, signer, frozenset(cosigners), size, ours, theirs, note)
 
     # --- final -------------------------------------------------------------------------------------------------------
 
@@ -300,10 +313,16 @@ class Finality:
                 return size, note
         return None
 
-    def answer(self, final_size: int, executed_size: int) -> list[tuple[int, bytes, tuple[NoteSignature, ...]]]:
-        """What helps a peer that is final up to one size and has executed up to another."""
+    def answer(
+        self, final_size: int, executed_size: int, final_root: bytes
+    ) -> list[tuple[int, bytes, tuple[NoteSignature, ...]]]:
+        """What helps a peer that is final up to one size, with that root, and has executed up to another.
+
+        A peer whose final root at our final size is not ours is shown ours: one of us was lied to.
+        """
         found = []
-        if final_size < self.final_size <= executed_size:
+        forked = final_size == self.final_size and bool(final_root) and final_root != self.final_root
+        if final_size < self.final_size <= executed_size or forked:
             found.append((self.final_size, self.final_root, self.final_lines))
         if self.own is not None and self.own[0].size > max(final_size, self.final_size):
             found.append((self.own[0].size, self.own[0].root, self.own[1]))

@@ -46,9 +46,10 @@ class Divergences:
         if self._lies[divergence.signer] >= LIES_MAX:
             return None
         signers = self._signers.setdefault((divergence.size, divergence.their_root), set())
-        if divergence.signer in signers:
+        if divergence.signer in signers and divergence.cosigners <= signers:
             return None
         signers.add(divergence.signer)
+        signers.update(divergence.cosigners)
         self._lies[divergence.signer] += 1
         path = self._keep(divergence)
         self._log.error(
@@ -81,7 +82,8 @@ class Divergences:
         return None
 
     def _keep(self, divergence: Divergence) -> Path:
-        path = self._directory / f"{divergence.size}-{divergence.signer}-{divergence.their_root.hex()}.note"
+        signer = divergence.signer.replace(" ", "-")
+        path = self._directory / f"{divergence.size}-{signer}-{divergence.their_root.hex()}.note"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if not path.exists():

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from contracts.execute import BlockExecution
+from contracts.execute import BlockExecution, next_deadline_ms
 from contracts.outcome import Outcome
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
@@ -118,6 +118,8 @@ class Execution:
         self._log = structlog.get_logger().bind(part="execution")
         self._state = RecentState(chain.state)
         self.applied = chain.applied
+        # When the next deadline is due, as of the last block; read by others while we write.
+        self.next_due_ms = next_deadline_ms(chain.state)
 
     # --- signing -----------------------------------------------------------------------------------------------------
 
@@ -147,11 +149,12 @@ class Execution:
 
     def sign_now(self) -> Signed | None:
         """Sign where the ledger stands, if it was not and our clock permits."""
-        last = self._chain.last_block
-        time_ms = last.time_ms if last is not None else self._chain.genesis.time_ms
+        head = self._chain.head
+        time_ms = head.last_block.time_ms if head.last_block is not None else self._chain.genesis.time_ms
         if not self.unsigned() or not self.may_sign(time_ms):
             return None
-        checkpoint = Checkpoint(self._chain.genesis.origin, self._chain.size, self._chain.root)
+        # Size and root of one head: two reads could straddle a block.
+        checkpoint = Checkpoint(self._chain.genesis.origin, head.size, head.root)
         intent = self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000)
         self._store.write({INTENT_KEY: intent.encode()}, sync=True)
         return Signed(checkpoint, self._cosigner.sign(checkpoint, intent))
@@ -226,6 +229,7 @@ class Execution:
 
         checkpoint = chain.append_block(index, time_ms, block.proposer, accepted, changes, extra)
         self._records.added(changes)
+        self.next_due_ms = next_deadline_ms(chain.state)
         self._state.written(changes)
         signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if sign else None
         results = tuple(

@@ -294,6 +294,11 @@ def _write_network(
         _write(directory / "network.policy", policy_text(record, authority.name))
         for other in made:
             _write(directory / "ca" / f"{other.name}.pem", other.ca.certificate_pem)
+        _write(
+            directory / "data" / "first-start",
+            "This validator has never run. Without this file and without its stores it does not start: it could vote\n"
+            "or sign a second time. It removes the file by itself.\n",
+        )
         _write(validator.config, _validator_toml(network, validator, listen))
     for gateway in network.gateways:
         authority = by_name[gateway.authority]

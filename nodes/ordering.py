@@ -35,6 +35,8 @@ from consensus import (
 )
 from ledger.store import StoreUnavailable
 from nodes import wire
+from nodes.blocks import block_time_ms
+from nodes.clock import Clock
 from nodes.metrics import Metrics
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore
@@ -45,6 +47,12 @@ TAKE_MAX_BYTES = 4 * 1024 * 1024
 # A disk that takes longer than this to sync is written to from a thread, so that it cannot delay the event loop.
 SLOW_SYNC_S = 0.001
 DISK_RETRY_S = 0.5
+# A block from further in the future than this is neither kept nor acknowledged: its time would be everybody's from
+# then on, since block time never goes back.
+MAX_AHEAD_MS = 5000
+# Who sends one is not listened to as a leader for this long, longer than an election takes, so that another leads.
+AHEAD_SILENCE_S = 4.0
+_FROM_LEADERS = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT, MessageType.TIMEOUT_NOW})
 
 
 class NotLeading(Exception):
@@ -86,6 +94,7 @@ class RaftOrdering:
         tick_ms: int,
         send: Callable[[str, peer_pb2.Envelope], bool],
         metrics: Metrics,
+        clock: Clock,
         on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
         on_leadership: Callable[[], None] = lambda: None,
     ) -> None:
@@ -96,6 +105,9 @@ class RaftOrdering:
         self._tick_s = tick_ms / 1000
         self._send = send
         self._metrics = metrics
+        self._clock = clock
+        self._silenced: dict[str, float] = {}
+        self._ahead_ms = 0
         self._on_appended = on_appended
         self._on_leadership = on_leadership
         self._log = structlog.get_logger().bind(part="ordering")
@@ -185,11 +197,47 @@ class RaftOrdering:
         counted.
         """
         try:
-            self._node.step(wire.from_raft(raft, sender, self._name))
+            message = wire.from_raft(raft, sender, self._name)
+            if message.type in _FROM_LEADERS and self._is_ahead(message):
+                return
+            self._node.step(message)
         except MessageRefused as error:
             self.refused += 1
             self._log.warning("raft_message_refused", peer=sender, code=error.code, reason=str(error))
             return
+        self._wake.set()
+
+    def _is_ahead(self, message: Message) -> bool:
+        """Whether this comes from a leader whose blocks are dated further ahead than our clock lets us believe.
+
+        Such a block is not acknowledged, so it is never committed while one side's clocks are right; and as its sender
+        is not heard either, another leader is elected.
+        """
+        times = [block_time_ms(entry.data) for entry in message.entries]
+        ahead_ms = max(times, default=0) - self._clock.now_ms()
+        if ahead_ms > MAX_AHEAD_MS:
+            if message.sender not in self._silenced:
+                self._log.error("block_ahead_of_our_clock", peer=message.sender, ahead_ms=ahead_ms)
+            self._silenced[message.sender] = time.monotonic() + AHEAD_SILENCE_S
+            self._ahead_ms = ahead_ms
+            self.refused += 1
+            return True
+        until_s = self._silenced.get(message.sender)
+        if until_s is None:
+            return False
+        if time.monotonic() < until_s:
+            return True
+        del self._silenced[message.sender]
+        return False
+
+    def ahead(self) -> tuple[str, int] | None:
+        """Who dates blocks further ahead than we believe, and how far in milliseconds; one of the clocks is wrong."""
+        now_s = time.monotonic()
+        return next(((peer, self._ahead_ms) for peer, until_s in self._silenced.items() if now_s < until_s), None)
+
+    def set_passive(self, *, passive: bool) -> None:
+        """A passive node keeps its copy of the order and votes; it proposes nothing, and leads only to hand over."""
+        self._node.set_passive(passive=passive)
         self._wake.set()
 
     def unreachable(self, peer: str) -> None:

@@ -17,6 +17,7 @@ import collections
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import structlog
 
@@ -161,12 +162,14 @@ class Proposals:
 
     def forwarded(self, peer: str, statements: Iterable[bytes], since: int) -> list[bytes]:
         """Statements that another validator wants ordered. Returns those that are new here, for checking."""
-        fresh = []
+        fresh: list[bytes] = []
+        if self.halted is not None:
+            return fresh  # its validator keeps it, and brings it to whoever leads next
         quota = self._tuning.pending_max_statements // 4
         for raw in statements:
             if len(raw) > MAX_STATEMENT_BYTES or self._of_origin[peer] >= quota or raw in self._pending:
                 continue
-            if self._rejected.get(raw, -1) > since:
+            if self._rejected and self._rejected.get(sha256(raw).digest(), -1) > since:
                 continue  # judged after it was submitted there: its validator is about to see so
             if self._bytes + len(raw) > self._tuning.pending_max_bytes:
                 break
@@ -222,7 +225,7 @@ class Proposals:
     def executed(self, raw: bytes, result: object, rejected_at: int | None) -> None:
         """A statement was executed here; `rejected_at` is the position in the order if it was rejected."""
         if rejected_at is not None:
-            self._rejected[raw] = rejected_at
+            self._rejected[sha256(raw).digest()] = rejected_at
             while len(self._rejected) > REMEMBERED_REJECTIONS:
                 self._rejected.popitem(last=False)
         pending = self._pending.pop(raw, None)
@@ -317,7 +320,12 @@ class Proposals:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._unproposed and self._ordering.leading and self._in_flight < self._tuning.blocks_in_flight:
+            while (
+                self._unproposed
+                and self.halted is None
+                and self._ordering.leading
+                and self._in_flight < self._tuning.blocks_in_flight
+            ):
                 left_s = self._proposed_s + self._tuning.block_interval_ms / 1000 - time.monotonic()
                 if left_s > 0:
                     await asyncio.sleep(left_s)

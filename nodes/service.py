@@ -20,6 +20,8 @@ import grpc
 import structlog
 
 from api.proto import validator_pb2, validator_pb2_grpc
+from contracts.outcome import Outcome
+from contracts.registry import participant_key
 from ledger.chain import Chain
 from ledger.entry import BlockRecord
 from ledger.errors import Malformed, Misuse
@@ -42,6 +44,10 @@ PAGE_MAX_BYTES = 4 * 1024 * 1024
 REPLY_MAX_RESULTS = 1024
 DETAIL_MAX_CHARS = 500
 ID_BYTES = 32
+# A statement of an unknown key is looked at so often, so long apart, before it is refused; so many may wait at once.
+KEY_LOOK_S = 0.2
+KEY_LOOKS_MAX = 4
+LOOKING_MAX_STATEMENTS = 1024
 
 _REASON = validator_pb2.Refused.Reason
 
@@ -50,6 +56,8 @@ class Status(Protocol):
     """What the service tells of the validator as a whole."""
 
     def status(self) -> validator_pb2.ValidatorStatus: ...
+
+    def readiness(self) -> tuple[bool, str]: ...
 
     def latest_final(self) -> tuple[int, bytes] | None: ...
 
@@ -142,6 +150,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self._directory = directory
         self._metrics = metrics
         self._log = structlog.get_logger().bind(part="service")
+        self._looking = 0
 
     async def _admit(self, context: Any) -> None:
         try:
@@ -200,52 +209,92 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         checked = self._checks.expect(item.statement for item in within)
         return list(zip((item.tag for item in within), checked, strict=True))
 
-    def _start(self, admitted: list[tuple[int, Checked]], replies: _Replies) -> None:
+    def _start(self, admitted: list[tuple[int, Checked]], replies: _Replies, looked: int = 0) -> None:
         """Go on with each as soon as it is checked; those that one thread checks in one go come back in one go."""
         together: dict[Future[None], list[tuple[int, Checked]]] = {}
         for tag, checked in admitted:
             future = checked.future
             if future is None or future.done():
-                self._checked(tag, checked, replies)
+                self._checked(tag, checked, replies, looked)
             else:
                 together.setdefault(future, []).append((tag, checked))
         loop = asyncio.get_running_loop()
         for future, part in together.items():
-            future.add_done_callback(partial(self._call_back, loop, part, replies))
+            future.add_done_callback(partial(self._call_back, loop, part, replies, looked))
 
     def _call_back(
-        self, loop: asyncio.AbstractEventLoop, part: list[tuple[int, Checked]], replies: _Replies, _: object
+        self,
+        loop: asyncio.AbstractEventLoop,
+        part: list[tuple[int, Checked]],
+        replies: _Replies,
+        looked: int,
+        _: object,
     ) -> None:
         """In the thread that checked."""
-        loop.call_soon_threadsafe(self._checked_together, part, replies)
+        loop.call_soon_threadsafe(self._checked_together, part, replies, looked)
 
-    def _checked_together(self, part: list[tuple[int, Checked]], replies: _Replies) -> None:
+    def _checked_together(self, part: list[tuple[int, Checked]], replies: _Replies, looked: int) -> None:
         for tag, checked in part:
-            self._checked(tag, checked, replies)
+            self._checked(tag, checked, replies, looked)
 
-    def _checked(self, tag: int, checked: Checked, replies: _Replies) -> None:
-        """Parsed, and the signature looked at if the key is known: answer what is bad, order the rest."""
+    def _checked(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
+        """Parsed, and the signature checked if the key is known: answer what is bad, order the rest."""
+        try:
+            self._go_on(tag, checked, replies, looked)
+        except Exception:
+            # Whatever it was, it is a fault here: the sender is answered, and sends it again.
+            self._log.error("submission_failed", exc_info=True)
+            replies.put(to_result(tag, Unordered(False, "this validator could not take it", 1000)))
+
+    def _go_on(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
         if checked.malformed is not None:
             self._checks.forget([checked.raw])
             self._metrics.refused.labels("malformed").inc()
             replies.put(_malformed(tag, checked.malformed))
             return
-        if checked.untrue is not None or checked.statement is None:
+        if checked.untrue is not None:
             self._checks.forget([checked.raw])
             self._metrics.refused.labels("untrue").inc()
-            code = checked.untrue.code if checked.untrue is not None else "unchecked"
-            refused = validator_pb2.Refused(
-                reason=_REASON.UNTRUE, code=code, detail=str(checked.untrue or "not checked")
-            )
+            refused = validator_pb2.Refused(reason=_REASON.UNTRUE, code=checked.untrue.code, detail=str(checked.untrue))
             replies.put(validator_pb2.Result(tag=tag, refused=refused))
             return
+        if checked.statement is None:
+            raise RuntimeError("the thread that checks signatures failed")
         index = self._chain.find(checked.statement.id)
-        if index is not None:
+        # The indexes are written a moment before the new head is published: until then it is only on its way.
+        if index is not None and index < self._chain.size:
             record = self._chain.block_of(index)
             self._checks.forget([checked.raw])
             replies.put(to_result(tag, Accepted(index, record.height, record.time_ms, True)))
             return
+        if index is None and checked.verified_kid is None:
+            self._unknown_key(tag, checked, replies, looked)
+            return
         self._proposals.submit(checked.raw, lambda result: replies.put(to_result(tag, result)))
+
+    def _unknown_key(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
+        """Nobody we know signed this, so its signature could not be checked, and it is not ordered: what is ordered
+        stays on every disk. Its enrolment may be on its way, though: look again for a moment.
+        """
+        self._checks.forget([checked.raw])
+        if looked < KEY_LOOKS_MAX and self._looking < LOOKING_MAX_STATEMENTS:
+            self._looking += 1
+            asyncio.get_running_loop().call_later(KEY_LOOK_S, self._look_again, tag, checked.raw, replies, looked + 1)
+            return
+        ready, state = self._status.readiness()
+        if not ready:
+            # What we have not executed yet may well enrol it.
+            replies.put(to_result(tag, Unordered(False, state, 2000)))
+            return
+        statement = checked.statement
+        known = statement is not None and self._chain.state.get(participant_key(statement.iss)) is not None
+        outcome = Outcome.KEY_UNKNOWN if known else Outcome.ISSUER_UNKNOWN
+        self._metrics.refused.labels(outcome.fact).inc()
+        replies.put(to_result(tag, Rejected(outcome, None)))
+
+    def _look_again(self, tag: int, raw: bytes, replies: _Replies, looked: int) -> None:
+        self._looking -= 1
+        self._start([(tag, self._checks.expect([raw])[0])], replies, looked)
 
     # --- following ---------------------------------------------------------------------------------------------------
 

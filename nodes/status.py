@@ -80,6 +80,9 @@ class StatusReport:
         if len(reachable) * 2 <= len(everybody):
             absent = ", ".join(sorted(everybody - reachable))
             return False, f"waiting for a majority: {absent} cannot be reached"
+        ahead = validator.ordering.ahead()
+        if ahead is not None:
+            return False, f"{ahead[0]} dates blocks {ahead[1] // 1000} s ahead of our clock: one of the clocks is wrong"
         if validator.ordering.leader is None:
             return False, "no leader: an election is under way"
         behind = validator.ordering.waiting(validator.execution.applied)

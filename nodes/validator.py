@@ -25,7 +25,7 @@ import structlog
 import consensus
 from api.logs import configure_logs
 from consensus import Config, Entry
-from contracts.execute import genesis_state, next_deadline_ms
+from contracts.execute import genesis_state
 from contracts.registry import decode_participant, participant_key
 from ledger.algorithms import PublicKey
 from ledger.chain import Chain
@@ -40,6 +40,7 @@ from nodes.checking import SignatureChecks
 from nodes.clock import Clock, SystemClock
 from nodes.config import ConfigError, ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
+from nodes.directories import sync_directory
 from nodes.divergence import Divergences
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
 from nodes.health import HealthServer
@@ -60,6 +61,8 @@ EXIT_UNAVAILABLE = 3  # a port is taken, the disk cannot be written
 EXIT_DURABLE_STATE = 4  # what is on disk contradicts itself: people must look before it starts again
 EXIT_HALTED = 5  # it had halted by the time it was told to stop
 
+# Made with the configuration, and removed when both stores have been made: see `_open_stores`.
+FIRST_START = "first-start"
 EXECUTE_SLICE_S = 0.03
 # A block that is expected to take less than this is executed on the event loop.
 QUICK_S = 0.01
@@ -83,6 +86,7 @@ class Validator:
         self.halted: str | None = None
         self.disk_trouble: str | None = None
         self._late_scheduled = False
+        self._unsaved_final: tuple[int, bytes] | None = None
         self._recent_s = 0.0
         # Execution and signing are never in two threads at once.
         self._executing = asyncio.Lock()
@@ -96,13 +100,15 @@ class Validator:
 
     def _open_stores(self) -> None:
         config, identity = self.config, self.identity
-        had_ledger, had_order = (config.data / "ledger").exists(), (config.data / "order").exists()
-        if had_ledger != had_order:
-            present, absent = ("ledger", "order") if had_ledger else ("order", "ledger")
-            raise UnknownDurableState(
-                f"{config.data} has {present} but no {absent}: a validator that lost one of them must not go on; "
-                "restore both, or remove both and let it derive everything again from the others"
-            )
+        first_start = config.data / FIRST_START
+        if not first_start.exists():
+            for part in ("ledger", "order"):
+                if not (config.data / part).exists():
+                    raise UnknownDurableState(
+                        f"{config.data} has no {part}, and this is not the first start: a validator that lost what it "
+                        "voted for or signed could do both a second time. Restore the folder as it was when the "
+                        "validator last stopped, or let a new validator with new keys take its place"
+                    )
         self._store = LevelDBStore(config.data / "ledger")
         self.records = RecordIndex(self._store)
         self.chain = Chain.open(self._store)
@@ -124,6 +130,10 @@ class Validator:
                 f"{config.data}: the ledger has executed the order up to {self.chain.applied}, "
                 f"but the order ends at {self._raft_store.last_index()}"
             )
+        # Both are on the disk, so from now on both must be found.
+        if first_start.exists():
+            first_start.unlink()
+            sync_directory(config.data)
 
     def _assemble(self) -> None:
         config, identity, tuning = self.config, self.identity, self.config.tuning
@@ -149,6 +159,7 @@ class Validator:
             tick_ms=tuning.tick_ms,
             send=self.transport.send,
             metrics=self.metrics,
+            clock=self._clock,
             on_appended=self._appended,
             on_leadership=lambda: self.proposals.leadership_changed(),
         )
@@ -161,7 +172,7 @@ class Validator:
             send=self.transport.send,
             missing_authorities=self.missing_authorities,
             applied=lambda: self.execution.applied,
-            due_ms=lambda: next_deadline_ms(self.chain.state),
+            due_ms=lambda: self.execution.next_due_ms,
         )
         stored = self._store.get(INTENT_KEY)
         cosigner = Cosigner(
@@ -292,7 +303,7 @@ class Validator:
             self.halted = why
             self._log.error("halted", reason=why)
             self.proposals.halt(why)
-            self.hand_over()
+            self.ordering.set_passive(passive=True)
             self.following.changed()
 
     def hand_over(self) -> None:
@@ -324,7 +335,7 @@ class Validator:
             self._conclude()
         elif kind == "cosignature_query":
             query = envelope.cosignature_query
-            for size, root, kept in self.finality.answer(query.final_size, query.executed_size):
+            for size, root, kept in self.finality.answer(query.final_size, query.executed_size, query.final_root):
                 self.transport.send(peer, _cosignatures(size, root, kept))
 
     def _appended(self, entries: Sequence[Entry]) -> None:
@@ -378,6 +389,7 @@ class Validator:
         return (
             sum(len(payload) for _, payload in blocks) <= self.config.tuning.inline_max_bytes
             and self._recent_s < QUICK_S
+            and self.checks.idle()  # or execution would wait for a signature check, and heartbeats with it
             and self.disk_trouble is None
         )
 
@@ -470,16 +482,18 @@ class Validator:
 
     def _conclude(self) -> bool:
         """Store the note of the newest checkpoint that has become final, and say so."""
-        final = self.finality.conclude()
+        final = self.finality.conclude() or self._unsaved_final
         if final is None:
             return False
         size, note = final
         try:
             self.chain.put_cosigned(size, note, sync=False)
         except StoreUnavailable as error:
-            # Not lost: the signatures can be asked for again. Until then nobody is told that this is final.
+            # Kept, and tried again with every exchange. Until then nobody is told that this is final.
             self._log.error("disk_unavailable", reason=str(error))
+            self._unsaved_final = final
             return False
+        self._unsaved_final = None
         self.latest_final = final
         self.report.final(size)
         self.following.changed()
@@ -487,7 +501,9 @@ class Validator:
 
     def _exchange(self) -> None:
         """Tell everybody how far we are; who has signatures that help us sends them."""
-        query = peer_pb2.CosignatureQuery(final_size=self.finality.final_size, executed_size=self.chain.size)
+        query = peer_pb2.CosignatureQuery(
+            final_size=self.finality.final_size, executed_size=self.chain.size, final_root=self.finality.final_root
+        )
         self.transport.broadcast(peer_pb2.Envelope(cosignature_query=query))
 
     async def _exchange_for_ever(self) -> None:
@@ -495,6 +511,8 @@ class Validator:
         while True:
             await asyncio.sleep(EXCHANGE_S)
             self._exchange()
+            if self._unsaved_final is not None:
+                self._conclude()
             if self.halted is not None:
                 continue
             why = self.divergences.verdict(self.finality.final_size, time.monotonic())
@@ -507,6 +525,9 @@ class Validator:
                         signed = await loop.run_in_executor(self._apply_thread, self.execution.sign_now)
                 except StoreUnavailable as error:
                     self.disk_trouble = str(error)
+                    continue
+                except Contradiction as error:
+                    self.halt(str(error))
                     continue
                 if signed is not None:
                     self._publish(signed)

@@ -99,9 +99,11 @@ class SignatureLine(_message.Message):
     def __init__(self, name: _Optional[str] = ..., key_id: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class CosignatureQuery(_message.Message):
-    __slots__ = ("final_size", "executed_size")
+    __slots__ = ("final_size", "executed_size", "final_root")
     FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     EXECUTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_ROOT_FIELD_NUMBER: _ClassVar[int]
     final_size: int
     executed_size: int
-    def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ...) -> None: ...
+    final_root: bytes
+    def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ..., final_root: _Optional[bytes] = ...) -> None: ...

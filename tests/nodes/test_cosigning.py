@@ -228,8 +228,8 @@ def test_a_peer_that_is_behind_gets_all_the_lines_of_the_final_note() -> None:
     ahead, behind = executed(5), executed(5, signed_by=None)
     ahead.receive("cn-gacc-1", 5, ROOT, WORLD.lines("cn-gacc-1", checkpoint(5)), no_root)
     ahead.conclude()
-    assert ahead.answer(0, 4) == []
-    for size, root, lines in ahead.answer(0, 5):
+    assert ahead.answer(0, 4, b"") == []
+    for size, root, lines in ahead.answer(0, 5, b""):
         behind.receive("kz-kgd-1", size, root, lines, no_root)
     concluded = behind.conclude()
     assert concluded is not None
@@ -245,3 +245,36 @@ def test_a_final_note_is_found_again_after_a_start() -> None:
     assert again.final_size == 5
     assert again.times["cn-gacc"].time_s == 1234
     assert again.cosigned_at(concluded[1]) == {"kz-kgd": 1_800_000_000, "cn-gacc": 1234}
+
+
+def test_two_that_were_led_to_different_final_checkpoints_of_one_size_find_out() -> None:
+    other_root = bytes(32)
+    here, there = executed(5), WORLD.finality()
+    there.executed(checkpoint(5, other_root))
+    there.signed(checkpoint(5, other_root), WORLD.lines("kz-kgd-2", checkpoint(5, other_root)))
+    here.receive("cn-gacc-1", 5, ROOT, WORLD.lines("cn-gacc-1", checkpoint(5)), no_root)
+    there.receive("cn-gacc-1", 5, other_root, WORLD.lines("cn-gacc-1", checkpoint(5, other_root)), no_root)
+    assert here.conclude() is not None
+    assert there.conclude() is not None
+    assert here.answer(5, 5, ROOT) == []
+    ((size, root, lines),) = here.answer(there.final_size, 5, there.final_root)
+    divergence = there.receive("kz-kgd-1", size, root, lines, no_root)
+    assert divergence is not None
+    assert divergence.cosigners == {"kz-kgd-1", "cn-gacc-1"}
+
+
+def test_what_is_no_root_or_no_signature_is_not_even_kept() -> None:
+    finality = executed(5)
+    line = WORLD.lines("cn-gacc-1", checkpoint(8))[1]
+    finality.receive("cn-gacc-1", 8, bytes(1_000_000), [line], no_root)
+    finality.receive("cn-gacc-1", 9, ROOT, [NoteSignature(line.name, line.key_id, bytes(1_000_000))], no_root)
+    finality.executed(checkpoint(100))
+    assert finality.early() == []
+
+
+def test_another_root_that_only_a_log_key_signed_is_held_against_its_authority() -> None:
+    finality = executed(5)
+    lies = WORLD.lines("cn-gacc-1", checkpoint(5, bytes(32)))[:1]
+    divergence = finality.receive("cn-gacc-1", 5, bytes(32), lies, no_root)
+    assert divergence is not None
+    assert (divergence.signer, divergence.cosigners) == ("cn-gacc log", frozenset())

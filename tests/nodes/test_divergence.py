@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from ledger.checkpoint import Checkpoint
@@ -73,3 +74,16 @@ def test_a_liar_cannot_fill_the_disk(tmp_path: Path) -> None:
     for number in range(LIES_MAX + 10):
         divergences.add(divergence("cn-gacc-1", root=number.to_bytes(32, "big")), 0.0)
     assert len(list((tmp_path / "evidence").iterdir())) == LIES_MAX
+
+
+def test_a_note_that_both_authorities_cosigned_halts_at_once(tmp_path: Path) -> None:
+    both = dataclasses.replace(divergence("cn-gacc-1"), cosigners=frozenset({"cn-gacc-1", "kz-kgd-2"}))
+    why = kept(tmp_path).add(both, 0.0)
+    assert why is not None
+    assert "signed another root than ours at size 5" in why
+
+
+def test_evidence_against_a_log_key_is_kept_too(tmp_path: Path) -> None:
+    kept(tmp_path).add(dataclasses.replace(divergence("cn-gacc-1"), signer="cn-gacc log"), 0.0)
+    (file,) = (tmp_path / "evidence").iterdir()
+    assert file.name.startswith("5-cn-gacc-log-")

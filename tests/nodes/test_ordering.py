@@ -12,13 +12,17 @@ import pytest
 from consensus import Config, Configuration, Membership
 from ledger.store import MemoryStore, StoreUnavailable
 from nodes import ordering as ordering_module
+from nodes.blocks import block_time_ms, encode_block
 from nodes.metrics import Metrics
 from nodes.ordering import NotLeading, RaftOrdering
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore
+from tests.nodes.world import HandClock
 
+CLOCK = HandClock(1_795_000_000_000)
 ALONE = Membership(Configuration({"a-1": "a"}))
 PAIR = Membership(Configuration({"a-1": "a", "b-1": "b"}))
+FOUR = Membership(Configuration({"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -56,6 +60,7 @@ class Group:
                 tick_ms=5,
                 send=partial(self._send, name),
                 metrics=Metrics(name),
+                clock=CLOCK,
             )
 
     def _send(self, sender: str, to: str, envelope: peer_pb2.Envelope) -> bool:
@@ -173,3 +178,42 @@ async def test_a_message_that_no_honest_peer_sends_is_dropped_and_counted() -> N
             leader.step(other, message)
         assert leader.refused == 5
         assert leader.leading
+
+
+@pytest.mark.parametrize("time_ms", [0, 1, 2**32 - 1, 2**32, CLOCK.time_ms, 253_402_300_799_999])
+def test_the_time_of_a_block_is_read_without_decoding_it(time_ms: int) -> None:
+    payload = encode_block("a-1", time_ms, [b"s" * 40])
+    assert block_time_ms(payload) == (time_ms if time_ms >= 2**32 else 0)
+    assert block_time_ms(b"") == 0
+
+
+async def test_a_block_dated_ahead_is_never_committed_and_its_sender_loses_the_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordering_module, "AHEAD_SILENCE_S", 0.3)
+    names = ["a-1", "a-2", "b-1", "b-2"]
+    async with group(FOUR, {name: Disk() for name in names}) as made:
+        liar = await made.leader()
+        honest = [node for node in made.nodes.values() if node is not liar]
+        liar.submit(encode_block("x", CLOCK.time_ms + 3_600_000, []))
+        await until(lambda: any(node.leading for node in honest))
+        assert any(node.ahead() is not None or node.refused for node in honest)
+        leader = next(node for node in honest if node.leading)
+        good = encode_block("y", CLOCK.time_ms + 4_000, [])
+        leader.submit(good)
+        for node in honest:
+            assert await taken(node, 1) == [good]
+
+
+async def test_a_passive_leader_hands_over_and_orders_nothing_more() -> None:
+    async with group(PAIR, {"a-1": Disk(), "b-1": Disk()}) as made:
+        leader = await made.leader()
+        (other,) = (node for node in made.nodes.values() if node is not leader)
+        leader.submit(b"before")
+        await taken(other, 1)
+        leader.set_passive(passive=True)
+        await until(lambda: other.leading)
+        with pytest.raises(NotLeading):
+            leader.submit(b"after")
+        other.submit(b"goes on")
+        assert await taken(leader, 2) == [b"before", b"goes on"]

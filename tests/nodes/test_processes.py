@@ -255,11 +255,12 @@ async def ended(processes: Processes, name: str) -> int:
 async def test_a_validator_whose_disk_contradicts_itself_says_so_and_stops(tmp_path: Path) -> None:
     processes = make_network(tmp_path / "net")
     data = processes.validator("kz-kgd-1").config.parent / "data"
-    (data / "order").mkdir(parents=True)
+    (data / "first-start").unlink()
+    (data / "order").mkdir()
     processes.start("kz-kgd-1")
     code = await ended(processes, "kz-kgd-1")
     assert code == 4
-    assert "no ledger" in processes.events("kz-kgd-1")[-1]["reason"]
+    assert "has no ledger, and this is not the first start" in processes.events("kz-kgd-1")[-1]["reason"]
 
 
 async def test_a_validator_whose_port_is_taken_says_so_and_stops(tmp_path: Path) -> None:

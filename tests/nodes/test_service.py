@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from api.proto import validator_pb2
 from contracts.outcome import Outcome
+from ledger.algorithms import PrivateKey, PublicKey
+from ledger.statement import Statement, sign_statement
+from nodes.checking import SignatureChecks
 from nodes.execution import Rejected
-from nodes.service import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, to_result
+from nodes.proposing import Unordered
+from nodes.service import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, Following, ValidatorService, _Replies, to_result
+from tests.nodes.world import World
 
 
 def test_a_rejection_carries_what_the_contracts_said() -> None:
@@ -21,3 +32,69 @@ def test_a_long_name_of_a_field_makes_no_long_answer() -> None:
     assert result.rejected.detail == name[:DETAIL_MAX_CHARS]
     reply = validator_pb2.SubmitReply(results=[result] * REPLY_MAX_RESULTS)
     assert reply.ByteSize() < 4 * 1024 * 1024
+
+
+class Asked:
+    """A queue that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.raws: list[bytes] = []
+
+    def submit(self, raw: bytes, waiter: Callable[[object], None]) -> None:
+        self.raws.append(raw)
+        waiter(Unordered(False, "test", 1))
+
+
+class Ready:
+    def readiness(self) -> tuple[bool, str]:
+        return True, "ready"
+
+
+async def submitted(
+    statements: list[Statement], find_key: Callable[[str, bytes], PublicKey | None]
+) -> tuple[Any, Asked]:
+    world = World()
+    node = world.node()
+    asked = Asked()
+    checks = SignatureChecks(find_key, node.metrics, threads=1)
+    make: Any = ValidatorService
+    service = make(node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics)
+    replies = _Replies()
+    items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
+    replies.unanswered += len(items)
+    service._start(service._admit_items(items, replies), replies)
+    async with asyncio.timeout(5):
+        while replies.unanswered:
+            await replies.wake.wait()
+            replies.wake.clear()
+    return replies.take().results, asked
+
+
+async def test_what_no_known_key_signed_is_answered_and_never_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.service.KEY_LOOK_S", 0.01)
+    stranger = PrivateKey.generate()
+    forged = sign_statement(
+        stranger, kind="registry.enrol", iss="kz/nobody", sub="kz/x", iat_s=1, cti=bytes(16), payload={}
+    )
+    unknown = sign_statement(
+        stranger, kind="registry.enrol", iss="kz-kgd/registrar", sub="kz/x", iat_s=1, cti=bytes(16), payload={}
+    )
+    results, asked = await submitted([forged, unknown], lambda issuer, kid: None)
+    assert {result.tag: result.rejected.name for result in results} == {0: "issuer_unknown", 1: "key_unknown"}
+    assert asked.raws == []
+
+
+async def test_a_statement_whose_key_becomes_known_a_moment_later_is_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.service.KEY_LOOK_S", 0.01)
+    key = PrivateKey.generate()
+    statement = sign_statement(
+        key, kind="escort.position", iss="kz/truck/t-1", sub="19GBCKKCQSXV2FGVA8", iat_s=1, cti=bytes(16), payload={}
+    )
+    looks: list[bytes] = []
+
+    def find_key(issuer: str, kid: bytes) -> PublicKey | None:
+        looks.append(kid)
+        return key.public if len(looks) > 2 else None
+
+    _, asked = await submitted([statement], find_key)
+    assert asked.raws == [statement.raw]

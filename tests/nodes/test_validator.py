@@ -1,0 +1,79 @@
+"""What a validator as a whole must never do, whatever its parts are busy with."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.errors import UnknownDurableState
+from nodes.config import load_validator_config
+from nodes.identity import load_identity
+from nodes.validator import Validator
+from tests.nodes.network import make_network
+
+
+async def made(directory: Path) -> Validator:
+    config = load_validator_config(directory / "validators" / "kz-kgd-1" / "validator.toml")
+    return Validator(config, load_identity(config))
+
+
+async def test_nothing_is_executed_while_something_is_being_signed(tmp_path: Path) -> None:
+    make_network(tmp_path / "n")
+    validator = await made(tmp_path / "n")
+    executed = asyncio.Event()
+
+    class OneBlock:
+        async def take(self, after: int) -> list[tuple[int, bytes]]:
+            if executed.is_set():
+                await asyncio.Event().wait()
+            return [(1, b"")]
+
+        def waiting(self, after: int) -> int:
+            return 0
+
+    def execute(blocks: Any, behind: int) -> tuple[list[Any], None]:
+        executed.set()
+        validator.execution.applied = 1
+        return [type("Executed", (), {"block": None})()], None
+
+    validator.ordering = OneBlock()  # type: ignore[assignment]
+    validator._execute_some = execute  # type: ignore[method-assign]
+    async with validator._executing:
+        task = asyncio.create_task(validator._apply())
+        await asyncio.sleep(0.05)
+        assert not executed.is_set()
+    async with asyncio.timeout(5):
+        await executed.wait()
+    task.cancel()
+
+
+@pytest.mark.parametrize("lost", ["ledger", "order", "."])
+async def test_a_validator_that_lost_what_it_voted_for_or_signed_does_not_start(tmp_path: Path, lost: str) -> None:
+    make_network(tmp_path / "n")
+    validator = await made(tmp_path / "n")
+    validator._store.close()
+    validator.ordering.close()
+    data = tmp_path / "n" / "validators" / "kz-kgd-1" / "data"
+    assert not (data / "first-start").exists()
+    shutil.rmtree(data / lost)
+    with pytest.raises(UnknownDurableState, match="this is not the first start"):
+        await made(tmp_path / "n")
+
+
+async def test_a_first_start_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
+    make_network(tmp_path / "n")
+    data = tmp_path / "n" / "validators" / "kz-kgd-1" / "data"
+    marker = (data / "first-start").read_bytes()
+    validator = await made(tmp_path / "n")
+    validator._store.close()
+    validator.ordering.close()
+    shutil.rmtree(data / "order")
+    (data / "first-start").write_bytes(marker)
+    again = await made(tmp_path / "n")
+    assert again.chain.size == 1
+    again._store.close()
+    again.ordering.close()
