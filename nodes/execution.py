@@ -260,11 +260,14 @@ class Execution:
         position = placed.get(statement.id)
         if position is not None:
             return 2 * position + 1
-        known = chain.find(statement.id)
-        if known is not None:
+        # The log has the `cti` of every statement that it has: where that is not found, neither look again.
+        if chain.find_cti(statement.iss, statement.cti) is not None:
+            known = chain.find(statement.id)
+            if known is None:
+                return Rejected(Outcome.CTI_REUSED, None)
             record = chain.block_of(known)
             return Accepted(known, record.height, record.time_ms, True)
-        if (statement.iss, statement.cti) in ctis or chain.find_cti(statement.iss, statement.cti) is not None:
+        if (statement.iss, statement.cti) in ctis:
             return Rejected(Outcome.CTI_REUSED, None)
         outcome = execution.execute(statement, self._checks.check)
         if outcome is not Outcome.ACCEPTED:
