@@ -140,8 +140,8 @@ def _encode_array(value: Any, depth: int) -> bytes:
             length = len(item)
             add(_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length))
             add(item)
-        elif kind is int and 0 <= item < 256:
-            add(_UNSIGNED_HEADS[item])
+        elif kind is int and 0 <= item < 1 << 64:
+            add(_UNSIGNED_HEADS[item] if item < 256 else _long_head(_UNSIGNED, item))
         elif (kind is tuple or kind is list) and depth:
             add(_encode_array(item, depth - 1))
         else:
