@@ -119,7 +119,7 @@ def _addresses(run: _Run) -> list[Any]:
 
 async def _all_final(run: _Run, statements: Sequence[bytes], what: str) -> StreamTally:
     """Drive the statements and insist that every one becomes final: what follows builds on them."""
-    tally = await drive_all(_addresses(run), statements, run.scale.window)
+    tally = await drive_all(_addresses(run), [[statement] for statement in statements], run.scale.window)
     run.final += tally.final
     if tally.final != len(statements):
         raise LoadFailed(f"{what}: expected {len(statements)} final, got {dict(tally.outcomes)}")
@@ -141,11 +141,12 @@ async def _set_up(run: _Run) -> None:
 async def _saturated(run: _Run) -> dict[str, Any]:
     scale = run.scale
     rounds = max(2, -(-(scale.entries - run.workload.taken) // scale.lanes))
-    statements = await asyncio.to_thread(run.workload.rounds, rounds)
-    run.progress(f"saturated: {len(statements)} statements, at most {scale.window} unanswered")
+    lanes = await asyncio.to_thread(run.workload.lanes, rounds)
+    count = sum(map(len, lanes))
+    run.progress(f"saturated: {count} statements, at most {scale.window} unanswered")
     before = run.network.usage()
     started = time.perf_counter()
-    tally = await drive_all(_addresses(run), statements, scale.window)
+    tally = await drive_all(_addresses(run), lanes, scale.window)
     after = run.network.usage()
     run.final += tally.final
     ended = tally.finals[-1][0] if tally.finals else time.perf_counter()
@@ -164,7 +165,7 @@ async def _saturated(run: _Run) -> dict[str, Any]:
             "outcomes": dict(tally.outcomes),
             "cpu_us_per_statement": cpu_us_per_statement(before, after, tally.final),
             "cpu_cores_busy": _cores_busy(before, after),
-            "statement_bytes_mean": round(sum(map(len, statements)) / len(statements)),
+            "statement_bytes_mean": round(sum(len(raw) for lane in lanes for raw in lane) / count),
         },
     }
 

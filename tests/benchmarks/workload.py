@@ -278,9 +278,13 @@ class Workload:
         signed = self._sign_ahead(ahead)
         return [[steps[wave] for steps in signed if wave < len(steps)] for wave in range(max(ahead))]
 
+    def lanes(self, count: int) -> list[list[bytes]]:
+        """The next `count` statements of every lane, lane by lane."""
+        return self._sign_ahead([count] * self._lanes)
+
     def rounds(self, count: int) -> list[bytes]:
-        """The next `count` statements of every lane: one of each lane, then the next of each."""
-        signed = self._sign_ahead([count] * self._lanes)
+        """The same in rounds: one of each lane, then the next of each."""
+        signed = self.lanes(count)
         return [steps[number] for number in range(count) for steps in signed]
 
     def _sign_ahead(self, counts: list[int]) -> list[list[bytes]]:
