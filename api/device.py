@@ -1,8 +1,8 @@
 """The gateway's gRPC service: for devices and for high volume.
 
 Promises: every statement that comes in on a submit stream is answered, in batches, by id; one that was to be answered
-as committed is answered once more when it is final. A stream that has too many unanswered statements is not read from
-until some are answered: back-pressure reaches the sender through HTTP/2.
+as committed is answered once more when it is final. A stream that has too many statements unanswered, or not final yet,
+or answers not fetched, is not read from until there are fewer: back-pressure reaches the sender through HTTP/2.
 
 Submitting needs no token, since a statement carries its own signature; status and events do, as over HTTP.
 """
@@ -27,14 +27,23 @@ from api.proto import gateway_pb2_grpc as service
 
 REPLY_MAX_STATUSES = 512
 REQUEST_MAX_STATEMENTS = 1_024
+TAKE_AT_ONCE_STATEMENTS = 256
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 HALF_CLOSED_PATIENCE_S = 30.0
 
-_STATUS_CODES = {
+STATUS_CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
+    # Not RESOURCE_EXHAUSTED, which clients take for "again, later".
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
 }
 
@@ -56,14 +65,16 @@ class SubmitSession:
         self._closed = False
 
     async def take(self, request: wire.SubmitRequest) -> None:
-        """Takes in one message, waiting first for room."""
-        await self._room.wait()
+        """Takes in one message, waiting for room first and, where it is long, on the way."""
         until_final = request.wait == wire.WAIT_FINAL
+        total = len(request.statements)
+        too_many = f"message holds too many statements: expected at most {REQUEST_MAX_STATEMENTS}, got {total}"
         for position, raw in enumerate(request.statements):
+            if position % TAKE_AT_ONCE_STATEMENTS == 0:
+                await self._room_for_more()
             if position >= REQUEST_MAX_STATEMENTS:
-                detail = f"message holds too many statements: expected at most {REQUEST_MAX_STATEMENTS}"
-                self._push(_refusal(b"", Problem("too_many", detail)))
-                return
+                self._push(_refusal(self._gateway.id_of(raw), Problem("too_many", too_many)))
+                continue
             try:
                 signed = self._gateway.signed(raw)
             except Problem as problem:
@@ -71,11 +82,19 @@ class SubmitSession:
                 continue
             self._unanswered += 1
             self._gateway.pool.submit(signed.id, raw, partial(self._answered, signed.id, until_final))
+
+    async def _room_for_more(self) -> None:
+        """Lets others run, then waits until little enough is owed."""
+        await asyncio.sleep(0)
         self._measure_room()
+        await self._room.wait()
 
     def _measure_room(self) -> None:
-        """A caller that sends without reading is not read from either: what it has not fetched counts as well."""
-        if self._unanswered < self._unanswered_max and len(self._outbox) < self._unanswered_max:
+        """A caller that sends without reading is not read from either: what it has not fetched counts as well.
+
+        So does what is committed and not final: each is remembered until it is answered for the second time.
+        """
+        if max(self._unanswered, len(self._finals), len(self._outbox)) < self._unanswered_max:
             self._room.set()
         else:
             self._room.clear()
@@ -215,7 +234,7 @@ def _authorization(context: Any) -> str | None:
 
 
 async def _abort(context: Any, problem: Problem) -> None:
-    code = _STATUS_CODES.get(problem.row.status, grpc.StatusCode.INTERNAL)
+    code = STATUS_CODES.get(problem.row.status, grpc.StatusCode.INTERNAL)
     trailing = [("comity-problem", problem.code)]
     if problem.retry_after_ms:
         trailing.append(("retry-after-ms", str(problem.retry_after_ms)))

@@ -12,15 +12,18 @@ from itertools import count
 
 
 class Waiting:
-    """One who waits; `cancel` is idempotent."""
+    """One who waits; `cancel` is idempotent, and nothing once the wait is over."""
 
-    __slots__ = ("callback",)
+    __slots__ = ("_cancelled", "callback")
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], cancelled: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
+        self._cancelled = cancelled
 
     def cancel(self) -> None:
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            self._cancelled()
 
 
 class Finality:
@@ -30,23 +33,33 @@ class Finality:
         self.size = 0
         self.checkpoint = b""
         self._heap: list[tuple[int, int, Waiting]] = []
+        self._cancelled = 0
         self._order = count()
         self._beyond: set[asyncio.Future[None]] = set()
 
     @property
     def waiting(self) -> int:
-        """How many wait, the cancelled ones not yet swept included."""
-        return len(self._heap)
+        """How many wait."""
+        return len(self._heap) - self._cancelled
 
     def when_final(self, index: int, callback: Callable[[], None]) -> Waiting:
         """Calls back once entry `index` is covered: now, if it is already."""
-        waiting = Waiting(callback)
+        waiting = Waiting(callback, self._one_cancelled)
         if index < self.size:
             waiting.callback = None
             callback()
         else:
             heapq.heappush(self._heap, (index, next(self._order), waiting))
         return waiting
+
+    def _one_cancelled(self) -> None:
+        """Sweeps once the cancelled are the most: while nothing becomes final, nobody else takes them away."""
+        self._cancelled += 1
+        if 2 * self._cancelled > len(self._heap):
+            # In place: `advance` may be at work on it.
+            self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def advance(self, size: int, checkpoint: bytes) -> None:
         """Takes in a checkpoint, and releases everyone whose entry it covers, in the order of entries."""
@@ -56,8 +69,11 @@ class Finality:
         self.checkpoint = checkpoint
         heap = self._heap
         while heap and heap[0][0] < size:
-            callback = heapq.heappop(heap)[2].callback
-            if callback is not None:
+            waiting = heapq.heappop(heap)[2]
+            callback, waiting.callback = waiting.callback, None
+            if callback is None:
+                self._cancelled -= 1
+            else:
                 callback()
         self.wake()
 

@@ -10,11 +10,14 @@ import grpc.aio
 import pytest
 
 from api.client import TokenSigner
+from api.device import REQUEST_MAX_STATEMENTS, STATUS_CODES, TAKE_AT_ONCE_STATEMENTS, SubmitSession
 from api.exchange import MalformedStatement, NotAuthenticated, RejectedStatement, Unreachable
 from api.grpc_client import DeviceClient
+from api.problems import PROBLEMS
 from api.proto import gateway_pb2 as wire
 from api.proto import gateway_pb2_grpc as service
 from api.proto import validator_pb2
+from ledger.merkle import leaf_hash
 from tests.api.conftest import Running
 from tests.api.fakes import ORIGIN, signed_statement
 
@@ -123,6 +126,80 @@ async def test_a_sender_that_exceeds_its_unanswered_statements_is_held_back_not_
             assert len(device.unanswered) <= 10
         await asyncio.wait_for(device.drain(), 10)
     assert len(running.ledger.entries) == 201
+
+
+async def test_each_statement_beyond_what_a_message_may_hold_is_refused_by_its_id(running: Running) -> None:
+    raws = [signed_statement().raw for _ in range(REQUEST_MAX_STATEMENTS)]
+    beyond = [signed_statement().raw for _ in range(3)] + [b"", b"\xff"]
+    async with grpc.aio.insecure_channel(running.grpc_target) as channel:
+        call = service.GatewayStub(channel).Submit()
+        await call.write(wire.SubmitRequest(statements=raws + beyond, wait=wire.WAIT_FINAL))
+        await call.done_writing()
+        statuses = {status.id: status async for reply in call for status in reply.statuses}
+    assert set(statuses) == {leaf_hash(raw) for raw in raws + beyond}
+    assert {statuses[leaf_hash(raw)].state for raw in raws} == {wire.STATE_FINAL}
+    for raw in beyond:
+        status = statuses[leaf_hash(raw)]
+        assert (status.state, status.problem) == (wire.STATE_REFUSED, "too_many")
+        assert f"got {len(raws + beyond)}" in status.detail
+
+
+class _Unread:
+    """A session that nobody reads from, and how much it owes at most."""
+
+    def __init__(self, running: Running, unanswered_max: int) -> None:
+        self.session = SubmitSession(running.gateway, unanswered_max)
+
+    async def take(self, request: wire.SubmitRequest) -> bool:
+        """Whether the whole message was taken in."""
+        taking = asyncio.create_task(self.session.take(request))
+        await asyncio.wait({taking}, timeout=0.5)
+        done = taking.done()
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        return done
+
+
+async def test_refusals_that_nobody_fetches_are_not_piled_up_without_end(running: Running) -> None:
+    unread = _Unread(running, 1_000)
+    assert not await unread.take(wire.SubmitRequest(statements=[b""] * 50_000))
+    assert len(unread.session._outbox) < 1_000 + TAKE_AT_ONCE_STATEMENTS
+
+
+async def test_what_is_committed_but_not_final_holds_the_sender_back(running: Running) -> None:
+    running.ledger.finalise_at_once = False
+    raws = [signed_statement().raw for _ in range(30)]
+    session = SubmitSession(running.gateway, 10)
+    replies = session.replies()
+    seen: list[wire.StatementStatus] = []
+
+    async def fetch() -> None:
+        async for reply in replies:
+            seen.extend(reply.statuses)
+
+    async def send() -> None:
+        for raw in raws:
+            await session.take(wire.SubmitRequest(statements=[raw]))
+            while session._unanswered:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        session.end_input()
+
+    fetching, sending = asyncio.create_task(fetch()), asyncio.create_task(send())
+    await asyncio.wait({sending}, timeout=1)
+    assert not sending.done()
+    assert {status.state for status in seen} == {wire.STATE_COMMITTED}
+    assert len(seen) == len(session._finals) == 10
+    running.ledger.finalise_at_once = True
+    running.ledger.finalise()
+    await asyncio.wait_for(asyncio.gather(fetching, sending), 10)
+    assert {status.id for status in seen if status.state == wire.STATE_FINAL} == {leaf_hash(raw) for raw in raws}
+    session.close()
+
+
+def test_every_status_of_a_problem_has_a_code_of_its_kind() -> None:
+    assert {row.status for row in PROBLEMS.values()} <= set(STATUS_CODES)
+    internal = {status for status, code in STATUS_CODES.items() if code is grpc.StatusCode.INTERNAL}
+    assert internal == {500}
 
 
 async def test_status_is_for_those_who_may_see_the_statement(running: Running, device: DeviceClient) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.finality import Finality
+from api.finality import Finality, Waiting
 
 STEPS = st.lists(
     st.one_of(
@@ -46,7 +46,35 @@ def test_everyone_is_released_once_as_soon_as_covered_and_nobody_who_cancelled(s
             wait.cancel()
             open_waits = [wait for wait in open_waits if wait[1] != serial_cancelled]
         assert released == expected
+        assert finality.waiting == len(open_waits)
         assert finality.size == size
+
+
+def test_those_who_gave_up_leave_nothing_behind_while_nothing_becomes_final() -> None:
+    finality = Finality()
+    patient = [finality.when_final(index, lambda: None) for index in range(10)]
+    for index in range(10_000):
+        finality.when_final(index, lambda: None).cancel()
+    assert finality.waiting == len(patient)
+    assert len(finality._heap) <= 2 * len(patient) + 1
+
+
+def test_whoever_is_released_may_cancel_others_that_are_about_to_be() -> None:
+    finality = Finality()
+    released: list[int] = []
+    others: list[Waiting] = []
+
+    def first() -> None:
+        released.append(0)
+        for other in others:
+            other.cancel()
+
+    finality.when_final(0, first)
+    others += [finality.when_final(index, partial(released.append, index)) for index in range(1, 9)]
+    finality.when_final(9, partial(released.append, 9))
+    finality.advance(10, b"ten")
+    assert released == [0, 9]
+    assert finality.waiting == 0
 
 
 def test_an_older_checkpoint_that_comes_late_changes_nothing() -> None:
