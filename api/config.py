@@ -42,7 +42,9 @@ class RequestLimits:
     sequence_max_bytes: int = 1024 * 1024
     sequence_max_statements: int = 512
     in_flight_max_statements: int = 16_384
+    in_flight_max_bytes: int = 64 * 1024 * 1024
     stream_unanswered_max_statements: int = 8_192
+    page_items: int = 50
     page_max_items: int = 200
     event_streams_max: int = 512
     submit_timeout_ms: int = 10_000
@@ -53,6 +55,9 @@ class RequestLimits:
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """One gateway. A port of 0 lets the system choose; `serve_gateway` reports which it chose.
+
+    `/metrics` is served at `metrics_port` alone, to whoever reaches it; without one, nowhere: how much a border post
+    does, and how its validators are, is not for the public.
 
     `tls` is None only where validators and gateway share a process, as in tests: a validator of the network answers
     nobody without a certificate.
@@ -66,6 +71,8 @@ class GatewayConfig:
     http_port: int = 0
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     tls: TlsPaths | None = None
     public_tls: PublicTlsPaths | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)

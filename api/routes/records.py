@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from contracts.views import declaration_view, movement_view, participant_view
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
@@ -21,8 +20,8 @@ from contracts.declaration import decode_declaration
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.movement import Movement, decode_movement
 from contracts.registry import decode_participant
+from contracts.views import declaration_view, movement_view, participant_view
 
-PAGE_ITEMS = 50
 SCAN_PAGE_RECORDS = 200
 SCAN_MAX_RECORDS = 2_000
 CURSOR_CHECK_BYTES = 8
@@ -112,7 +111,8 @@ async def get_movement(
     operation_id="listMovements",
     summary="Movements that the caller may see",
     description=(
-        "In the order of their MRN. A page may hold fewer than `limit`, even none, while `next` says there is more."
+        "In the order of their MRN. A page may hold fewer than `limit`, even none, while `next` says there is more. "
+        "`limit` has a maximum: 200, unless this gateway is configured for another."
     ),
     response_model=MovementPage,
     responses={
@@ -126,8 +126,9 @@ async def list_movements(
     state: Annotated[str, Query(max_length=32, description="Only in this state.", examples=["started"])] = "",
     carrier: Annotated[str, Query(max_length=64, description="Only of this carrier.")] = "",
     cursor: Annotated[str | None, Query(max_length=256, description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = PAGE_ITEMS,
+    limit: Annotated[int | None, Query(ge=1, description="How many at most; 50 if not said otherwise.")] = None,
 ) -> Response:
+    limit = _page_items(gateway, limit)
     filters = "\n".join((gateway.config.origin, state, carrier))
     after = "" if cursor is None else decode_cursor(cursor, filters)
     movements: list[dict[str, Any]] = []
@@ -154,6 +155,16 @@ async def list_movements(
             break
     following = encode_cursor(after, filters) if more else None
     return json_response({"movements": movements, "next": following}, 200, NO_STORE)
+
+
+def _page_items(gateway: Gateway, asked: int | None) -> int:
+    """How many items a page holds at most, as asked for and within what this gateway gives out."""
+    limits = gateway.config.limits
+    if asked is None:
+        return min(limits.page_items, limits.page_max_items)
+    if asked > limits.page_max_items:
+        raise Problem("bad_request", f"limit: expected at most {limits.page_max_items}, got {asked}")
+    return asked
 
 
 async def _visible(gateway: Gateway, caller: Principal, movements: list[Movement]) -> list[Movement | None]:

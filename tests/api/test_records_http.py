@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
+from api.config import RequestLimits
 from api.models import MovementPage, RecordDocument
 from api.problems import Problem, type_of
 from api.routes import records
@@ -118,6 +120,23 @@ async def test_a_cursor_that_was_tampered_with_or_belongs_elsewhere_is_refused(r
     for limit in ("0", "201", "x"):
         response = await running.http.get("/v1/movements", params={"limit": limit}, headers=officer)
         assert response.json()["type"] == type_of("bad_request")
+
+
+async def test_a_page_holds_what_the_gateway_is_configured_for(running: Running) -> None:
+    for mrn in mrns(9):
+        put_movement(running.ledger, movement(mrn))
+    officer = running.auth("kz-kgd/officer")
+
+    async def page(limits: RequestLimits, **query: int) -> tuple[int, int]:
+        running.gateway.config = replace(running.gateway.config, limits=limits)
+        response = await running.http.get("/v1/movements", params=query, headers=officer)
+        return response.status_code, len(response.json().get("movements", ()))
+
+    assert await page(RequestLimits(page_items=4, page_max_items=6)) == (200, 4)
+    assert await page(RequestLimits(page_items=4, page_max_items=6), limit=6) == (200, 6)
+    assert await page(RequestLimits(page_items=4, page_max_items=6), limit=7) == (400, 0)
+    assert await page(RequestLimits(page_max_items=3)) == (200, 3)
+    assert await page(RequestLimits(page_max_items=500), limit=500) == (200, 9)
 
 
 def test_a_cursor_opens_nothing_but_movements() -> None:
