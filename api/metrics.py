@@ -37,6 +37,9 @@ class GatewayMetrics:
         self._unavailable = statements.labels("unavailable")
         self._streams = Gauge("comity_gateway_streams", "Open streams", ["kind"], registry=self.registry)
         self._in_flight = Gauge("comity_gateway_in_flight", "Statements not answered yet", registry=self.registry)
+        self._in_flight_bytes = Gauge(
+            "comity_gateway_in_flight_bytes", "Bytes of the statements not answered yet", registry=self.registry
+        )
         self._awaiting_final = Gauge(
             "comity_gateway_awaiting_final", "Waits for an entry to become final", registry=self.registry
         )
@@ -81,6 +84,7 @@ class GatewayMetrics:
         """The text that Prometheus scrapes."""
         pool = self._pool
         self._in_flight.set(pool.in_flight)
+        self._in_flight_bytes.set(pool.in_flight_bytes)
         self._awaiting_final.set(pool.finality.waiting)
         self._resent.set(pool.resent)
         self._final_size.set(pool.finality.size)

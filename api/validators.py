@@ -140,12 +140,15 @@ class ValidatorPool:
         credentials: grpc.ChannelCredentials | None,
         *,
         in_flight_max: int = 16_384,
+        in_flight_max_bytes: int = 64 * 1024 * 1024,
         submit_timeout_s: float = 10.0,
         request_timeout_s: float = 5.0,
     ) -> None:
         self.finality = Finality()
         self._lanes = [Lane(endpoint, _channel(endpoint, credentials)) for endpoint in validators]
         self._in_flight_max = in_flight_max
+        self._in_flight_max_bytes = in_flight_max_bytes
+        self.in_flight_bytes = 0
         self._submit_timeout_s = submit_timeout_s
         self._request_timeout_s = request_timeout_s
         self._by_id: dict[bytes, InFlight] = {}
@@ -231,9 +234,14 @@ class ValidatorPool:
             detail = f"{self._in_flight_max} statements are waiting for their answer"
             callback(Unavailable("overloaded", detail, DEFAULT_RETRY_AFTER_MS))
             return
+        if self.in_flight_bytes + len(raw) > self._in_flight_max_bytes:
+            detail = f"{self.in_flight_bytes} bytes of statements are waiting for their answer"
+            callback(Unavailable("overloaded", detail, DEFAULT_RETRY_AFTER_MS))
+            return
         deadline_s = asyncio.get_running_loop().time() + self._submit_timeout_s
         item = InFlight(next(self._tags), statement_id, raw, deadline_s, [callback])
         self._by_id[statement_id] = item
+        self.in_flight_bytes += len(raw)
         self._by_deadline.append(item)
         self._dispatch(item)
 
@@ -257,17 +265,19 @@ class ValidatorPool:
         return min(open_lanes, key=lambda pair: (pair[1].name in tried, *pair[1].rank(pair[0])))[1]
 
     def _answer(self, item: InFlight, answer: Answer) -> None:
-        if self._by_id.pop(item.id, None) is not item:
-            return
-        for waiter in item.waiters:
-            waiter(answer)
-        item.waiters.clear()
+        if item.answered:
+            return  # and by now the same statement may be on its way anew
         item.answered = True
+        del self._by_id[item.id]
+        self.in_flight_bytes -= len(item.raw)
         item.raw = b""
+        waiters, item.waiters = item.waiters, []
+        for waiter in waiters:
+            waiter(answer)
 
     def _take_result(self, lane: Lane, result: wire.Result) -> None:
         item = lane.in_flight.pop(result.tag, None)
-        if item is None:
+        if item is None or item.answered:
             return
         answer = answer_of(result)
         if isinstance(answer, Unavailable) and not answer.missing_authorities and answer.code != "overloaded":
@@ -366,8 +376,9 @@ class ValidatorPool:
         if self._closing:
             return
         for item in moved.values():
-            self.resent += 1
-            self._dispatch(item)
+            if not item.answered:
+                self.resent += 1
+                self._dispatch(item)
 
     # ---- health, finality, time-outs
 

@@ -231,6 +231,54 @@ async def test_more_in_flight_than_allowed_is_turned_away_at_once(ledger: FakeLe
     await validator.stop()
 
 
+async def test_more_bytes_in_flight_than_allowed_are_turned_away_until_some_are_answered(ledger: FakeLedger) -> None:
+    validator = FakeValidator("kz-kgd-1", ledger)
+    await validator.start()
+    small = [signed_statement() for _ in range(3)]
+    large = signed_statement(payload={"n": bytes(4_000)})
+    limit_bytes = len(large.raw) + len(small[0].raw)
+    endpoint = ValidatorEndpoint("kz-kgd-1", "127.0.0.1", validator.port)
+    pool = ValidatorPool([endpoint], None, in_flight_max_bytes=limit_bytes)
+    first = asyncio.create_task(submit(pool, large.raw))
+    second = asyncio.create_task(submit(pool, small[0].raw))
+    await asyncio.sleep(0)
+    assert pool.in_flight_bytes == limit_bytes
+    answer = await asyncio.wait_for(submit(pool, small[1].raw), 2)
+    assert isinstance(answer, Unavailable)
+    assert (answer.code, answer.retry_after_ms) == ("overloaded", 1000)
+    again = asyncio.create_task(submit(pool, large.raw))  # on its way already: it costs nothing more
+    await pool.start()
+    assert isinstance(await first, Accepted)
+    assert isinstance(await second, Accepted)
+    assert isinstance(await again, Accepted)
+    assert pool.in_flight_bytes == 0
+    assert isinstance(await submit(pool, small[2].raw), Accepted)
+    await pool.close()
+    await validator.stop()
+
+
+async def test_an_answer_that_comes_too_late_takes_nothing_from_the_same_statement_sent_anew(
+    ledger: FakeLedger,
+) -> None:
+    validator = FakeValidator("kz-kgd-1", ledger)
+    validator.answer_delay_s = 0.6
+    await validator.start()
+    endpoint = ValidatorEndpoint("kz-kgd-1", "127.0.0.1", validator.port)
+    pool = ValidatorPool([endpoint], None, submit_timeout_s=0.4)
+    await pool.start()
+    await until(lambda: pool.lanes[0].up)
+    raw = signed_statement().raw
+    late = await submit(pool, raw)
+    assert isinstance(late, Unavailable)
+    answers: list[Answer] = []
+    for _ in range(2):
+        pool.submit(leaf_hash(raw), raw, answers.append)
+    await until(lambda: len(answers) == 2)
+    assert (pool.in_flight, pool.in_flight_bytes) == (0, 0)
+    await pool.close()
+    await validator.stop()
+
+
 async def test_questions_are_answered_by_another_validator_when_the_best_is_gone(
     pool: ValidatorPool, validators: list[FakeValidator]
 ) -> None:
