@@ -265,7 +265,10 @@ async def get_statement(id: StatementId, gateway: GatewayDep, caller: CallerDep)
     "/v1/statements/{id}/proof",
     operation_id="getProof",
     summary="The proof that a statement is final",
-    description="C2SP tlog-proof: verifies offline against the policy file of either authority. Stable once given.",
+    description=(
+        "C2SP tlog-proof: verifies offline against the policy file of either authority. A proof once given verifies "
+        "for ever. Another validator may give a different one, which verifies as well."
+    ),
     response_class=PlainTextResponse,
     responses={
         200: example("c2sp.org/tlog-proof@v1\nindex 4711\n…\n\ncomity.example/…\n4712\n…", media_type="text/plain"),
