@@ -13,7 +13,10 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from api.core import Gateway
 from api.models import ProblemDocument
@@ -85,7 +88,8 @@ def create_app(gateway: Gateway) -> FastAPI:
         title="Comity gateway",
         version=API_VERSION,
         description=DESCRIPTION,
-        docs_url="/docs",
+        # FastAPI's pages load scripts from a public CDN: the description is there, and rendered elsewhere.
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
     )
@@ -119,6 +123,15 @@ def create_app(gateway: Gateway) -> FastAPI:
 
     _describe_security(app)
     return app
+
+
+def create_metrics_app(gateway: Gateway) -> Starlette:
+    """What Prometheus scrapes, and nothing else: for a listener of its own."""
+
+    async def metrics(request: Request) -> Response:
+        return Response(gateway.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return Starlette(routes=[Route("/metrics", metrics)])
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""The gateway process: HTTP and gRPC in front, its authority's validators behind.
+"""The gateway process: HTTP and gRPC in front, its authority's validators behind, metrics at an address of their own.
 
 `serve_gateway` runs until it is told to stop (a signal, or the event that the caller sets) and then, in this order:
 reports not ready, ends the event streams, lets requests finish, answers what is still on the way as unavailable.
@@ -22,7 +22,7 @@ import uvloop
 from api.config import GatewayConfig, PublicTlsPaths, RequestLimits, TlsPaths, ValidatorEndpoint
 from api.core import Gateway
 from api.device import MESSAGE_MAX_BYTES, DeviceService
-from api.http import create_app
+from api.http import App, create_app, create_metrics_app
 from api.proto.gateway_pb2_grpc import add_GatewayServicer_to_server
 from api.validators import ValidatorPool
 
@@ -51,6 +51,8 @@ class Listening(NamedTuple):
     http_port: int
     grpc_host: str
     grpc_port: int
+    metrics_host: str = ""
+    metrics_port: int | None = None
 
 
 class _HttpServer(uvicorn.Server):
@@ -76,17 +78,18 @@ async def serve_gateway(
         config.validators,
         _validator_credentials(config.tls),
         in_flight_max=limits.in_flight_max_statements,
+        in_flight_max_bytes=limits.in_flight_max_bytes,
         submit_timeout_s=limits.submit_timeout_ms / 1000,
         request_timeout_s=limits.request_timeout_ms / 1000,
     )
     gateway = Gateway(config, pool)
-    sock = _bind(config.http_host, config.http_port)
+    fronts = _http_fronts(config, gateway)
     try:
         grpc_server, grpc_port = await _grpc_server(config, gateway)
     except BaseException:
-        sock.close()
+        for front in fronts:
+            front.sock.close()
         raise
-    http_server = _http_server(config, gateway)
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM) if handle_signals else ()
     for number in signals:
@@ -94,28 +97,32 @@ async def serve_gateway(
     try:
         await pool.start()
         await grpc_server.start()
-        listening = Listening(config.http_host, sock.getsockname()[1], config.grpc_host, grpc_port)
-        serving = asyncio.create_task(_serve_http(http_server, sock))
-        await _started(http_server, serving)
+        listening = _listening(config, fronts, grpc_port)
+        serving = [asyncio.create_task(_serve_http(front)) for front in fronts]
+        for front, task in zip(fronts, serving, strict=True):
+            await _started(front.server, task)
         log.info("gateway_listening", gateway=config.name, **listening._asdict())
         if on_listening is not None:
             on_listening(listening)
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         log.info("gateway_stopping", gateway=config.name)
         gateway.stop_streams()
-        http_server.should_exit = True
+        for front in fronts:
+            front.server.should_exit = True
         # What is on the way gets half of the time to be answered; then its senders are told to come again.
         end_waits = loop.call_later(GRACE_S / 2, pool.end_waits)
-        await asyncio.gather(grpc_server.stop(GRACE_S), serving)
+        await asyncio.gather(grpc_server.stop(GRACE_S), *serving)
         end_waits.cancel()
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
         await grpc_server.stop(None)
         await gateway.close()
-        sock.close()
+        for front in fronts:
+            front.server.should_exit = True
+            front.sock.close()
     log.info("gateway_stopped", gateway=config.name)
 
 
@@ -138,11 +145,36 @@ def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _http_server(config: GatewayConfig, gateway: Gateway) -> _HttpServer:
-    public = config.public_tls
+class _Front(NamedTuple):
+    """An HTTP server and the socket that it is to serve."""
+
+    server: _HttpServer
+    sock: socket.socket
+
+
+def _http_fronts(config: GatewayConfig, gateway: Gateway) -> list[_Front]:
+    """The public one, then the one for metrics if there is to be one. Raises OSError and leaves nothing bound."""
+    public = _Front(_http_server(create_app(gateway), config.public_tls), _bind(config.http_host, config.http_port))
+    if config.metrics_port is None:
+        return [public]
+    try:
+        sock = _bind(config.metrics_host, config.metrics_port)
+    except OSError:
+        public.sock.close()
+        raise
+    return [public, _Front(_http_server(create_metrics_app(gateway), None), sock)]
+
+
+def _listening(config: GatewayConfig, fronts: list[_Front], grpc_port: int) -> Listening:
+    public, *metrics = (front.sock.getsockname()[1] for front in fronts)
+    listening = Listening(config.http_host, public, config.grpc_host, grpc_port)
+    return listening._replace(metrics_host=config.metrics_host, metrics_port=metrics[0]) if metrics else listening
+
+
+def _http_server(app: App, public: PublicTlsPaths | None) -> _HttpServer:
     return _HttpServer(
         uvicorn.Config(
-            create_app(gateway),
+            app,
             loop="none",
             http="httptools",
             ws="none",
@@ -159,10 +191,10 @@ def _http_server(config: GatewayConfig, gateway: Gateway) -> _HttpServer:
     )
 
 
-async def _serve_http(server: _HttpServer, sock: socket.socket) -> None:
+async def _serve_http(front: _Front) -> None:
     # uvicorn leaves by SystemExit when it cannot start.
     with suppress(SystemExit):
-        await server.serve([sock])
+        await front.server.serve([front.sock])
 
 
 async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

@@ -1,12 +1,11 @@
-"""How the network is, in plain words; whether this process lives; what it counts."""
+"""How the network is, in plain words; whether this process lives."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi.responses import Response
 
 from api.core import Gateway
 from api.models import EXAMPLE_STATUS, Health, NetworkStatus
@@ -101,14 +100,3 @@ async def get_readiness(gateway: GatewayDep) -> Response:
     if not status["ready"]:
         return json_response({"status": "unavailable", "detail": status["state"]}, 503, NO_STORE)
     return json_response({"status": "ok", "detail": status["state"]}, 200, NO_STORE)
-
-
-@router.get(
-    "/metrics",
-    operation_id="getMetrics",
-    summary="Counters for Prometheus",
-    response_class=PlainTextResponse,
-    responses={200: example("comity_gateway_final_size 4700.0\n", media_type="text/plain")},
-)
-async def get_metrics(gateway: GatewayDep) -> Response:
-    return Response(gateway.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})

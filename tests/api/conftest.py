@@ -80,6 +80,7 @@ class Running:
     """A gateway that serves, and what it serves from."""
 
     url: str
+    metrics_url: str
     grpc_target: str
     ledger: FakeLedger
     validators: list[FakeValidator]
@@ -118,6 +119,7 @@ async def running(
         limits=RequestLimits(
             submit_timeout_ms=3_000, request_timeout_ms=2_000, sequence_max_bytes=64 * 1024, sequence_max_statements=20
         ),
+        metrics_port=0,
     )
     people = enrol_people(ledger)
     stop = asyncio.Event()
@@ -138,7 +140,8 @@ async def running(
     assert where is not None
     await settled(made[0].pool)
     url = f"http://127.0.0.1:{where.http_port}"
+    metrics_url = f"http://{where.metrics_host}:{where.metrics_port}/metrics"
     async with httpx.AsyncClient(base_url=url, timeout=10) as http:
-        yield Running(url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people, made[0])
+        yield Running(url, metrics_url, f"127.0.0.1:{where.grpc_port}", ledger, validators, http, people, made[0])
     stop.set()
     await serving

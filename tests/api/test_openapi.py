@@ -96,11 +96,27 @@ async def test_every_operation_answers_as_described(running: Running, descriptio
         if media_type == "application/json":
             validate(response.json(), described[media_type]["schema"], description)
         exercised.add(operation["operationId"])
-    assert len(exercised) == len(operations(description)) == 15
+    assert len(exercised) == len(operations(description)) == 14
 
 
 async def test_the_description_is_served(running: Running) -> None:
     assert (await running.http.get("/openapi.json")).json()["info"]["title"] == "Comity gateway"
+
+
+async def test_no_page_is_served_that_would_load_scripts_from_elsewhere(running: Running) -> None:
+    for path in ("/docs", "/redoc", "/docs/oauth2-redirect"):
+        assert (await running.http.get(path)).status_code == 404, path
+
+
+async def test_metrics_are_at_their_own_address_alone(running: Running) -> None:
+    response = await running.http.get(running.metrics_url)
+    assert response.status_code == 200
+    assert "comity_gateway_in_flight_bytes 0.0" in response.text
+    assert (await running.http.get("/metrics")).status_code == 404
+    elsewhere = running.metrics_url.removesuffix("/metrics")
+    for path in ("/", "/v1/status", "/v1/checkpoint", "/healthz"):
+        assert (await running.http.get(elsewhere + path)).status_code == 404, path
+    assert (await running.http.post(running.metrics_url)).status_code == 405
 
 
 async def test_what_is_not_there_is_a_problem_document_too(running: Running) -> None:
@@ -130,7 +146,7 @@ async def test_the_state_of_the_network_is_named_in_plain_words(running: Running
         "kz-kgd": True,
         "cn-gacc": False,
     }
-    metrics = (await running.http.get("/metrics")).text
+    metrics = (await running.http.get(running.metrics_url)).text
     assert 'comity_gateway_authority_reachable{authority="cn-gacc"} 0.0' in metrics
     assert 'comity_gateway_requests_total{operation="getReadiness",status="503"}' in metrics
 

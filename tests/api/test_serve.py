@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from api.config import GatewayConfig, TlsPaths, ValidatorEndpoint
+from api.config import GatewayConfig, RequestLimits, TlsPaths, ValidatorEndpoint
 from api.serve import Listening, serve_gateway
 from tests.api.fakes import ORIGIN, FakeLedger, FakeValidator, signed_statement
 
@@ -130,8 +130,31 @@ async def test_an_address_that_is_taken_is_an_error_and_nothing_is_left_behind()
         config = GatewayConfig("g", "kz-kgd", ORIGIN, (ValidatorEndpoint("kz-kgd-1", "127.0.0.1", 1),))
         with pytest.raises(OSError, match="in use"):
             await serve_gateway(replace(config, http_port=port))
+        with pytest.raises(OSError, match="in use"):
+            await serve_gateway(replace(config, metrics_port=port))
         with pytest.raises(OSError, match="cannot listen"):
             await serve_gateway(replace(config, grpc_port=port))
+
+
+@pytest.mark.parametrize("limits", [RequestLimits(in_flight_max_bytes=100), RequestLimits(in_flight_max_statements=0)])
+async def test_the_limits_of_the_configuration_are_those_of_the_gateway(limits: RequestLimits) -> None:
+    validator = FakeValidator("kz-kgd-1", FakeLedger())
+    endpoint = await validator.start()
+    assert await submit_through(GatewayConfig("g", "kz-kgd", ORIGIN, (endpoint,), limits=limits)) == 429
+    await validator.stop()
+
+
+async def test_metrics_are_served_nowhere_unless_an_address_is_given() -> None:
+    config = GatewayConfig("g", "kz-kgd", ORIGIN, (ValidatorEndpoint("kz-kgd-1", "127.0.0.1", 1),))
+    stop = asyncio.Event()
+    listening: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve_gateway(config, stop=stop, on_listening=listening.set_result))
+    where = await listening
+    assert where.metrics_port is None
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{where.http_port}", timeout=10) as http:
+        assert (await http.get("/metrics")).status_code == 404
+    stop.set()
+    await asyncio.wait_for(serving, 10)
 
 
 async def test_stopping_ends_open_streams_soon_and_answers_what_is_on_the_way() -> None:
