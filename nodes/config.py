@@ -274,6 +274,7 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
     table = _read(file)
     listen, keys = table.table("listen"), table.table("keys")
     http, grpc = listen.address("http"), listen.address("grpc")
+    metrics = listen.address("metrics") if "metrics" in listen else None
     validators = []
     for item in table.tables("validators"):
         address = item.address("address")
@@ -301,6 +302,8 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         http_port=http.port,
         grpc_host=grpc.host,
         grpc_port=grpc.port,
+        metrics_host=metrics.host if metrics else "",
+        metrics_port=metrics.port if metrics else None,
         tls=gateway.TlsPaths(keys.file("certificate"), keys.file("certificate_key"), keys.file("ca_certificate")),
         public_tls=public_tls,
         limits=limits,

@@ -84,10 +84,19 @@ def test_a_gateway_needs_a_validator(files: tuple[Path, Path]) -> None:
         load_gateway_config(path)
 
 
+def test_a_gateway_serves_metrics_where_its_file_says_and_otherwise_nowhere(files: tuple[Path, Path]) -> None:
+    path = files[1]
+    assert load_gateway_config(path).metrics_port is None
+    path.write_text(path.read_text().replace("[listen]\n", '[listen]\nmetrics = "127.0.0.2:9100"\n'))
+    config = load_gateway_config(path)
+    assert (config.metrics_host, config.metrics_port) == ("127.0.0.2", 9100)
+
+
 def test_gateway_limits_are_read(files: tuple[Path, Path]) -> None:
     path = files[1]
-    path.write_text(path.read_text() + "\n[limits]\npage_max_items = 3\n")
-    assert load_gateway_config(path).limits.page_max_items == 3
+    path.write_text(path.read_text() + "\n[limits]\npage_max_items = 3\nin_flight_max_bytes = 100000\n")
+    limits = load_gateway_config(path).limits
+    assert (limits.page_max_items, limits.in_flight_max_bytes) == (3, 100_000)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
