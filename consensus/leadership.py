@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consensus.errors import Compacted, DropReason, MessageRefused, Misuse, ProposalDropped, SnapshotUnavailable
-from consensus.messages import MAX_ENTRY_BYTES, MAX_INDEX, Entry, EntryType, Message, MessageType
+from consensus.messages import (
+    MAX_ENTRY_BYTES,
+    MAX_INDEX,
+    MAX_UNCOMMITTED_ENTRIES,
+    Entry,
+    EntryType,
+    Message,
+    MessageType,
+)
 from consensus.progress import Inflights, Progress, ProgressState
 from consensus.quorum import VoteResult
 
@@ -33,7 +41,6 @@ class Leadership:
         "_tick",
         "progress",
         "transferee",
-        "uncommitted_bytes",
     )
 
     def __init__(self, raft: Raft) -> None:
@@ -44,7 +51,6 @@ class Leadership:
         self._round_elapsed_ticks = 0
         self._heartbeat_elapsed_ticks = 0
         self.transferee: str | None = None
-        self.uncommitted_bytes = 0
         # Everybody else, learners too.
         self.progress: dict[str, Progress] = {
             member: Progress(
@@ -105,10 +111,19 @@ class Leadership:
             if len(data) > MAX_ENTRY_BYTES:
                 raise Misuse(f"proposal too large: expected at most {MAX_ENTRY_BYTES} bytes, got {len(data)}")
             size += len(data)
-        # One proposal always fits when nothing is waiting, however large it is.
-        if size and self.uncommitted_bytes and self.uncommitted_bytes + size > raft.config.max_uncommitted_bytes:
+        limit = raft.config.max_uncommitted_bytes
+        if len(datas) > MAX_UNCOMMITTED_ENTRIES or (len(datas) > 1 and size > limit):
+            raise Misuse(
+                f"too much in one proposal: expected at most {MAX_UNCOMMITTED_ENTRIES} entries of {limit} bytes, got"
+                f" {len(datas)} of {size}"
+            )
+        # What earlier leaders left counts too: followers store no more than a multiple of this (`Raft._on_append`). One
+        # entry always fits when nothing is waiting, however large it is.
+        log = raft.log
+        waiting_bytes = log.uncommitted_bytes
+        too_many = log.last_index - log.committed + len(datas) > MAX_UNCOMMITTED_ENTRIES
+        if too_many or (waiting_bytes and waiting_bytes + size > limit):
             raise ProposalDropped(DropReason.UNCOMMITTED_LIMIT, raft.id)
-        self.uncommitted_bytes += size
         self._append(datas)
         self.broadcast_append()
         return raft.log.last_index
@@ -291,11 +306,6 @@ class Leadership:
             raft.send(Message(MessageType.TIMEOUT_NOW, member, raft.id, raft.term))
         elif self.transferee is None and raft.passive and member in raft.membership.electors:
             self.transfer(member)
-
-    def on_committed(self, entries: tuple[Entry, ...]) -> None:
-        """Make room for proposals. Entries of earlier terms took none of it."""
-        term = self._raft.term
-        self.uncommitted_bytes -= sum([len(entry.data) for entry in entries if entry.term == term])
 
     def compaction_floor(self) -> int:
         """The log up to here is needed by no follower that is being replicated to."""

@@ -1,9 +1,11 @@
 """The log as the core sees it: what is on disk, and a tail of it in memory.
 
 The tail holds every entry that is not on disk yet, and the newest of those that are, up to a number of bytes: appends
-and the applying of entries read what was written a moment ago, and need no disk for it. Indexes, in the order in which
-they are always found: `applied <= committed <= last_index`, `stable_index <= last_index`; an entry is handed out for
-applying only when it is committed *and* on this node's own disk.
+and the applying of entries read what was written a moment ago, and need no disk for it. What is on disk is read from
+there again if it has to be, committed or not: a leader that never commits must not fill the memory.
+
+Indexes, in the order in which they are always found: `applied <= committed <= last_index`, `stable_index <=
+last_index`; an entry is handed out for applying only when it is committed *and* on this node's own disk.
 
 Does not write: the caller does, through `Ready`. Thesis sections 3.5 and 3.6.
 """
@@ -11,10 +13,11 @@ Does not write: the caller does, through `Ready`. Thesis sections 3.5 and 3.6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Protocol
 
 from consensus.errors import Compacted, Unavailable, UnknownDurableState
-from consensus.messages import Entry, HardState, Snapshot
+from consensus.messages import MAX_UNCOMMITTED_ENTRIES, Entry, HardState, Snapshot
 from consensus.quorum import Membership
 
 # How far one rejection may walk the log back. More is legal, but a peer must not choose how long we are busy.
@@ -56,6 +59,9 @@ class Log:
         "_tail",
         "_tail_bytes",
         "_tail_first",
+        "_total_bytes",
+        "_total_first",
+        "_vouched_index",
         "applied",
         "committed",
         "first_index",
@@ -64,7 +70,9 @@ class Log:
         "stable_index",
     )
 
-    def __init__(self, storage: Storage, *, commit: int, applied: int, max_tail_bytes: int) -> None:
+    def __init__(
+        self, storage: Storage, *, commit: int, applied: int, max_tail_bytes: int, max_uncommitted_bytes: int
+    ) -> None:
         self._storage = storage
         self.first_index = storage.first_index()
         self.last_index = storage.last_index()
@@ -92,6 +100,33 @@ class Log:
         self._max_tail_bytes = max_tail_bytes
         # The newest entry whose present copy has been handed out to be written.
         self._handed_index = self.last_index
+        # What was on disk at the start: its part that is not known to be committed is held against nobody.
+        self._vouched_index = self.last_index
+        # The bytes of data in `_total_first < index <= _total_first + n`, for every n up to the end of the log.
+        self._total_first, self._total_bytes = self._measure(max_uncommitted_bytes)
+
+    def _measure(self, enough_bytes: int) -> tuple[int, list[int]]:
+        """Add up what is not committed, from the end back until it is enough."""
+        sizes: list[int] = []
+        total, index = 0, self.last_index
+        while index > self.committed and total < enough_bytes and len(sizes) < MAX_UNCOMMITTED_ENTRIES:
+            size = len(self._storage.entries(index, index + 1, enough_bytes)[0].data)
+            sizes.append(size)
+            total += size
+            index -= 1
+        return index, list(accumulate(reversed(sizes), initial=0))
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """The data of all entries that are not committed; of those from before the start perhaps only the newest."""
+        totals = self._total_bytes
+        return totals[-1] - totals[max(self.committed - self._total_first, 0)]
+
+    def unvouched(self, high: int) -> tuple[int, int]:
+        """Number and bytes of the entries up to `high` that were stored since the start and are not committed."""
+        first, totals = self._total_first, self._total_bytes
+        low = max(self.committed, self._vouched_index)
+        return (high - low, totals[high - first] - totals[low - first]) if high > low else (0, 0)
 
     def term(self, index: int) -> int:
         if index >= self._tail_first:
@@ -148,9 +183,18 @@ class Log:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add entries that go on from the end."""
+        totals = self._total_bytes
+        before = total = totals[-1]
+        for entry in entries:
+            total += len(entry.data)
+            totals.append(total)
         self._tail.extend(entries)
         self.last_index += len(entries)
-        self._tail_bytes += sum(len(entry.data) for entry in entries)
+        self._tail_bytes += total - before
+        committed = self.committed - self._total_first
+        if committed > MAX_BACKTRACK_ENTRIES:
+            del totals[:committed]
+            self._total_first = self.committed
 
     def first_conflict(self, entries: Sequence[Entry]) -> int:
         """Position of the first entry that the log does not have, or has of another term; their number if none."""
@@ -170,9 +214,14 @@ class Log:
                 cut = keep + 1 - self._tail_first
                 self._tail_bytes -= sum(len(entry.data) for entry in self._tail[cut:])
                 del self._tail[cut:]
+            if keep < self._total_first:
+                self._total_first, self._total_bytes = keep, [0]
+            else:
+                del self._total_bytes[keep + 1 - self._total_first :]
             self.last_index = keep
             self.stable_index = min(self.stable_index, keep)
             self._handed_index = min(self._handed_index, keep)
+            self._vouched_index = min(self._vouched_index, keep)
         self.append(entries)
 
     def backtrack(self, index: int, term: int) -> tuple[int, int]:
@@ -196,7 +245,8 @@ class Log:
         self.pending_snapshot = snapshot
         self._tail, self._tail_first, self._tail_bytes = [], index + 1, 0
         self.first_index = index + 1
-        self.last_index = self.stable_index = self._handed_index = self.committed = index
+        self.last_index = self.stable_index = self._handed_index = self._vouched_index = self.committed = index
+        self._total_first, self._total_bytes = index, [0]
 
     # What Ready hands out, and what comes back.
 
@@ -215,6 +265,7 @@ class Log:
     def written(self, index: int) -> None:
         """Entries up to `index` that were handed out are on disk. Those replaced since do not count."""
         self.stable_index = max(self.stable_index, min(index, self._handed_index))
+        self._trim()
 
     def snapshot_written(self, snapshot: Snapshot) -> None:
         self.applied = max(self.applied, snapshot.metadata.index)
@@ -233,7 +284,6 @@ class Log:
 
     def applied_to(self, index: int) -> None:
         self.applied = max(self.applied, index)
-        self._trim()
 
     def compact(self, index: int) -> None:
         self._storage.compact(index)
@@ -243,10 +293,10 @@ class Log:
         return self.pending_snapshot if self.pending_snapshot is not None else self._storage.snapshot()
 
     def _trim(self) -> None:
-        """Let go of the oldest entries in memory that are on disk and applied, down to half the limit."""
+        """Let go of the oldest entries in memory that are on disk, down to half the limit."""
         if self._tail_bytes <= self._max_tail_bytes and len(self._tail) <= MAX_BACKTRACK_ENTRIES:
             return
-        droppable = min(self.applied, self.stable_index) + 1 - self._tail_first
+        droppable = self.stable_index + 1 - self._tail_first
         keep_entries = len(self._tail) - MAX_BACKTRACK_ENTRIES // 2
         count = 0
         while count < droppable and (self._tail_bytes > self._max_tail_bytes // 2 or count < keep_entries):

@@ -17,6 +17,8 @@ MAX_TERM = 2**63 - 1
 MAX_INDEX = 2**63 - 1
 MAX_ENTRY_BYTES = 16 * 1024 * 1024
 MAX_ENTRIES_PER_MESSAGE = 65_536
+# What a leader proposes before anything of it is committed. A follower stores twice as many from whoever leads it.
+MAX_UNCOMMITTED_ENTRIES = 65_536
 MAX_CONTEXT_BYTES = 1024
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 

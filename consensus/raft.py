@@ -21,6 +21,7 @@ from consensus.leadership import Leadership
 from consensus.log import Log, Storage
 from consensus.messages import (
     MAX_TERM,
+    MAX_UNCOMMITTED_ENTRIES,
     TRANSFER,
     WAITS_FOR_DISK,
     HardState,
@@ -60,6 +61,7 @@ class Config:
     max_append_bytes: int = 1024 * 1024
     max_inflight_messages: int = 64
     max_inflight_bytes: int = 16 * 1024 * 1024
+    # What a leader proposes before it is committed. A follower stores up to twice its own: let all have about the same.
     max_uncommitted_bytes: int = 64 * 1024 * 1024
     max_committed_bytes_per_ready: int = 4 * 1024 * 1024
     max_tail_bytes: int = 8 * 1024 * 1024
@@ -114,7 +116,13 @@ class Raft:
             raise Misuse(f"node is not a member: expected one of {sorted(membership.members)}, got {self.id}")
         # A snapshot is of committed entries only.
         commit = max(hard_state.commit, storage.first_index() - 1)
-        self.log = Log(storage, commit=commit, applied=config.applied, max_tail_bytes=config.max_tail_bytes)
+        self.log = Log(
+            storage,
+            commit=commit,
+            applied=config.applied,
+            max_tail_bytes=config.max_tail_bytes,
+            max_uncommitted_bytes=config.max_uncommitted_bytes,
+        )
         if hard_state.term == 0 and (hard_state.vote is not None or hard_state.commit > 0):
             raise UnknownDurableState(f"a vote or a commit without a term: {hard_state}")
         self.term = hard_state.term
@@ -400,11 +408,32 @@ class Raft:
         if entries:
             position = log.first_conflict(entries) if index < log.last_index else 0
             if position < len(entries):
-                log.replace(entries[position:] if position else entries)
+                new = entries[position:] if position else entries
+                self._verify_room(message, new[0].index - 1)
+                log.replace(new)
         matched = index + len(entries)
         # Beyond what this message shows we may have entries that the leader does not have.
         log.committed = max(log.committed, min(message.commit, matched))
         self._acknowledge(message, matched)
+
+    def _verify_room(self, message: Message, matched: int) -> None:
+        """Store no more than a leader may have proposed without committing it: our disk is not a liar's to fill.
+
+        An honest leader stays below half of this, with its commit index as it is in the message. What was on disk when
+        we started does not count: the note of what of it was committed may be lost, here and at the leader. A follower
+        that lacks much more than that, too, may meet this until others have told the leader what is committed; the
+        leader sends again what was refused.
+        """
+        log = self.log
+        log.committed = max(log.committed, min(message.commit, matched))
+        count, size = log.unvouched(matched)
+        limit = 2 * self.config.max_uncommitted_bytes
+        if size > limit or count > 2 * MAX_UNCOMMITTED_ENTRIES:
+            raise MessageRefused(
+                "too_much_uncommitted",
+                f"{message.sender} had us store {count} entries of {size} bytes and committed none of them: expected at"
+                f" most {2 * MAX_UNCOMMITTED_ENTRIES} of {limit} bytes",
+            )
 
     def _on_heartbeat(self, message: Message) -> None:
         if message.commit > self.log.last_index:

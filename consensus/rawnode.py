@@ -236,8 +236,6 @@ class RawNode:
             log.snapshot_written(ready.snapshot)
         if ready.committed_entries:
             log.applied_to(ready.committed_entries[-1].index)
-            if raft.leadership is not None:
-                raft.leadership.on_committed(ready.committed_entries)
         if ready.entries:
             log.written(ready.entries[-1].index)
             if raft.leadership is not None:

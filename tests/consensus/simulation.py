@@ -164,7 +164,7 @@ class Simulation:
             "max_inflight_messages": self.rng.choice((1, 3, 64)),
             "max_committed_bytes_per_ready": self.rng.choice((1, 10_000)),
             "max_tail_bytes": self.rng.choice((1, 100, 10_000)),
-            "max_uncommitted_bytes": self.rng.choice((200, 100_000)),
+            "max_uncommitted_bytes": self.rng.choice((40, 100_000)),
         }
         self.nodes = {
             member: Node(member, MemoryStorage(self.membership)) for member in sorted(self.membership.members)

@@ -24,7 +24,7 @@ from consensus import (
     SnapshotMetadata,
     UnknownDurableState,
 )
-from consensus.messages import MAX_ENTRY_BYTES, MAX_TERM, verify_message
+from consensus.messages import MAX_ENTRY_BYTES, MAX_TERM, MAX_UNCOMMITTED_ENTRIES, verify_message
 from consensus.raft import MAX_TERM_JUMP
 from consensus.storage import MemoryStorage
 
@@ -90,6 +90,90 @@ def test_proposals_beyond_the_limit_wait_until_something_is_committed() -> None:
     assert dropped.value.reason is DropReason.UNCOMMITTED_LIMIT
     work(node, storage)
     node.propose([b"x", b"y"])
+
+
+def test_a_new_leader_waits_for_what_earlier_ones_left_and_a_restart_does_not_forget_it() -> None:
+    storage = MemoryStorage(BOTH)
+    storage.set_hard_state(HardState(1, "k1", 0))
+    storage.append([Entry(1, 1, data=b"larger than ten")])
+    node = RawNode(Config("k1", 1, max_uncommitted_bytes=10), storage)
+    node.campaign()
+    work(node, storage)
+    node.step(Message(MessageType.PRE_VOTE_RESPONSE, "k1", "c1", term=2))
+    work(node, storage)
+    node.step(Message(MessageType.VOTE_RESPONSE, "k1", "c1", term=2))
+    work(node, storage)
+    with pytest.raises(ProposalDropped) as dropped:
+        node.propose(b"x")
+    assert dropped.value.reason is DropReason.UNCOMMITTED_LIMIT
+    node.step(Message(MessageType.APPEND_RESPONSE, "k1", "c1", term=2, index=2))
+    node.propose(b"x")
+
+
+def test_many_small_proposals_wait_as_well() -> None:
+    node, storage = lone_leader()
+    node.propose([b"x"] * MAX_UNCOMMITTED_ENTRIES)
+    with pytest.raises(ProposalDropped) as dropped:
+        node.propose(b"x")
+    assert dropped.value.reason is DropReason.UNCOMMITTED_LIMIT
+    work(node, storage)
+    node.propose(b"x")
+
+
+def test_a_batch_that_could_never_fit_is_misuse() -> None:
+    node, _ = lone_leader(max_uncommitted_bytes=10)
+    for batch in ([b"123456", b"12345"], [b"x"] * (MAX_UNCOMMITTED_ENTRIES + 1)):
+        with pytest.raises(Misuse, match="too much in one proposal"):
+            node.propose(batch)
+
+
+@pytest.mark.parametrize("size_bytes", [100, 0])
+def test_a_leader_that_never_commits_fills_neither_the_memory_nor_the_disk(
+    size_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consensus.raft.MAX_UNCOMMITTED_ENTRIES", 50)
+    storage = MemoryStorage(BOTH)
+    node = RawNode(Config("k1", 1, max_uncommitted_bytes=2000, max_tail_bytes=500), storage)
+    batch = 5
+
+    def append(first: int, commit: int = 0) -> None:
+        entries = tuple(Entry(1, index, data=b"x" * size_bytes) for index in range(first, first + batch))
+        node.step(Message(MessageType.APPEND, "k1", "c1", 1, 1 if first > 1 else 0, first - 1, entries, commit))
+        work(node, storage)
+
+    refused = ""
+    for first in range(1, 1000, batch):
+        try:
+            append(first)
+        except MessageRefused as error:
+            refused = error.code
+            break
+    assert refused == "too_much_uncommitted"
+    last = storage.last_index()
+    # Twice what an honest leader proposes, and one message.
+    assert last <= (2 * 2000 // 100 if size_bytes else 2 * 50) + batch
+    assert sum(len(entry.data) for entry in node._raft.log._tail) <= 500
+    # Whoever commits something of it is believed again.
+    append(last + 1, commit=batch)
+    assert storage.last_index() == last + batch
+    # So is a follower of ours that was away: what is committed in its leader's message does not count.
+    for first in range(last + 1 + batch, 1000, batch):
+        append(first, commit=first - 1)
+
+
+def test_another_leader_may_put_its_own_entries_in_the_place_of_those_never_committed() -> None:
+    storage = MemoryStorage(Membership(Configuration({"k1": "kz", "c1": "cn"}, witnesses=frozenset({"w1"}))))
+    node = RawNode(Config("k1", 1, max_uncommitted_bytes=100), storage)
+    old = tuple(Entry(1, index, data=b"x" * 100) for index in range(1, 11))
+    node.step(Message(MessageType.APPEND, "k1", "c1", term=1, entries=old))
+    work(node, storage)
+    more = (Entry(1, 11, data=b"y"),)
+    with pytest.raises(MessageRefused, match="too_much_uncommitted"):
+        node.step(Message(MessageType.APPEND, "k1", "c1", term=1, log_term=1, index=10, entries=more))
+    new = (Entry(2, 2, data=b"z" * 100),)
+    node.step(Message(MessageType.APPEND, "k1", "w1", term=2, log_term=1, index=1, entries=new))
+    work(node, storage)
+    assert storage.entries(1, 3, 1000) == [old[0], new[0]]
 
 
 def test_an_empty_or_an_oversized_proposal_is_misuse() -> None:

@@ -167,6 +167,10 @@ def keep_leading_when_nobody_takes_over() -> object:
     return patch.object(Leadership, "tick", tick)
 
 
+def propose_without_limit() -> object:
+    return patch.object(Log, "uncommitted_bytes", 0)
+
+
 ACK = MessageType.APPEND_RESPONSE
 VOTE = MessageType.VOTE
 GRANT = MessageType.VOTE_RESPONSE
@@ -190,6 +194,7 @@ PLANTED: list[tuple[str, Callable[[], object], int, int]] = [
     ("send_the_whole_commit_index", send_the_whole_commit_index_with_heartbeats, 0, 250),
     ("never_probe_again", never_probe_again, 0, 250),
     ("never_pass_on_what_a_halted_node_has", never_pass_on_what_a_halted_node_has, 55, 250),
+    ("propose_without_limit", propose_without_limit, 0, 250),
     ("keep_leading_when_nobody_takes_over", keep_leading_when_nobody_takes_over, 0, 250),
 ]
 
