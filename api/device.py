@@ -37,6 +37,7 @@ STATUS_CODES = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     405: grpc.StatusCode.UNIMPLEMENTED,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     409: grpc.StatusCode.FAILED_PRECONDITION,
     # Not RESOURCE_EXHAUSTED, which clients take for "again, later".
     413: grpc.StatusCode.INVALID_ARGUMENT,

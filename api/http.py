@@ -71,7 +71,8 @@ class Measured:
                 logger.debug("request", operation=operation, status=message["status"], ms=round(seconds * 1000, 2))
             await send(message)
 
-        if self._open >= REQUESTS_MAX:
+        # Who watches over the gateway is answered whatever it is busy with.
+        if self._open >= REQUESTS_MAX and scope["path"] not in ("/healthz", "/readyz"):
             problem = Problem("overloaded", f"{REQUESTS_MAX} requests are open", retry_after_ms=1_000)
             await problem_response(problem, scope["path"])(scope, receive, measured_send)
             return

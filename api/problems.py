@@ -35,6 +35,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "unsupported_media_type": ProblemType(415, "The body is of a type this operation does not take"),
     "method_not_allowed": ProblemType(405, "This method does not apply here"),
     "too_large": ProblemType(413, "The body or a statement in it is larger than allowed"),
+    "body_too_slow": ProblemType(408, "The body did not arrive in time"),
     "too_many": ProblemType(413, "The sequence holds more statements than allowed"),
     "not_found": ProblemType(404, "There is nothing here that you may see"),
     "not_final": ProblemType(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from api.models import ProblemDocument
 from api.problems import CONTENT_TYPE, PROBLEMS, Problem, type_of
 
 PROBLEM_SCHEMA = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
+BODY_TIMEOUT_S = 10.0
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -59,11 +61,16 @@ async def body_within(request: Request, limit_bytes: int) -> bytes:
         raise too_large(limit_bytes, declared[:20])
     chunks = []
     size_bytes = 0
-    async for chunk in request.stream():
-        size_bytes += len(chunk)
-        if size_bytes > limit_bytes:
-            raise too_large(limit_bytes, "more")
-        chunks.append(chunk)
+    try:
+        # Whoever sends slower than this holds a place that others need.
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                size_bytes += len(chunk)
+                if size_bytes > limit_bytes:
+                    raise too_large(limit_bytes, "more")
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise Problem("body_too_slow", f"the body was not here within {BODY_TIMEOUT_S:.0f} s") from error
     return b"".join(chunks)
 
 

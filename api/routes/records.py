@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+from nacl.utils import random as random_bytes
 
 from api.access import Principal
 from api.core import Gateway
@@ -129,7 +132,7 @@ async def list_movements(
     limit: Annotated[int | None, Query(ge=1, description="How many at most; 50 if not said otherwise.")] = None,
 ) -> Response:
     limit = _page_items(gateway, limit)
-    filters = "\n".join((gateway.config.origin, state, carrier))
+    filters = "\n".join((gateway.config.origin, caller.id, state, carrier))
     after = "" if cursor is None else decode_cursor(cursor, filters)
     movements: list[dict[str, Any]] = []
     scanned = 0
@@ -196,22 +199,28 @@ async def get_participant(
     return json_response({"key": key, "size": size, "record": participant_view(decode_participant(raw))}, 200, NO_STORE)
 
 
+# A cursor names the last record that was looked at, which may not be the caller's to see: sealed, under a key of this
+# process. A cursor of another gateway, or from before a restart, is refused, and the list begins anew.
+_CURSOR_BOX = SecretBox(random_bytes(SecretBox.KEY_SIZE))
+
+
 def encode_cursor(after: str, filters: str) -> str:
-    """Where the next page begins. It opens nothing: what is listed is decided anew for each page."""
-    return base64.urlsafe_b64encode(_cursor_check(after, filters) + after.encode()).rstrip(b"=").decode()
+    """Where the next page of this very query begins. It opens nothing: what is listed is decided anew each time."""
+    sealed = _CURSOR_BOX.encrypt(_digest(filters) + after.encode())
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, filters: str) -> str:
     """The key that a cursor of this same query stands for."""
     try:
-        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        after = data[CURSOR_CHECK_BYTES:].decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise Problem("bad_cursor") from error
-    if data[:CURSOR_CHECK_BYTES] != _cursor_check(after, filters) or not after.startswith(MOVEMENT_PREFIX):
+        sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        data = _CURSOR_BOX.decrypt(sealed)
+    except (binascii.Error, ValueError, CryptoError) as error:
+        raise Problem("bad_cursor", "not a cursor that this gateway gave; begin without one") from error
+    if data[:CURSOR_CHECK_BYTES] != _digest(filters):
         raise Problem("bad_cursor", "the cursor belongs to another query")
-    return after
+    return data[CURSOR_CHECK_BYTES:].decode()
 
 
-def _cursor_check(after: str, filters: str) -> bytes:
-    return hashlib.sha256(f"{filters}\n{after}".encode()).digest()[:CURSOR_CHECK_BYTES]
+def _digest(filters: str) -> bytes:
+    return hashlib.sha256(filters.encode()).digest()[:CURSOR_CHECK_BYTES]

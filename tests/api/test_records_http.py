@@ -139,7 +139,12 @@ async def test_a_page_holds_what_the_gateway_is_configured_for(running: Running)
     assert await page(RequestLimits(page_max_items=500), limit=500) == (200, 9)
 
 
-def test_a_cursor_opens_nothing_but_movements() -> None:
-    assert decode_cursor(encode_cursor("escort/X", "f"), "f") == "escort/X"
-    with pytest.raises(Problem, match="bad_cursor"):
-        decode_cursor(encode_cursor("registry/kz", "f"), "f")
+def test_a_cursor_is_of_one_query_tells_nothing_and_cannot_be_made() -> None:
+    cursor = encode_cursor("escort/X", "f")
+    assert decode_cursor(cursor, "f") == "escort/X"
+    assert b"escort" not in base64.urlsafe_b64decode(cursor + "==")
+    flipped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
+    made = base64.urlsafe_b64encode(bytes(24) + b"escort/Y").decode()
+    for wrong, filters in ((cursor, "g"), (flipped, "f"), (made, "f"), ("", "f"), ("\u0663", "f")):
+        with pytest.raises(Problem, match="bad_cursor"):
+            decode_cursor(wrong, filters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -222,3 +224,22 @@ async def test_the_same_statement_twice_in_a_sequence_is_one_entry(running: Runn
     results = (await post(running, raw + raw, SEQUENCE)).json()["results"]
     assert results[0]["index"] == results[1]["index"] == 1
     assert len(running.ledger.entries) == 3
+
+
+async def test_a_body_that_does_not_come_gives_its_place_back(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.common.BODY_TIMEOUT_S", 0.1)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"\xd2"
+        await asyncio.sleep(3)
+
+    response = await running.http.post("/v1/statements", content=never(), headers=COSE)
+    assert_problem(response, "body_too_slow")
+
+
+async def test_health_is_answered_when_nothing_else_is(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.http.REQUESTS_MAX", 0)
+    assert (await running.http.get("/v1/checkpoint")).status_code == 429
+    assert (await running.http.get("/healthz")).status_code == 200
