@@ -71,6 +71,7 @@ _SUBMIT_PROBLEMS = (
     "side_not_allowed",
     "cti_reused",
     "too_large",
+    "body_too_slow",
     "too_many",
     "unsupported_media_type",
     "bad_signature",
