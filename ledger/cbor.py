@@ -12,6 +12,9 @@ than the deterministic encoding of their value, so they are that encoding exactl
 keys are in order. Whatever does not measure up goes to the decoder written out here, which follows the rules byte by
 byte and alone decides what is refused, and why. `encode` is written out because cbor2's `canonical=True` sorts
 shorter keys first (RFC 7049), which differs from bytewise order as soon as text and integer keys mix.
+
+A value in memory is up to sixty times its bytes: each of 32,000 empty arrays is one byte there and a list here. So the
+items are counted, and limited, before any of them is built; where there are fewer bytes than that, they need no count.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ Encodable: TypeAlias = (
 
 MAX_CBOR_BYTES = 1 << 20
 MAX_CBOR_DEPTH = 16  # nested arrays and maps
+# Items in one value, the value itself included: arrays and maps count one each, and so does all that is in them, keys
+# too. Above the number of statements in a block.
+MAX_CBOR_ITEMS = 1 << 17
 MIN_INT = -(1 << 63)
 MAX_INT = (1 << 64) - 1
 
@@ -215,10 +221,46 @@ def _deterministic_length(value: Any, depth: int) -> int:
     raise _Doubt
 
 
-def decode(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES) -> Value:
+# By initial byte, how long an item is without what it contains; 0 for strings whose length follows.
+_ITEM_BYTES = [
+    1 + (information if major in (_BYTES, _TEXT) else 0)
+    if information < 24
+    else (0 if major in (_BYTES, _TEXT) else 1 + (1 << (information - 24)))
+    if information < 28
+    else 1
+    for major in range(8)
+    for information in range(32)
+]
+
+
+def _verify_item_count(data: bytes, max_items: int) -> None:
+    """Count heads, one after the other, with no regard for what is in what. Well-formed or not is for the decoder."""
+    steps, position = _ITEM_BYTES, 0
+    try:
+        for _ in range(max_items):
+            initial = data[position]
+            step = steps[initial]
+            if not step:
+                if initial & 31 == 24:
+                    step = 2 + data[position + 1]
+                elif initial & 31 == 25:
+                    step = 3 + (data[position + 1] << 8 | data[position + 2])
+                else:
+                    content = position + 1 + (1 << ((initial & 31) - 24))
+                    step = content - position + int.from_bytes(data[position + 1 : content], "big")
+            position += step
+        data[position]
+    except IndexError:
+        return
+    raise Malformed("too_many", f"cbor has too many items: expected at most {max_items}")
+
+
+def decode(data: bytes, *, max_bytes: int = MAX_CBOR_BYTES, max_items: int = MAX_CBOR_ITEMS) -> Value:
     """Return the value that the bytes spell; Malformed unless they are its one deterministic encoding."""
     if len(data) > max_bytes:
         raise Malformed("too_large", f"cbor is too large: expected at most {max_bytes} bytes, got {len(data)}")
+    if len(data) > max_items:
+        _verify_item_count(data, max_items)
     try:
         fast = _build(data)
         if _deterministic_length(fast, MAX_CBOR_DEPTH) == len(data):

@@ -22,6 +22,7 @@ from ledger.merkle import leaf_hash
 
 MAX_STATEMENT_BYTES = 32 * 1024
 MAX_PROTECTED_BYTES = 1024
+MAX_PAYLOAD_ITEMS = 4096  # of CBOR, as `ledger.cbor` counts them
 MAX_PARTICIPANT_ID_CHARS = 64
 MAX_SUBJECT_CHARS = 128
 MAX_KIND_CHARS = 64
@@ -109,7 +110,7 @@ def parse_statement(raw: bytes) -> Statement:
     if _format_header(alg, kind, kid, iss, sub, iat_s, cti) != protected:
         cbor.decode(protected)
         raise Malformed("non_canonical_cbor", "protected header is not in its deterministic encoding")
-    members = cbor.decode(payload, max_bytes=MAX_STATEMENT_BYTES)
+    members = cbor.decode(payload, max_bytes=MAX_STATEMENT_BYTES, max_items=MAX_PAYLOAD_ITEMS)
     if type(members) is not dict:
         raise Malformed("bad_payload", f"payload must be a map: got {type(members).__name__}")
     algorithms.check_signature_spelling(alg, signature)

@@ -141,6 +141,52 @@ def test_depth_of_sixteen_is_the_limit_in_both_directions() -> None:
         cbor.encode([deepest])
 
 
+def count_items(value: Any) -> int:
+    if isinstance(value, list):
+        return 1 + sum(count_items(item) for item in value)
+    if isinstance(value, dict):
+        return 1 + len(value) + sum(count_items(item) for item in value.values())
+    return 1
+
+
+def test_items_are_counted_before_any_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(data: bytes) -> Any:
+        raise AssertionError(f"built a value of {len(data)} bytes")
+
+    monkeypatch.setattr(cbor, "_build", build)
+    monkeypatch.setattr(cbor, "decode_strictly", build)
+    values: tuple[Any, ...] = (
+        [[]] * 5000,
+        [{}] * 5000,
+        dict.fromkeys(range(2500)),
+        [None] * 4096,
+        [[b"x" * 300]] * 2048,
+    )
+    for value in values:
+        with pytest.raises(Malformed) as refused:
+            cbor.decode(cbor.encode(value), max_items=4096)
+        assert refused.value.code == "too_many"
+    with pytest.raises(Malformed) as refused:
+        cbor.decode(cbor.encode([[]] * cbor.MAX_CBOR_ITEMS))
+    assert refused.value.code == "too_many"
+
+
+def test_as_many_statements_as_a_block_may_hold_are_not_too_many_items() -> None:
+    value: Any = {"p": "kz-kgd-1", "s": [b"x"] * 65_536, "t": 1}
+    assert cbor.decode(cbor.encode(value)) == value
+
+
+@pytest.mark.parametrize("length", [0, 23, 24, 255, 256, 65_535, 65_536])
+def test_strings_of_every_length_count_one(length: int) -> None:
+    for string in (b"\x80" * length, "\0" * length):
+        value = [string, [string], 2**40, -(2**20), 2**10, 200]
+        data = cbor.encode(value)
+        assert cbor.decode(data, max_items=8) == value
+        if len(data) > 7:
+            with pytest.raises(Malformed, match="too many items"):
+                cbor.decode(data, max_items=7)
+
+
 def test_size_is_checked_before_parsing() -> None:
     with pytest.raises(Malformed) as caught:
         cbor.decode(b"\xff" * 11, max_bytes=10)
@@ -222,6 +268,24 @@ def test_fast_and_strict_decoders_agree_on_any_bytes(data: bytes, draw: st.DataO
     assert repr(fast) == repr(strict)  # repr, as True == 1
     if fast[0] == "value":
         assert cbor.encode(fast[1]) == data
+
+
+@given(values)
+def test_the_limit_of_items_is_exact(value: Any) -> None:
+    data, count = cbor.encode(value), count_items(value)
+    assert cbor.decode(data, max_items=count) == value
+    with pytest.raises(Malformed) as refused:
+        cbor.decode(data, max_items=count - 1)
+    assert refused.value.code == "too_many"
+
+
+@given(st.binary(max_size=60), st.integers(1, 20))
+def test_any_bytes_are_refused_or_within_the_limit_of_items(data: bytes, max_items: int) -> None:
+    try:
+        value = cbor.decode(data, max_items=max_items)
+    except Malformed:
+        return
+    assert count_items(value) <= max_items
 
 
 @given(values, st.data())

@@ -117,6 +117,7 @@ REFUSED = [
     ("text", b"hello", "wrong_tag"),
     ("more than 32 KiB", spell(payload={"x": bytes(MAX_STATEMENT_BYTES)}), "too_large"),
     ("more than 32 KiB of anything", bytes(MAX_STATEMENT_BYTES + 1), "too_large"),
+    ("a payload of a thousand little arrays too many", spell(payload={"x": [[]] * 5096}), "too_many"),
     ("a byte after it", spell() + b"\0", "malformed_cbor"),
     ("a length in two bytes too many", b"\xd2\x84\x59\x00\x01\xa0", "non_canonical_cbor"),
     ("a length in one byte too many", b"\xd2\x84\x58\x01\xa0", "non_canonical_cbor"),
