@@ -60,6 +60,7 @@ class Tuning:
     block_max_statements: int = 400
     block_max_bytes: int = 1024 * 1024
     block_interval_ms: int = 30
+    block_interval_max_ms: int = 120
     blocks_in_flight: int = 4
     pending_max_statements: int = 20_000
     pending_max_bytes: int = 64 * 1024 * 1024
@@ -192,6 +193,7 @@ _TUNING_LIMITS = {
     "block_max_statements": (1, 10_000),
     "block_max_bytes": (64 * 1024, 8 * 1024 * 1024),
     "block_interval_ms": (1, 10_000),
+    "block_interval_max_ms": (1, 10_000),
     "blocks_in_flight": (1, 64),
     "pending_max_statements": (1, 1_000_000),
     "pending_max_bytes": (64 * 1024, 1024 * 1024 * 1024),

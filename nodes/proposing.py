@@ -6,8 +6,9 @@ a time-out; the order may therefore hold it twice, and execution sees to it that
 is answered within a bounded time: with what became of it, or that no order can be reached and which authority is
 missing.
 
-The leader makes a block when something waits, at most one in `block_interval` and with at most `blocks_in_flight` not
-yet executed here: when the machines are busy, blocks grow instead of queues.
+The leader makes a block when something waits, at most one in `block_interval_ms` and with at most `blocks_in_flight`
+not yet executed here. When statements come fast, the interval grows with the blocks, up to `block_interval_max_ms`:
+when the machines are busy, blocks grow instead of queues.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ MOVING_TIMEOUT_FACTOR = 3
 # After its sender was told to send it again, a statement is still tried for this long.
 KEEP_S = 20.0
 FORWARD_MAX_BYTES = 1024 * 1024
+CROWDED_MS_A_STATEMENT = 2.5
 # Rejections that the leader remembers, so that a statement forwarded twice is not judged twice.
 REMEMBERED_REJECTIONS = 20_000
 
@@ -105,6 +107,7 @@ class Proposals:
         self._in_flight = 0
         self._last_time_ms = 0
         self._proposed_s = 0.0
+        self._last_count = 0
         self._stuck_since_s: float | None = time.monotonic()
         self._forward_scheduled = False
         self.halted: str | None = None
@@ -326,11 +329,20 @@ class Proposals:
                 and self._ordering.leading
                 and self._in_flight < self._tuning.blocks_in_flight
             ):
-                left_s = self._proposed_s + self._tuning.block_interval_ms / 1000 - time.monotonic()
+                left_s = self._proposed_s + self._interval_ms() / 1000 - time.monotonic()
                 if left_s > 0:
                     await asyncio.sleep(left_s)
                     continue
                 self._propose(self._take())
+
+    def _interval_ms(self) -> float:
+        """How long after a block the next one may come.
+
+        A block costs every validator some milliseconds whatever is in it: messages, a sync, a state root, signatures.
+        When statements come faster than one in CROWDED_MS_A_STATEMENT, blocks come less often and hold more.
+        """
+        crowded_ms = self._last_count * CROWDED_MS_A_STATEMENT
+        return max(self._tuning.block_interval_ms, min(crowded_ms, self._tuning.block_interval_max_ms))
 
     def _take(self) -> list[_Pending]:
         taken: list[_Pending] = []
@@ -357,6 +369,7 @@ class Proposals:
             asyncio.get_running_loop().call_later(HOUSEKEEPING_S, self._wake.set)
             return
         self._last_time_ms = time_ms
+        self._last_count = len(taken)
         self._in_flight += 1
         self._metrics.block_statements.observe(len(taken))
         for pending in taken:

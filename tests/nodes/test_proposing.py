@@ -249,3 +249,13 @@ async def test_a_halted_validator_answers_everybody_and_takes_nothing_more() -> 
     details = [answer.detail for answer in desk.answers if isinstance(answer, Unordered)]
     assert details == ["this validator has halted: a bug"] * 2
     assert len(desk.proposals) == 0
+
+
+@pytest.mark.parametrize(("statements", "interval_ms"), [(1, 30), (12, 30), (20, 50), (40, 100), (400, 120)])
+async def test_when_statements_come_fast_blocks_come_less_often(statements: int, interval_ms: int) -> None:
+    desk = Desk(tuning=Tuning())
+    assert desk.proposals._interval_ms() == 30
+    desk.submit(*(b"%d" % number for number in range(statements)))
+    await desk.run(0.05)
+    assert [len(block.statements) for block in desk.order.blocks] == [statements]
+    assert desk.proposals._interval_ms() == interval_ms
