@@ -208,7 +208,7 @@ def test_size_is_checked_before_parsing() -> None:
         object(),
         bytearray(b"x"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_deterministic_encoding_is_misuse(value: Any) -> None:
     with pytest.raises(Misuse):
