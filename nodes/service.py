@@ -236,6 +236,8 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
     def _checked_together(self, part: list[tuple[int, Checked]], replies: _Replies, looked: int) -> None:
         for tag, checked in part:
             self._checked(tag, checked, replies, looked)
+        # The future keeps what it called, and each of these keeps the future: nobody would let go of the statements.
+        part.clear()
 
     def _checked(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
         """Parsed, and the signature checked if the key is known: answer what is bad, order the rest."""
