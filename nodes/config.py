@@ -55,8 +55,8 @@ class PeerEntry:
 class Tuning:
     """Limits and pacing. The defaults hold on a machine that stalls for half a second now and then.
 
-    Threads of one process hand the interpreter to each other, at a cost that was measured: half as many threads that check
-    signatures as there are cores, and no shorter turns than Python's own.
+    Threads of one process hand the interpreter to each other, at a cost that was measured: hence half as many threads
+    that check signatures as there are cores, and no shorter turns than Python's own.
     """
 
     tick_ms: int = 50
