@@ -26,6 +26,7 @@ from ledger.audit_report import Check, FaultList
 from ledger.entry import MAX_BLOCK_STATEMENTS, BlockRecord, Genesis, parse_entry
 from ledger.errors import LedgerError, Untrue
 from ledger.merkle import HASH_BYTES, TILE_WIDTH
+from ledger.recent_state import RecentState
 from ledger.statemap import StateMap
 from ledger.statement import Statement, verify_statement
 from ledger.store import MemoryStore
@@ -77,6 +78,7 @@ class ReplayCheck:
         self._faults = faults
         self._store = MemoryStore()
         self._state = StateMap(self._store)
+        self._recent = RecentState(self._state)
         self._validators: frozenset[str] | None = None
         self._next = 0
         self._pending: list[tuple[int, Statement, int]] = []
@@ -200,7 +202,7 @@ class ReplayCheck:
     def _execute(self, index: int, record: BlockRecord) -> None:
         at = index
         try:
-            block = self._replay.begin_block(self._state, record.time_ms)
+            block = self._replay.begin_block(self._recent, record.time_ms)
             for at, statement, signature in self._pending:
                 check = _SignatureCheck(signature)
                 code, name = block.execute(statement, check)
@@ -232,6 +234,7 @@ class ReplayCheck:
         update = self._state.update(changes)
         self._store.write(update.writes)
         self._state.adopt(update)
+        self._recent.written(changes)
 
 
 class _SignatureCheck:

@@ -24,6 +24,7 @@ from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, UnknownDurableState
 from ledger.note import NoteSignature
+from ledger.recent_state import RecentState
 from ledger.statement import Statement
 from ledger.store import Store, StoreUnavailable
 from nodes.blocks import Block, decode_block
@@ -31,7 +32,6 @@ from nodes.checking import SignatureChecks
 from nodes.clock import Clock
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Intent
 from nodes.metrics import Metrics
-from nodes.recent_state import RecentState
 from nodes.records import RecordIndex
 
 # A block from further in the future than this is not signed until our clock has caught up.

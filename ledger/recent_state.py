@@ -4,7 +4,8 @@ A block reads some twenty records that the block before it read too (parameters,
 movements that are busy), and each read from the store is checked and copied on the way. What is remembered here is
 what the state map holds: values read from it, and values that a block has written, once that block is on the disk.
 
-Belongs to the thread that executes. Bounded by the number of values: two generations, so that what is used stays.
+Belongs to the one thread that executes, in a validator or in an audit. Bounded by the number of values: two
+generations, so that what is used stays.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class State(Protocol):
 
 
 class RecentState:
-    """A view of the state for `BlockExecution`; `written` after each block, and never before it is on the disk."""
+    """A view of the state for executing a block; `written` after each block, and never before it is on the disk."""
 
     def __init__(self, state: State, max_values: int = REMEMBERED_MAX_VALUES) -> None:
         self._state = state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.recent_state import RecentState
+from ledger.recent_state import RecentState
 
 KEYS = st.sampled_from([f"escort/{number}" for number in range(12)])
 VALUES = st.one_of(st.none(), st.binary(max_size=3))
