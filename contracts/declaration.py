@@ -14,7 +14,7 @@ National numbers are unique: the index `number/<country>/<number>` leads from a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from contracts.identifiers import IdentifierError, parse_national_number, parse_ucr
@@ -33,9 +33,11 @@ from contracts.machine import (
 )
 from contracts.outcome import Outcome
 from contracts.registry import load_authority, load_participant
-from contracts.working import Working, encode_record, record_fields
+from contracts.working import Working, record_fields
+from ledger.cbor import encode, encode_sequence, head
 
 TAG = "declaration.v1"
+_START = head(4, 26) + encode(TAG)
 
 LODGED = "lodged"
 REGISTERED = "registered"
@@ -80,6 +82,11 @@ class Content:
     goods: tuple[Goods, ...]
     containers: tuple[str, ...]
     documents: tuple[Document, ...]
+    # Spelled once: a declaration changes many times, its content seldom.
+    encoded: bytes = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.fields()))
 
     def fields(self) -> tuple[Any, ...]:
         return (
@@ -106,6 +113,22 @@ class Recognition:
     by: str = ""
     since_ms: int = 0
     statement: bytes | None = None
+    encoded: bytes = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.fields()))
+
+    def fields(self) -> tuple[Any, ...]:
+        return (
+            self.state,
+            self.version,
+            self.number,
+            self.reason,
+            self.legal_basis,
+            self.by,
+            self.since_ms,
+            self.statement,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,36 +163,40 @@ class Declaration:
         return self.recognition.state == RECOGNISED and self.recognition.version == self.version
 
     def encode(self) -> bytes:
-        r = self.recognition
-        return encode_record(
-            TAG,
+        before = (
+            self.ucr,
+            self.status,
+            self.version,
+            self.home,
+            self.home_country,
+            self.partner,
+            self.partner_country,
+            self.declarant,
+            self.carrier,
+            self.lodged_ms,
+            self.lodged_statement,
+            self.since_ms,
+            self.since_statement,
+            self.by,
+            self.number,
+        )
+        between = (
+            None if self.amendment is None else self.amendment.fields(),
+            self.amendment_reason,
+            self.invalidation_reason,
+            self.control,
+            self.control_result,
+            self.reasons,
+        )
+        return b"".join(
             (
-                self.ucr,
-                self.status,
-                self.version,
-                self.home,
-                self.home_country,
-                self.partner,
-                self.partner_country,
-                self.declarant,
-                self.carrier,
-                self.lodged_ms,
-                self.lodged_statement,
-                self.since_ms,
-                self.since_statement,
-                self.by,
-                self.number,
-                self.content.fields(),
-                None if self.amendment is None else self.amendment.fields(),
-                self.amendment_reason,
-                self.invalidation_reason,
-                self.control,
-                self.control_result,
-                self.reasons,
-                (r.state, r.version, r.number, r.reason, r.legal_basis, r.by, r.since_ms, r.statement),
-                self.movements_open,
-                self.flagged,
-            ),
+                _START,
+                encode_sequence(before),
+                self.content.encoded,
+                encode_sequence(between),
+                self.recognition.encoded,
+                encode_sequence((self.movements_open, self.flagged)),
+            )
         )
 
 

@@ -133,8 +133,17 @@ def _encode_container(
 
 
 def _encode_array(value: Any, depth: int) -> bytes:
+    return head(_ARRAY, len(value)) + _encode_items(value, depth)
+
+
+def encode_sequence(values: Sequence[Encodable]) -> bytes:
+    """Return the encodings of values end to end (RFC 8742): the elements of an array that is put together in parts."""
+    return _encode_items(values, MAX_CBOR_DEPTH - 1)
+
+
+def _encode_items(value: Any, depth: int) -> bytes:
     """Records are arrays of short texts, hashes and numbers: spell those here, without a call for each."""
-    parts = [head(_ARRAY, len(value))]
+    parts: list[bytes] = []
     add = parts.append
     for item in value:
         kind = type(item)

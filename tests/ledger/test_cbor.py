@@ -230,6 +230,12 @@ values = st.recursive(
 )
 
 
+@given(st.lists(values, max_size=30))
+def test_an_array_is_its_head_and_the_sequence_of_its_elements(elements: list[Any]) -> None:
+    assert cbor.encode(elements) == cbor.head(4, len(elements)) + cbor.encode_sequence(elements)
+    assert cbor.encode_sequence(elements) == b"".join(map(cbor.encode, elements))
+
+
 @given(values)
 def test_decoding_gives_back_what_was_encoded(value: Any) -> None:
     spelling = cbor.encode(value)
