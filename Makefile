@@ -31,8 +31,8 @@ test: setup
 	$(BIN)/pytest -q -n 2 --dist worksteal $(TESTS)
 
 check: setup
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --no-cache --check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy $(SOURCES) tests
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/python -m tests.generated

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ledger.chain import Chain
-
 from contracts.execute import BlockExecution, genesis_state
 from ledger.algorithms import PublicKey
+from ledger.chain import Chain
 from ledger.entry import Genesis
 from ledger.leveldb import LevelDBStore
 from ledger.statement import Statement, parse_statement, verify_statement
