@@ -22,7 +22,7 @@ import plyvel
 
 from ledger.errors import Misuse, UnknownDurableState
 from ledger.leveldb_log import drop_torn_tail, has_hole
-from ledger.store import Batch, StoreUnavailable, check_batch
+from ledger.store import Batch, Store, StoreUnavailable, check_batch
 
 # Twice LevelDB's own: what is rewritten in the background grows with every level, and the levels with small buffers.
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -136,6 +136,12 @@ class LevelDBStore:
                 f"got {free_bytes}"
             )
 
+    def view(self) -> Store:
+        try:
+            return _LevelDBView(self, self._database.snapshot())
+        except RuntimeError as error:
+            raise self._closed() from error
+
     def close(self) -> None:
         with self._write_lock:
             self._database.close()
@@ -145,3 +151,47 @@ class LevelDBStore:
 
     def _closed(self) -> Misuse | UnknownDurableState:
         return Misuse("the store is closed") if self._failed is None else UnknownDurableState(self._failed)
+
+
+class _LevelDBView:
+    """A `LevelDBStore` as it was when `view` was called. It ends with the store: closing that ends this."""
+
+    def __init__(self, store: LevelDBStore, snapshot: plyvel._plyvel.Snapshot) -> None:
+        self._store = store
+        self._snapshot = snapshot
+        self._open = True
+
+    def get(self, key: bytes) -> bytes | None:
+        self._check_open()
+        try:
+            value: bytes | None = self._snapshot.get(key, verify_checksums=True)
+        except (plyvel.CorruptionError, plyvel.IOError) as error:
+            raise self._store._contradiction(error) from error
+        except RuntimeError as error:
+            raise self._store._closed() from error
+        return value
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check_open()
+        try:
+            cursor = self._snapshot.iterator(
+                start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
+            )
+        except RuntimeError as error:
+            raise self._store._closed() from error
+        return self._store._steps(cursor)
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        raise Misuse("a view of a store cannot be written")
+
+    def view(self) -> Store:
+        raise Misuse("a view has no views of its own")
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._snapshot.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise Misuse("the view is closed")

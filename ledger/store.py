@@ -2,7 +2,8 @@
 
 Promises: keys are ordered as unsigned bytes; a batch is applied whole or not at all; a batch written with ``sync`` is
 on the disk when ``write`` returns; reading while another thread writes is safe, and an iteration sees the store as it
-was when the iteration began. Does not promise: anything across two calls of ``get``.
+was when the iteration began. Does not promise: anything across two calls of ``get``, except on
+what `Store.view` returns, which stays as the store was.
 
 Three ways to fail, never merged. `StoreUnavailable`: nothing was written and the same call may be tried again.
 `UnknownDurableState`: the batch may or may not be on the disk, or what is there contradicts itself; close, open again,
@@ -42,6 +43,12 @@ class Store(Protocol):
 
     def write(self, batch: Batch, sync: bool = True) -> None:
         """Apply every put (bytes) and delete (None) of ``batch``, or none of them."""
+
+    def view(self) -> Store:
+        """Return the store as it is now, to be read while this one is written; close it soon, it keeps what was.
+
+        Writing to a view is `Misuse`.
+        """
 
     def close(self) -> None:
         """Release what the store holds; closing twice is harmless."""
@@ -95,6 +102,11 @@ class MemoryStore:
                         self._ordered = None
                     self._values[key] = value
 
+    def view(self) -> Store:
+        self._check_open()
+        with self._lock:
+            return _MemoryView(dict(self._values))
+
     def close(self) -> None:
         self._closed = True
 
@@ -110,3 +122,14 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise Misuse("the store is closed")
+
+
+class _MemoryView(MemoryStore):
+    """What a `MemoryStore` held at one moment."""
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self._values = values
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        raise Misuse("a view of a store cannot be written")

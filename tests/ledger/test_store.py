@@ -42,6 +42,33 @@ def test_an_iteration_sees_the_store_as_it_was_when_it_began(store: Store) -> No
     assert list(pairs) == [(b"a", b"1"), (b"b", b"1")]
 
 
+def test_a_view_stays_as_the_store_was_and_cannot_be_written(store: Store) -> None:
+    store.write({b"a": b"1", b"b": b"1"})
+    view = store.view()
+    store.write({b"a": b"2", b"b": None, b"c": b"2"})
+    assert (view.get(b"a"), view.get(b"b"), view.get(b"c")) == (b"1", b"1", None)
+    assert list(view.iterate(b"", b"z", reverse=True)) == [(b"b", b"1"), (b"a", b"1")]
+    with pytest.raises(Misuse, match="cannot be written"):
+        view.write({b"a": b"3"})
+    view.close()
+    view.close()
+    with pytest.raises(Misuse):
+        view.get(b"a")
+    assert store.get(b"a") == b"2"
+
+
+def test_a_view_ends_with_its_store(store: Store) -> None:
+    store.write({b"a": b"1"})
+    view = store.view()
+    store.close()
+    if isinstance(store, LevelDBStore):
+        with pytest.raises(Misuse):
+            view.get(b"a")
+        with pytest.raises(Misuse):
+            list(view.iterate(b"", b"z"))
+    view.close()
+
+
 def test_a_closed_store_says_so_and_closes_twice(store: Store) -> None:
     store.close()
     store.close()
