@@ -278,7 +278,7 @@ class StateMap:
         siblings: list[tuple[bytes, ...]] = []
         depth = 0
         while slot.leaf_path is None and slot.hash != EMPTY:
-            page = self._read_page(_page_key(self._page_prefix, depth, path))
+            page = self._read_page(stored_page_key(self._page_prefix, depth, path))
             index = digit(path, depth)
             quad = index >> 2
             children = [bytes(page.hashes[at * 32 : at * 32 + 32]) for at in range(quad * 4, quad * 4 + 4)]
@@ -309,7 +309,7 @@ class StateMap:
     def _load_top(self) -> Slot:
         top = _decode_top(self._store.get(self._root_key))
         if top.leaf_path is None and top.hash != EMPTY:
-            found = self._read_page(_page_key(self._page_prefix, 0, b"")).hash()
+            found = self._read_page(stored_page_key(self._page_prefix, 0, b"")).hash()
             if found != top.hash:
                 raise UnknownDurableState(
                     f"the root page of the state map hashes to {found.hex()}, expected {top.hash.hex()}"
@@ -357,7 +357,7 @@ class _Batch:
 
     def apply(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
         """Return what the page at ``depth`` becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
-        page_key = _page_key(self._page_prefix, depth, leaves[0][0])
+        page_key = stored_page_key(self._page_prefix, depth, leaves[0][0])
         page = self.pages[page_key] = self._load(page_key).copy()
         hashes = page.hashes
         at, shift = depth >> 1, 0 if depth & 1 else 4
@@ -417,7 +417,7 @@ class _Batch:
         for index, children in _by_digit(depth, leaves).items():
             page.put(index, *self._build(depth + 1, children))
         page.rehash()
-        self.pages[_page_key(self._page_prefix, depth, leaves[0][0])] = page
+        self.pages[stored_page_key(self._page_prefix, depth, leaves[0][0])] = page
         return Slot(page.hash(), None)
 
 
@@ -479,7 +479,7 @@ def _shared_digits(one: bytes, other: bytes) -> int:
     return MAX_DEPTH
 
 
-def _page_key(prefix: bytes, depth: int, path: bytes) -> bytes:
+def stored_page_key(prefix: bytes, depth: int, path: bytes) -> bytes:
     """Key of the page at ``depth`` on the way to ``path``: its first ``depth`` digits, the odd one padded with zero."""
     if depth & 1:
         half = depth >> 1
