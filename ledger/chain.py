@@ -30,6 +30,7 @@ from ledger.chain_layout import (
     block_at_key,
     chunk_key,
     cti_key,
+    encode_head,
     numbered_key,
     read_number,
     subject_key,
@@ -575,7 +576,7 @@ def _extend_tile(
 
 
 def _encode_head(head: Head) -> bytes:
-    return cbor.encode({"applied": head.applied, "root": head.root, "size": head.size, "state_root": head.state_root})
+    return encode_head(applied=head.applied, root=head.root, size=head.size, state_root=head.state_root)
 
 
 def _contradiction(what: str) -> UnknownDurableState:

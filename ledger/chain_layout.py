@@ -6,6 +6,7 @@ eight bytes, big-endian, so that the order of keys is the order of numbers.
 
 from __future__ import annotations
 
+from ledger import cbor
 from ledger.errors import Misuse
 from ledger.merkle import TILE_WIDTH
 
@@ -61,3 +62,8 @@ def chunk_key(level: int, index: int, offset: int) -> bytes:
     if not 0 <= offset < TILE_WIDTH:
         raise Misuse(f"no such place in a tile: expected less than {TILE_WIDTH}, got {offset}")
     return CHUNK + bytes((level,)) + index.to_bytes(8, "big") + bytes((offset,))
+
+
+def encode_head(*, applied: int, root: bytes, size: int, state_root: bytes) -> bytes:
+    """The value of `HEAD`: where the ledger ends."""
+    return cbor.encode({"applied": applied, "root": root, "size": size, "state_root": state_root})
