@@ -4,7 +4,18 @@ No clock, no socket, no thread, no disk, no randomness but a seed; orders bytes 
 `consensus.rawnode.RawNode`, whose module says what a caller owes it; the commit rule is in `consensus.quorum`.
 """
 
+from consensus.configuration import (
+    Action,
+    ConfigurationChange,
+    Step,
+    apply_change,
+    decode_change,
+    encode_change,
+    enter,
+    leave,
+)
 from consensus.errors import (
+    ChangeRefused,
     Compacted,
     ConsensusError,
     DropReason,
@@ -21,13 +32,18 @@ from consensus.progress import ProgressState
 from consensus.quorum import Configuration, Membership, VoteResult
 from consensus.raft import Config, Role
 from consensus.rawnode import FollowerStatus, RawNode, Ready, SoftState, Status
+from consensus.reads import DroppedRead, ReadState
 
 __all__ = [
+    "Action",
+    "ChangeRefused",
     "Compacted",
     "Config",
     "Configuration",
+    "ConfigurationChange",
     "ConsensusError",
     "DropReason",
+    "DroppedRead",
     "Entry",
     "EntryType",
     "FollowerStatus",
@@ -40,6 +56,7 @@ __all__ = [
     "ProgressState",
     "ProposalDropped",
     "RawNode",
+    "ReadState",
     "Ready",
     "Role",
     "Snapshot",
@@ -47,8 +64,14 @@ __all__ = [
     "SnapshotUnavailable",
     "SoftState",
     "Status",
+    "Step",
     "Storage",
     "Unavailable",
     "UnknownDurableState",
     "VoteResult",
+    "apply_change",
+    "decode_change",
+    "encode_change",
+    "enter",
+    "leave",
 ]

@@ -31,12 +31,27 @@ class UnknownDurableState(ConsensusError):
     """What is on disk contradicts itself. Fatal: stop, and find out what happened to the disk."""
 
 
+class ChangeRefused(ConsensusError):
+    """A change of the membership that may not be, whoever asks. Nothing was appended; `code` is stable."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
 class DropReason(Enum):
     NO_LEADER = "no_leader"
     NOT_LEADER = "not_leader"
     UNCOMMITTED_LIMIT = "uncommitted_limit"
     LEADERSHIP_TRANSFER = "leadership_transfer"
     HALTED = "halted"
+    # Of changes of the membership: one at a time, and none before the leader has committed an entry of its own term.
+    CHANGE_PENDING = "change_pending"
+    TERM_NOT_OPEN = "term_not_open"
+    # Of reads.
+    TOO_MANY_READS = "too_many_reads"
+    LEADER_CHANGED = "leader_changed"
+    NO_ANSWER = "no_answer"
 
 
 class ProposalDropped(ConsensusError):

@@ -1,15 +1,24 @@
 """What a node does while it leads, from the election it won to the term it loses: replicate, count, commit.
 
 One object lives for one term of leadership; a follower has none. Thesis sections 3.5 (replication), 3.6.2 (only entries
-of the own term are committed by counting), 3.10 (transfer), 6.2 (CheckQuorum), 10.2.1 (appends leave before the own
-disk has the entry, which counts only when it has).
+of the own term are committed by counting), 3.10 (transfer), 4.1 to 4.3 (changes of the membership), 6.2 (CheckQuorum),
+6.4 (reads), 10.2.1 (appends leave before the own disk has the entry, which counts only when it has).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus.errors import Compacted, DropReason, MessageRefused, Misuse, ProposalDropped, SnapshotUnavailable
+from consensus.configuration import LEAVE_JOINT, Action, ConfigurationChange, encode_change, enter, leave
+from consensus.errors import (
+    ChangeRefused,
+    Compacted,
+    DropReason,
+    MessageRefused,
+    Misuse,
+    ProposalDropped,
+    SnapshotUnavailable,
+)
 from consensus.messages import (
     MAX_ENTRY_BYTES,
     MAX_INDEX,
@@ -21,8 +30,10 @@ from consensus.messages import (
 )
 from consensus.progress import Inflights, Progress, ProgressState
 from consensus.quorum import VoteResult
+from consensus.reads import READ_PATIENCE_ROUNDS, ReadRounds
 
 if TYPE_CHECKING:
+    from consensus.quorum import Membership
     from consensus.raft import Raft
 
 # A snapshot whose arrival nobody reported is sent again after this many election time-outs.
@@ -35,10 +46,14 @@ class Leadership:
     __slots__ = (
         "_heartbeat_elapsed_ticks",
         "_match",
+        "_opening_index",
         "_raft",
+        "_reads",
         "_round_elapsed_ticks",
         "_round_start_tick",
+        "_somebody_leaves",
         "_tick",
+        "_voteless",
         "progress",
         "transferee",
     )
@@ -51,16 +66,37 @@ class Leadership:
         self._round_elapsed_ticks = 0
         self._heartbeat_elapsed_ticks = 0
         self.transferee: str | None = None
-        # Everybody else, learners too.
-        self.progress: dict[str, Progress] = {
-            member: Progress(
-                raft.log.last_index + 1, -1, Inflights(config.max_inflight_messages, config.max_inflight_bytes)
-            )
-            for member in sorted(raft.membership.members - {raft.id})
-        }
+        # The entry that opens our term: once it is committed, we know what is committed.
+        self._opening_index = raft.log.last_index + 1
+        self._reads = ReadRounds(raft, READ_PATIENCE_ROUNDS * config.election_timeout_ticks)
+        # Everybody else, learners too, and until it is committed those whom the last change has removed.
+        self.progress: dict[str, Progress] = {}
         # The same `match`, ready for counting, with our own disk in it.
-        self._match: dict[str, int] = dict.fromkeys(self.progress, 0)
-        self._match[raft.id] = raft.log.stable_index
+        self._match: dict[str, int] = {raft.id: raft.log.stable_index}
+        self._follow_membership(heard_tick=-1)
+
+    def _follow_membership(self, heard_tick: int) -> None:
+        """Replicate to whoever is to have the log now. Newcomers count as heard at `heard_tick`."""
+        raft, config = self._raft, self._raft.config
+        audience = raft.membership.members
+        if raft.change_pending:
+            # Whoever is removed hears of it, and then campaigns no more (section 4.2.3 is for those who do not).
+            audience |= raft.history.previous.members
+        for member in self.progress.keys() - audience:
+            del self.progress[member], self._match[member]
+        for member in sorted(audience - self.progress.keys() - {raft.id}):
+            self.progress[member] = Progress(
+                raft.log.last_index + 1, heard_tick, Inflights(config.max_inflight_messages, config.max_inflight_bytes)
+            )
+            self._match[member] = 0
+            self.progress[member].catch_up_target = raft.log.last_index
+            self.progress[member].catch_up_start_tick = self._tick
+        self._somebody_leaves = (
+            bool(self.progress.keys() - raft.membership.members) or raft.id not in raft.membership.electors
+        )
+        self._voteless = [member for member in self.progress if member not in raft.membership.electors]
+        if self.transferee is not None and self.transferee not in raft.membership.electors:
+            self.transferee = None
 
     # Time.
 
@@ -70,15 +106,22 @@ class Leadership:
         self._tick += 1
         self._round_elapsed_ticks += 1
         self._heartbeat_elapsed_ticks += 1
+        for member in self._voteless:
+            self._next_catch_up(member)
         if self._round_elapsed_ticks >= raft.config.election_timeout_ticks:
             # Passive, and whoever was to take over did not: somebody has all of the log, let the others elect.
             if (raft.passive and self.transferee is not None) or not self._heard_quorum():
                 raft.become_follower(raft.term, None)
                 return
             self._next_round()
+            if raft.leadership is not self:
+                return
         if self._heartbeat_elapsed_ticks >= raft.config.heartbeat_ticks:
             self._heartbeat_elapsed_ticks = 0
+            self._reads.forget(self._tick)
+            self._reads.begin()
             self.broadcast_heartbeat()
+            self._reads.confirm()
 
     def _heard_quorum(self) -> bool:
         heard = {member: progress.heard_tick >= self._round_start_tick for member, progress in self.progress.items()}
@@ -96,6 +139,7 @@ class Leadership:
                 if progress.waited_rounds >= SNAPSHOT_PATIENCE_ROUNDS:
                     progress.pending_snapshot = 0
                     progress.become_probe()
+        self._on_commit()
 
     def silent_ticks(self, member: str) -> int:
         return self._tick - max(self.progress[member].heard_tick, 0)
@@ -128,17 +172,104 @@ class Leadership:
         self.broadcast_append()
         return raft.log.last_index
 
+    def propose_change(self, change: ConfigurationChange) -> int:
+        """Append a change of the membership, which is in force from then on (section 4.1)."""
+        raft = self._raft
+        if self.transferee is not None:
+            raise ProposalDropped(DropReason.LEADERSHIP_TRANSFER, raft.id)
+        # The erratum to section 4.2: two leaders of different terms, each with a change of its own, could find
+        # majorities that do not meet. An entry of our own term in between makes the older change impossible.
+        if raft.log.committed < self._opening_index:
+            raise ProposalDropped(DropReason.TERM_NOT_OPEN, raft.id)
+        if raft.change_pending or raft.membership.outgoing is not None:
+            raise ProposalDropped(DropReason.CHANGE_PENDING, raft.id)
+        after = enter(raft.membership, change)
+        for step in change.steps:
+            if step.action in (Action.ADD_VOTER, Action.ADD_WITNESS) and step.member not in raft.membership.electors:
+                self._verify_caught_up(step.member)
+        try:
+            raft.verify_authorised(change, raft.membership)
+        except MessageRefused as error:
+            raise ChangeRefused(error.code, str(error)) from error
+        self._append_change(change, after)
+        return raft.log.last_index
+
+    def _verify_caught_up(self, member: str) -> None:
+        """A new voter has the log before it counts: until then nothing could be committed (section 4.2.1)."""
+        progress = self.progress.get(member)
+        if progress is None:
+            raise ChangeRefused("not_caught_up", f"{member} is no learner: expected it to have the log before it votes")
+        if not self.is_caught_up(member):
+            raise ChangeRefused(
+                "not_caught_up",
+                f"{member} has the log up to {progress.match} of {self._raft.log.last_index}, and is not keeping up",
+            )
+
+    def is_caught_up(self, member: str) -> bool:
+        """Whether it has all that we had at some moment less than an election time-out ago (section 4.2.1)."""
+        progress = self.progress[member]
+        since = self._tick - self._raft.config.election_timeout_ticks
+        if progress.state is not ProgressState.REPLICATE or progress.heard_tick < since:
+            return False
+        return progress.match >= self._raft.log.last_index or progress.caught_up_tick > max(since, -1)
+
+    def _next_catch_up(self, member: str) -> None:
+        """A round of catching up: what was in our log when it began has arrived, so the next begins."""
+        progress = self.progress[member]
+        if progress.match >= progress.catch_up_target:
+            progress.caught_up_tick = progress.catch_up_start_tick
+            progress.catch_up_target = self._raft.log.last_index
+            progress.catch_up_start_tick = self._tick
+
+    def _append_change(self, change: ConfigurationChange, after: Membership) -> None:
+        raft = self._raft
+        self._append([encode_change(change)], EntryType.CONFIGURATION)
+        raft.history.append(raft.log.last_index, after)
+        raft.membership = after
+        self._follow_membership(heard_tick=self._tick)
+        self.broadcast_append()
+
+    def _on_commit(self) -> None:
+        """The commit index moved, or may be looked at again: what waited for that happens."""
+        raft = self._raft
+        if raft.log.committed >= self._opening_index:
+            self._reads.open()
+            if self._reads.begin():
+                self.broadcast_heartbeat()
+                self._reads.confirm()
+        if raft.change_pending:
+            return
+        if raft.membership.outgoing is not None:
+            # Whoever leads when the joint configuration is committed leaves it (section 4.3), or whoever leads next.
+            if raft.log.committed >= self._opening_index and self.transferee is None and not raft.passive:
+                self._append_change(LEAVE_JOINT, leave(raft.membership))
+        elif self._somebody_leaves:
+            self._complete_change()
+
+    def _complete_change(self) -> None:
+        """The change is committed, and all have been told: who was removed is done, and if it is us, steps down."""
+        raft = self._raft
+        self._follow_membership(heard_tick=self._tick)
+        if raft.id in raft.membership.electors:
+            return
+        # Section 4.2.2. So that nobody has to wait for a time-out, the first that has all of the log takes over.
+        for member in sorted(raft.membership.electors):
+            if self.progress[member].match == raft.log.last_index:
+                raft.send(Message(MessageType.TIMEOUT_NOW, member, raft.id, raft.term))
+                break
+        raft.become_follower(raft.term, None)
+
     def open_term(self) -> None:
         """The empty entry with which a new leader commits what its predecessors left (section 6.4, 3.6.2)."""
         self._append([b""])
         self.broadcast_append()
 
-    def _append(self, datas: list[bytes]) -> None:
+    def _append(self, datas: list[bytes], kind: EntryType = EntryType.NORMAL) -> None:
         log, term = self._raft.log, self._raft.term
         index = log.last_index
         if index + len(datas) > MAX_INDEX:
             raise Misuse(f"log is full: expected at most {MAX_INDEX} entries")
-        log.append([Entry(term, index + 1 + offset, EntryType.NORMAL, data) for offset, data in enumerate(datas)])
+        log.append([Entry(term, index + 1 + offset, kind, data) for offset, data in enumerate(datas)])
 
     # Sending.
 
@@ -148,10 +279,11 @@ class Leadership:
 
     def broadcast_heartbeat(self) -> None:
         raft = self._raft
+        context = self._reads.context
         for member, progress in self.progress.items():
             # Never a commit index beyond what the follower is known to have.
             commit = min(progress.match, raft.log.committed)
-            raft.send(Message(MessageType.HEARTBEAT, member, raft.id, raft.term, commit=commit))
+            raft.send(Message(MessageType.HEARTBEAT, member, raft.id, raft.term, commit=commit, context=context))
 
     def send_append(self, member: str, *, even_if_empty: bool = True) -> bool:
         """Send what the follower lacks, as far as its window allows. Empty: carries the commit index alone."""
@@ -194,7 +326,9 @@ class Leadership:
 
     def on_append_response(self, message: Message) -> None:
         member = message.sender
-        progress = self.progress[member]
+        progress = self.progress.get(member)
+        if progress is None:
+            return  # It was removed, and still speaks.
         log = self._raft.log
         if message.index > log.last_index:
             raise MessageRefused(
@@ -224,18 +358,30 @@ class Leadership:
             progress.inflights.free_to(message.index)
         self._match[member] = progress.match
         if self._maybe_commit():
-            self.broadcast_append()
+            self._tell_commit()
+            if self._raft.leadership is not self:
+                return
         elif was_blocked:
             # It may have missed a commit index while its window was full.
             self.send_append(member, even_if_empty=progress.sent_commit < log.committed)
+        if member not in self.progress:
+            return  # Its removal is committed.
         while self.send_append(member, even_if_empty=False):
             pass
         self._maybe_hand_over(member)
 
     def on_heartbeat_response(self, message: Message) -> None:
-        progress = self.progress[message.sender]
+        progress = self.progress.get(message.sender)
+        if progress is None:
+            return
         progress.heard_tick = self._tick
         progress.paused = False
+        if message.context:
+            self._reads.heard(message.sender, message.context)
+            self._reads.confirm()
+            if self._reads.begin():
+                self.broadcast_heartbeat()
+                self._reads.confirm()
         if progress.match < self._raft.log.last_index or progress.state is ProgressState.PROBE:
             self.send_append(message.sender)
 
@@ -244,7 +390,23 @@ class Leadership:
         raft = self._raft
         self._match[raft.id] = raft.log.stable_index
         if self._maybe_commit():
-            self.broadcast_append()
+            self._tell_commit()
+
+    def _tell_commit(self) -> None:
+        self.broadcast_append()
+        self._on_commit()
+
+    # Reads (section 6.4).
+
+    def ask_read(self, asker: str, context: bytes) -> bool:
+        """Answer `asker` when a quorum has confirmed that we lead. Returns whether there was room for it."""
+        opened = self._raft.log.committed >= self._opening_index
+        if not self._reads.ask(asker, context, self._tick, opened=opened):
+            return False
+        if self._reads.begin():
+            self.broadcast_heartbeat()
+            self._reads.confirm()
+        return True
 
     def _maybe_commit(self) -> bool:
         log = self._raft.log

@@ -28,7 +28,13 @@ class Storage(Protocol):
     """What the core reads from disk. It only ever asks for what an advanced `Ready` said was written."""
 
     def initial_state(self) -> tuple[HardState, Membership]:
-        """What was written last; for a new disk an empty HardState and the membership of the genesis."""
+        """What was written last; for a new disk an empty HardState and the membership of the genesis.
+
+        The membership is the one as of `first_index() - 1`: changes that are still in the log come on top of it.
+        """
+
+    def configuration_indexes(self) -> Sequence[int]:
+        """The indexes of all CONFIGURATION entries on disk, ascending. Asked for once, at the start."""
 
     def first_index(self) -> int:
         """The first index that `entries` can return; 1 for a new disk, snapshot index + 1 after a snapshot."""
@@ -46,7 +52,7 @@ class Storage(Protocol):
         """The newest snapshot, for a follower that needs compacted entries; raises SnapshotUnavailable."""
 
     def compact(self, index: int) -> None:
-        """Forget the entries up to and including `index`. Must keep the term at `index`."""
+        """Forget the entries up to and including `index`. Must keep the term and the membership as of `index`."""
 
 
 class Log:

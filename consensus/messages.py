@@ -28,7 +28,7 @@ TRANSFER = b"transfer"
 
 class EntryType(IntEnum):
     NORMAL = 0
-    # Kept for membership changes. Membership is fixed at genesis for now, so nobody may send one.
+    # A change of the membership, in the bytes of `consensus.configuration`.
     CONFIGURATION = 1
 
 
@@ -45,6 +45,8 @@ class MessageType(IntEnum):
     HEARTBEAT_RESPONSE = 8
     SNAPSHOT = 9
     TIMEOUT_NOW = 10
+    READ_INDEX = 11
+    READ_INDEX_RESPONSE = 12
 
 
 # An answer says "I have" or "I promise", and a vote request says "I voted for myself": a crash must not unsay either.
@@ -81,6 +83,7 @@ class HardState:
 class SnapshotMetadata:
     index: int
     term: int
+    # As of `index`.
     membership: Membership
 
 
@@ -120,6 +123,8 @@ def verify_message(message: Message) -> None:
         )
     if len(message.context) > MAX_CONTEXT_BYTES:
         raise MessageRefused("bad_context", f"context too long: expected at most {MAX_CONTEXT_BYTES} bytes")
+    if message.type is MessageType.READ_INDEX and not message.context:
+        raise MessageRefused("bad_context", "a read without a context could not be answered")
     if message.entries:
         verify_entries(message)
     if (message.type is MessageType.SNAPSHOT) != (message.snapshot is not None):
@@ -146,7 +151,5 @@ def verify_entries(message: Message) -> None:
         if not term <= entry.term <= highest or entry.term == 0:
             raise MessageRefused("bad_entry_term", f"expected {term}..{highest} at index {index}, got {entry.term}")
         term = entry.term
-        if entry.type is not EntryType.NORMAL:
-            raise MessageRefused("configuration_entry", f"membership is fixed at genesis, got a change at {index}")
         if len(entry.data) > MAX_ENTRY_BYTES:
             raise MessageRefused("entry_too_large", f"expected at most {MAX_ENTRY_BYTES} bytes, got {len(entry.data)}")

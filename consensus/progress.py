@@ -56,6 +56,9 @@ class Progress:
     """`match`: the follower's disk has the log up to here. `next`: the first index to send. Always match < next."""
 
     __slots__ = (
+        "catch_up_start_tick",
+        "catch_up_target",
+        "caught_up_tick",
         "heard_tick",
         "inflights",
         "match",
@@ -79,6 +82,11 @@ class Progress:
         self.sent_commit = 0
         # Tick of the leader's clock at which anything was last heard from the follower.
         self.heard_tick = heard_tick
+        # Of a member without a vote, rounds of catching up (section 4.2.1): the end of the log when the present round
+        # began, that moment, and the beginning of the last round that was finished.
+        self.catch_up_target = 0
+        self.catch_up_start_tick = 0
+        self.caught_up_tick = -1
         # Rounds of CheckQuorum that a snapshot has been on its way.
         self.waited_rounds = 0
 

@@ -18,7 +18,7 @@ The same holds for CheckQuorum: a leader that hears a majority goes on leading, 
 is away.
 
 Joint configurations (thesis section 4.3) take both rules from both configurations: committed is the smaller of the two
-indexes, an election must be won in both. Membership is fixed at genesis for now; the types carry the joint form.
+indexes, an election must be won in both. How one configuration follows another is in `consensus.configuration`.
 """
 
 from __future__ import annotations

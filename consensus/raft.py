@@ -13,10 +13,18 @@ delay, and is refused with `MessageRefused` where its lie shows.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from consensus.errors import MessageRefused, Misuse, UnknownDurableState
+from consensus.configuration import (
+    MAX_CHANGE_BYTES,
+    ConfigurationChange,
+    ConfigurationHistory,
+    apply_change,
+    decode_change,
+)
+from consensus.errors import ChangeRefused, DropReason, MessageRefused, Misuse, UnknownDurableState
 from consensus.leadership import Leadership
 from consensus.log import Log, Storage
 from consensus.messages import (
@@ -24,12 +32,15 @@ from consensus.messages import (
     MAX_UNCOMMITTED_ENTRIES,
     TRANSFER,
     WAITS_FOR_DISK,
+    Entry,
+    EntryType,
     HardState,
     Message,
     MessageType,
     verify_message,
 )
 from consensus.quorum import Membership, VoteResult
+from consensus.reads import READ_PATIENCE_ROUNDS, Reads
 
 # How far one message may move our term. Terms end at MAX_TERM and are never taken back, so a liar who names the last of
 # them must not be believed: in it nobody can ever campaign again. By steps it is nine million million messages away.
@@ -65,6 +76,11 @@ class Config:
     max_uncommitted_bytes: int = 64 * 1024 * 1024
     max_committed_bytes_per_ready: int = 4 * 1024 * 1024
     max_tail_bytes: int = 8 * 1024 * 1024
+    # Whether this change may be made to this membership: the leader asks before it proposes, every follower before it
+    # takes the entry. Raises MessageRefused if not; must say the same of the same arguments everywhere. Not asked about
+    # what is on disk already, nor about the end of a joint configuration, which its beginning allowed. None: no change
+    # is authorised.
+    authorise: Callable[[ConfigurationChange, Membership], None] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat_ticks < self.election_timeout_ticks:
@@ -94,6 +110,7 @@ class Raft:
         "_timeout_ticks",
         "_votes",
         "config",
+        "history",
         "id",
         "leader_id",
         "leadership",
@@ -102,6 +119,7 @@ class Raft:
         "outbox",
         "outbox_after_persist",
         "passive",
+        "reads",
         "role",
         "term",
         "vote",
@@ -111,9 +129,10 @@ class Raft:
         hard_state, membership = storage.initial_state()
         self.config = config
         self.id = config.id
-        self.membership: Membership = membership
-        if self.id not in membership.members:
-            raise Misuse(f"node is not a member: expected one of {sorted(membership.members)}, got {self.id}")
+        self.history = _read_history(storage, membership)
+        # What is in force: the newest in the log, committed or not (section 4.1). We need not be in it: a node that is
+        # to join follows first, and one that was removed still has to learn so.
+        self.membership: Membership = self.history.latest
         # A snapshot is of committed entries only.
         commit = max(hard_state.commit, storage.first_index() - 1)
         self.log = Log(
@@ -139,6 +158,7 @@ class Raft:
         self._log_wanted = False
         self.outbox: list[Message] = []
         self.outbox_after_persist: list[Message] = []
+        self.reads = Reads(READ_PATIENCE_ROUNDS * config.election_timeout_ticks)
         self._votes: dict[str, bool] = {}
         self._random = random.Random(f"{config.seed}/{config.id}")
         self._election_elapsed_ticks = 0
@@ -163,6 +183,8 @@ class Raft:
             self.vote = None
         self._votes = {}
         self.leadership = None
+        if self.reads:
+            self.reads.drop_all(DropReason.LEADER_CHANGED)
         self._draw_timeout()
 
     def become_follower(self, term: int, leader_id: str | None) -> None:
@@ -182,14 +204,26 @@ class Raft:
 
     @property
     def promotable(self) -> bool:
-        """Learners never campaign, nor does a node whose log is a snapshot still being written.
+        """Learners never campaign, nor do those outside, nor does a node whose log is a snapshot still being written.
+
+        Whom a change makes a learner, or removes, does while it is not known to be committed: it may be the only one
+        whose log is long enough to lead (section 4.2.2, figure 4.6). Its own vote does not count then.
 
         A passive node does only where nothing could go on otherwise: it has entries that a candidate lacks, so that
         candidate cannot have its vote, and may find no majority without it. It then leads to pass them on.
         """
         if self.passive and not self._log_wanted:
             return False
-        return self.id in self.membership.electors and self.log.pending_snapshot is None
+        if self.log.pending_snapshot is not None:
+            return False
+        return self.id in self.membership.electors or (
+            self.change_pending and self.id in self.history.previous.electors
+        )
+
+    @property
+    def change_pending(self) -> bool:
+        """Whether the newest change of the membership is not known to be committed."""
+        return self.history.latest_index > self.log.committed
 
     def set_passive(self, *, passive: bool) -> None:
         if passive == self.passive:
@@ -243,6 +277,7 @@ class Raft:
     # Time.
 
     def tick(self) -> None:
+        self.reads.tick()
         if self.leadership is not None:
             self.leadership.tick()
             return
@@ -260,11 +295,14 @@ class Raft:
     # Messages.
 
     def step(self, message: Message) -> None:
+        """Messages are taken without a look at the membership, as section 4.1 has it: a new member does not know yet
+        who leads it, and a candidate may know of a change that we do not. Answers of those outside count for nothing.
+        """
         verify_message(message)
         if message.to != self.id:
             raise MessageRefused("not_for_us", f"expected a message to {self.id}, got one to {message.to}")
-        if message.sender not in self.membership.members or message.sender == self.id:
-            raise MessageRefused("unknown_sender", f"{message.sender} is no other member")
+        if message.sender == self.id:
+            raise MessageRefused("unknown_sender", f"{message.sender} is ourselves")
         kind = message.type
         if message.term > self.term:
             if not self._accept_later_term(message):
@@ -298,6 +336,13 @@ class Raft:
             self._on_snapshot(message)
         elif kind is MessageType.TIMEOUT_NOW:
             self._on_timeout_now(message)
+        elif kind is MessageType.READ_INDEX:
+            self._on_read_index(message)
+        elif kind is MessageType.READ_INDEX_RESPONSE and message.sender == self.leader_id:
+            if message.reject:
+                self.reads.drop(message.context, DropReason.LEADER_CHANGED)
+            else:
+                self.reads.answer(message.context, message.index)
 
     def _accept_later_term(self, message: Message) -> bool:
         """Move to a later term where the message proves that it has begun. False: the message is ignored."""
@@ -341,11 +386,7 @@ class Raft:
             or (self.vote is None and self.leader_id is None)
             or (pre_vote and message.term > self.term)
         )
-        if (
-            free
-            and message.sender in self.membership.electors
-            and self.log.is_up_to_date(message.index, message.log_term)
-        ):
+        if free and self.log.is_up_to_date(message.index, message.log_term):
             # A grant carries the term of the request: for a pre-vote that is the term to come.
             self.send(Message(answer, message.sender, self.id, message.term))
             if not pre_vote:
@@ -410,11 +451,41 @@ class Raft:
             if position < len(entries):
                 new = entries[position:] if position else entries
                 self._verify_room(message, new[0].index - 1)
+                changes = self._verify_changes(message, new)
                 log.replace(new)
+                if self.history.truncate(new[0].index - 1) or changes:
+                    for at, membership in changes:
+                        self.history.append(at, membership)
+                    self.membership = self.history.latest
         matched = index + len(entries)
         # Beyond what this message shows we may have entries that the leader does not have.
         log.committed = max(log.committed, min(message.commit, matched))
         self._acknowledge(message, matched)
+
+    def _verify_changes(self, message: Message, entries: Sequence[Entry]) -> list[tuple[int, Membership]]:
+        """What the changes of the membership among these entries lead to, by index. Raises MessageRefused.
+
+        The leader has seen to all of this; a leader that lies has not.
+        """
+        changes: list[tuple[int, Membership]] = []
+        for entry in entries:
+            if entry.type is EntryType.NORMAL:
+                continue
+            before = changes[-1][1] if changes else self.history.at(entries[0].index - 1)
+            try:
+                change = decode_change(entry.data)
+                after = apply_change(before, change)
+            except ChangeRefused as error:
+                raise MessageRefused(error.code, f"{message.sender} sent a change at {entry.index}: {error}") from error
+            if change.steps:
+                self.verify_authorised(change, before)
+            changes.append((entry.index, after))
+        return changes
+
+    def verify_authorised(self, change: ConfigurationChange, before: Membership) -> None:
+        if self.config.authorise is None:
+            raise MessageRefused("unauthorised", "no change of the membership is authorised here")
+        self.config.authorise(change, before)
 
     def _verify_room(self, message: Message, matched: int) -> None:
         """Store no more than a leader may have proposed without committing it: our disk is not a liar's to fill.
@@ -442,22 +513,60 @@ class Raft:
                 f"{message.sender} counts on index {message.commit}, our log ends at {self.log.last_index}",
             )
         self.log.committed = max(self.log.committed, message.commit)
-        self.send(Message(MessageType.HEARTBEAT_RESPONSE, message.sender, self.id, self.term))
+        self.send(Message(MessageType.HEARTBEAT_RESPONSE, message.sender, self.id, self.term, context=message.context))
+
+    def _on_read_index(self, message: Message) -> None:
+        """A follower of ours asks for its caller; it must hear if we lead no longer."""
+        if self.leadership is not None:
+            self.leadership.ask_read(message.sender, message.context)
+        else:
+            self.send(
+                Message(
+                    MessageType.READ_INDEX_RESPONSE,
+                    message.sender,
+                    self.id,
+                    self.term,
+                    reject=True,
+                    context=message.context,
+                )
+            )
 
     def _on_snapshot(self, message: Message) -> None:
         snapshot = message.snapshot
         if snapshot is None:
             return
         log, metadata = self.log, snapshot.metadata
-        if self.id not in metadata.membership.members:
-            raise MessageRefused("not_a_member", f"snapshot at {metadata.index} has no member {self.id}")
+        # We need not be a member as of the snapshot: what follows it may add us. The authorities never change.
+        expected = set(self.membership.incoming.authorities)
+        for half in (metadata.membership.incoming, metadata.membership.outgoing):
+            if half is not None and set(half.authorities) != expected:
+                raise MessageRefused(
+                    "bad_snapshot",
+                    f"voters as of {metadata.index}: expected some of each of {sorted(expected)} and of nobody else,"
+                    f" got {sorted(half.authorities)}",
+                )
         if metadata.index > log.committed:
             if log.matches(metadata.index, metadata.term):
                 log.committed = metadata.index  # We have it all; only the commit index is news.
             else:
                 log.restore(snapshot)
+                self.history = ConfigurationHistory(metadata.index, metadata.membership)
                 self.membership = metadata.membership
         self._acknowledge(message, log.committed)
 
     def _acknowledge(self, message: Message, index: int) -> None:
         self.send(Message(MessageType.APPEND_RESPONSE, message.sender, self.id, self.term, index=index))
+
+
+def _read_history(storage: Storage, membership: Membership) -> ConfigurationHistory:
+    """Every change that is on disk, once more: what is in force is the newest of them (section 4.1)."""
+    history = ConfigurationHistory(storage.first_index() - 1, membership)
+    for index in storage.configuration_indexes():
+        entry = storage.entries(index, index + 1, MAX_CHANGE_BYTES)[0]
+        try:
+            if entry.type is not EntryType.CONFIGURATION or index <= history.latest_index:
+                raise UnknownDurableState(f"log: expected a change of the membership at {index}, got {entry.type.name}")
+            history.append(index, apply_change(history.latest, decode_change(entry.data)))
+        except ChangeRefused as error:
+            raise UnknownDurableState(f"log: the change of the membership at {index} cannot be: {error}") from error
+    return history

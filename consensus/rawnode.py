@@ -23,12 +23,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from consensus.configuration import ConfigurationChange
 from consensus.errors import DropReason, Misuse, ProposalDropped
+from consensus.leadership import Leadership
 from consensus.log import Storage
-from consensus.messages import Entry, HardState, Message, Snapshot
+from consensus.messages import Entry, HardState, Message, MessageType, Snapshot
 from consensus.progress import ProgressState
 from consensus.quorum import Membership
 from consensus.raft import Config, Raft, Role
+from consensus.reads import DroppedRead, ReadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,12 @@ class Ready:
     messages: tuple[Message, ...]
     messages_after_persist: tuple[Message, ...]
     must_sync: bool
+    # What is in force now, if that is not what it was at the last Ready. It may be taken back: see `Status`.
+    membership: Membership | None = None
+    # Answers to `read_index`. Whoever has applied the index of a read state sees all that was committed when it was
+    # asked; a dropped read has to be asked again.
+    read_states: tuple[ReadState, ...] = ()
+    dropped_reads: tuple[DroppedRead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class FollowerStatus:
     inflight_messages: int
     # Ticks since anything was heard from it, counted from the election at the earliest.
     silent_ticks: int
+    # Whether a member without a vote may be given one.
+    caught_up: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,9 @@ class Status:
     first_index: int
     last_index: int
     membership: Membership
+    # The entry that brought this membership, and whether it is known to be committed: until then it may be cut off.
+    membership_index: int
+    change_pending: bool
     # While leading: everybody else, the target of a transfer, and the authorities of which nobody was heard within an
     # election time-out. While there is such an authority, nothing new becomes committed.
     followers: Mapping[str, FollowerStatus]
@@ -87,12 +101,13 @@ class Status:
 class RawNode:
     """See the module. Not thread-safe: one caller at a time."""
 
-    __slots__ = ("_handed_hard_state", "_handed_soft_state", "_outstanding", "_raft")
+    __slots__ = ("_handed_hard_state", "_handed_membership", "_handed_soft_state", "_outstanding", "_raft")
 
     def __init__(self, config: Config, storage: Storage) -> None:
         self._raft = Raft(config, storage)
         self._handed_hard_state = HardState(self._raft.term, self._raft.vote, self._raft.log.committed)
         self._handed_soft_state = SoftState(None, Role.FOLLOWER)
+        self._handed_membership = self._raft.membership
         self._outstanding: Ready | None = None
 
     # Input.
@@ -113,14 +128,40 @@ class RawNode:
         datas = [data] if isinstance(data, bytes) else list(data)
         if not datas or not all(datas):
             raise Misuse("proposal is empty: expected at least one byte in each entry, got none")
+        return self._proposing().propose(datas)
+
+    def _proposing(self) -> Leadership:
         raft = self._raft
         if raft.passive:
             raise ProposalDropped(DropReason.HALTED, raft.leader_id)
         if raft.leadership is None:
-            if raft.leader_id is None:
-                raise ProposalDropped(DropReason.NO_LEADER)
-            raise ProposalDropped(DropReason.NOT_LEADER, raft.leader_id)
-        return raft.leadership.propose(datas)
+            raise ProposalDropped(DropReason.NOT_LEADER if raft.leader_id else DropReason.NO_LEADER, raft.leader_id)
+        return raft.leadership
+
+    def propose_change(self, change: ConfigurationChange) -> int:
+        """Change the membership. Returns the index of the entry; raises ProposalDropped, or ChangeRefused.
+
+        In force at once, here and wherever the entry is appended; done when it is committed and, if it has more than
+        one step, the joint configuration is left, which the leader sees to. Until then the next is dropped as
+        `change_pending`. Whoever is to vote is a learner first, and `caught_up`. A leader that takes its own vote away
+        leads until the change is committed.
+        """
+        return self._proposing().propose_change(change)
+
+    def read_index(self, context: bytes) -> None:
+        """Ask what is committed now. The answer comes with this context, in `read_states` or in `dropped_reads`.
+
+        Any node may ask: a follower asks the leader it knows. Raises ProposalDropped when there is none. A context
+        is not used again while it waits.
+        """
+        raft = self._raft
+        if raft.leader_id is None:
+            raise ProposalDropped(DropReason.NO_LEADER)
+        raft.reads.ask(context, raft.leader_id)
+        if raft.leadership is None:
+            raft.send(Message(MessageType.READ_INDEX, raft.leader_id, raft.id, raft.term, context=context))
+        elif not raft.leadership.ask_read(raft.id, context):
+            raft.reads.drop(context, DropReason.TOO_MANY_READS)
 
     def campaign(self) -> None:
         """Ask for leadership now, not after a time-out. Does nothing on a leader, a learner or a passive node."""
@@ -163,6 +204,7 @@ class RawNode:
         """Let the storage forget the log up to `index`, which the state machine must have on disk.
 
         Goes less far where a follower that is keeping up still needs entries; one that is away will need a snapshot.
+        How much of the log stays for such a one is the caller's choice: an index that is so much lower.
         Returns the index actually compacted to.
         """
         raft = self._raft
@@ -176,6 +218,7 @@ class RawNode:
         if index < log.first_index:
             return log.first_index - 1
         log.compact(index)
+        raft.history.compact(index)
         return index
 
     # Output.
@@ -194,6 +237,9 @@ class RawNode:
             or log.has_appliable
             or self._hard_state() != self._handed_hard_state
             or self._soft_state() != self._handed_soft_state
+            or raft.membership is not self._handed_membership
+            or raft.reads.answered
+            or raft.reads.dropped
         )
 
     def ready(self) -> Ready:
@@ -217,7 +263,13 @@ class RawNode:
             or snapshot is not None
             or hard_state.term != previous.term
             or hard_state.vote != previous.vote,
+            membership=raft.membership if raft.membership is not self._handed_membership else None,
+            read_states=tuple(raft.reads.answered),
+            dropped_reads=tuple(raft.reads.dropped),
         )
+        raft.reads.answered.clear()
+        raft.reads.dropped.clear()
+        self._handed_membership = raft.membership
         raft.outbox.clear()
         raft.outbox_after_persist.clear()
         self._handed_hard_state = hard_state
@@ -257,6 +309,7 @@ class RawNode:
                     paused=progress.blocked,
                     inflight_messages=len(progress.inflights),
                     silent_ticks=leadership.silent_ticks(member),
+                    caught_up=leadership.is_caught_up(member),
                 )
             patience = raft.config.election_timeout_ticks
             heard = {member for member, follower in followers.items() if follower.silent_ticks <= patience}
@@ -273,6 +326,8 @@ class RawNode:
             first_index=log.first_index,
             last_index=log.last_index,
             membership=raft.membership,
+            membership_index=raft.history.latest_index,
+            change_pending=raft.change_pending,
             followers=followers,
             transferee=leadership.transferee if leadership is not None else None,
             missing_authorities=missing,

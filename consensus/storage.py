@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from consensus.configuration import apply_change, decode_change
 from consensus.errors import Compacted, Misuse, SnapshotUnavailable, Unavailable
-from consensus.messages import Entry, HardState, Snapshot, SnapshotMetadata
+from consensus.messages import Entry, EntryType, HardState, Snapshot, SnapshotMetadata
 from consensus.quorum import Membership
 
 
@@ -17,6 +18,7 @@ class MemoryStorage:
 
     def __init__(self, membership: Membership) -> None:
         self.hard_state = HardState()
+        # As of what stands just before the first entry.
         self._membership = membership
         self._snapshot: Snapshot | None = None
         # What stands just before the first entry: (index, term) of the newest entry forgotten.
@@ -25,6 +27,17 @@ class MemoryStorage:
 
     def initial_state(self) -> tuple[HardState, Membership]:
         return self.hard_state, self._membership
+
+    def configuration_indexes(self) -> Sequence[int]:
+        return [entry.index for entry in self._entries if entry.type is EntryType.CONFIGURATION]
+
+    def membership(self, index: int) -> Membership:
+        """The membership as of `index`, which is in the log or just before it."""
+        membership = self._membership
+        for entry in self._entries[: index - self._before[0]]:
+            if entry.type is EntryType.CONFIGURATION:
+                membership = apply_change(membership, decode_change(entry.data))
+        return membership
 
     def first_index(self) -> int:
         return self._before[0] + 1
@@ -88,13 +101,13 @@ class MemoryStorage:
 
     def create_snapshot(self, index: int, data: bytes) -> Snapshot:
         """Remember what the state machine looks like at `index`."""
-        self._snapshot = Snapshot(SnapshotMetadata(index, self.term(index), self._membership), data)
+        self._snapshot = Snapshot(SnapshotMetadata(index, self.term(index), self.membership(index)), data)
         return self._snapshot
 
     def compact(self, index: int) -> None:
         """Forget entries up to and including `index`."""
         if index <= self._before[0]:
             return
-        before = (index, self.term(index))
+        before, membership = (index, self.term(index)), self.membership(index)
         del self._entries[: index - self._before[0]]
-        self._before = before
+        self._before, self._membership = before, membership

@@ -23,6 +23,7 @@ import structlog
 from consensus import (
     Config,
     Entry,
+    EntryType,
     HardState,
     Membership,
     Message,
@@ -53,6 +54,11 @@ MAX_AHEAD_MS = 5000
 # Who sends one is not listened to as a leader for this long, longer than an election takes, so that another leads.
 AHEAD_SILENCE_S = 4.0
 _FROM_LEADERS = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT, MessageType.TIMEOUT_NOW})
+
+
+def _payload(entry: Entry) -> bytes:
+    """What there is to execute: of a change of the membership nothing, as of the entry that opens a term."""
+    return entry.data if entry.type is EntryType.NORMAL else b""
 
 
 class NotLeading(Exception):
@@ -170,14 +176,14 @@ class RaftOrdering:
             while self._queue and size < TAKE_MAX_BYTES and self._queue[0].index == after + 1 + len(taken):
                 entry = self._queue.popleft()
                 size += len(entry.data)
-                taken.append((entry.index, entry.data))
+                taken.append((entry.index, _payload(entry)))
             self._queued_bytes -= size
             return taken
         high = self._queue[0].index if self._queue else self._committed + 1
         entries = await asyncio.get_running_loop().run_in_executor(
             self._disk, self._store.entries, after + 1, high, TAKE_MAX_BYTES
         )
-        return [(entry.index, entry.data) for entry in entries]
+        return [(entry.index, _payload(entry)) for entry in entries]
 
     def waiting(self, after: int) -> int:
         return self._committed - after
@@ -213,7 +219,7 @@ class RaftOrdering:
         Such a block is not acknowledged, so it is never committed while one side's clocks are right; and as its sender
         is not heard either, another leader is elected.
         """
-        times = [block_time_ms(entry.data) for entry in message.entries]
+        times = [block_time_ms(_payload(entry)) for entry in message.entries]
         ahead_ms = max(times, default=0) - self._clock.now_ms()
         if ahead_ms > MAX_AHEAD_MS:
             if message.sender not in self._silenced:
@@ -267,7 +273,7 @@ class RaftOrdering:
     async def _turn(self, ready: Ready) -> None:
         self._dispatch(ready.messages)
         if ready.entries:
-            self._on_appended(ready.entries)
+            self._on_appended([entry for entry in ready.entries if entry.type is EntryType.NORMAL])
         # A commit index alone is not worth a write: the ledger knows how far it has executed.
         if ready.entries or ready.must_sync:
             await self._persist(ready.hard_state, ready.entries, sync=ready.must_sync)
@@ -278,6 +284,8 @@ class RaftOrdering:
         new_term = ready.hard_state is not None and ready.hard_state.term != self._term
         if ready.hard_state is not None:
             self._term = ready.hard_state.term
+        if ready.membership is not None:
+            self._membership = ready.membership
         if ready.soft_state is not None:
             self._leader, self._role = ready.soft_state.leader_id, ready.soft_state.role
             if self.leading:

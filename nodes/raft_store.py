@@ -7,7 +7,8 @@ entries in memory: the core does that for the recent ones.
 The directory is marked with the node's name and the hash of the genesis record. A directory of another node is refused:
 a validator that starts from another's vote and log could break the promise it has given.
 
-Keys: `n` whose this is; `s` term, vote, commit; `e` + index (8 bytes, big-endian): term, type, data.
+Keys: `n` whose this is; `s` term, vote, commit; `e` + index (8 bytes, big-endian): term, type, data; `c` + index: the
+entry there is a change of the membership.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from ledger.store import Store
 
 _IDENTITY = b"n"
 _STATE = b"s"
+_CHANGE = b"c"
+_AFTER_CHANGES = b"d"
 _ENTRY = b"e"
 _AFTER_ENTRIES = b"f"
 _HEAD = struct.Struct(">QB")
@@ -58,6 +61,7 @@ class RaftStore:
         elif found != identity:
             raise UnknownDurableState(f"raft log: belongs to another node or network than {node}")
         self._hard_state = self._read_state()
+        self._changes = [_INDEX.unpack_from(key, 1)[0] for key, _ in store.iterate(_CHANGE, _AFTER_CHANGES)]
         self._first = next((_INDEX.unpack_from(key, 1)[0] for key, _ in self._entries_between(0, None)), 1)
         last = next(store.iterate(_ENTRY, _AFTER_ENTRIES, reverse=True), None)
         self._last, self._last_term = 0, 0
@@ -92,6 +96,9 @@ class RaftStore:
 
     def initial_state(self) -> tuple[HardState, Membership]:
         return self._hard_state, self._membership
+
+    def configuration_indexes(self) -> Sequence[int]:
+        return self._changes
 
     def first_index(self) -> int:
         return self._first
@@ -139,6 +146,7 @@ class RaftStore:
     def write(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
         """One atomic batch. Raises StoreUnavailable: nothing was written, try again; UnknownDurableState: stop."""
         batch: dict[bytes, bytes | None] = {}
+        changes = self._changes
         if entries:
             first = entries[0].index
             if not 0 < first <= self._last + 1:
@@ -147,6 +155,11 @@ class RaftStore:
                 batch[_key(index)] = None
             for entry in entries:
                 batch[_key(entry.index)] = _HEAD.pack(entry.term, entry.type) + entry.data
+            new = [entry.index for entry in entries if entry.type is EntryType.CONFIGURATION]
+            if new or (changes and changes[-1] >= first):
+                batch |= {_CHANGE + _INDEX.pack(index): None for index in changes if index >= first}
+                batch |= {_CHANGE + _INDEX.pack(index): b"" for index in new}
+                changes = [index for index in changes if index < first] + new
         if hard_state is not None:
             batch[_STATE] = cbor.encode({"term": hard_state.term, "vote": hard_state.vote, "commit": hard_state.commit})
         if not batch:
@@ -156,6 +169,7 @@ class RaftStore:
             self._hard_state = hard_state
         if entries:
             self._last, self._last_term = entries[-1].index, entries[-1].term
+            self._changes = changes
 
     def close(self) -> None:
         self._store.close()

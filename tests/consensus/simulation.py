@@ -21,6 +21,7 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
@@ -159,7 +160,7 @@ class Simulation:
         self.membership = self.rng.choice(TOPOLOGIES)
         self.weather = Weather.draw(self.rng)
         self.election_timeout_ticks = self.rng.choice((3, 4, 8))
-        self.limits = {
+        self.limits: dict[str, Any] = {
             "max_append_bytes": self.rng.choice((1, 40, 10_000)),
             "max_inflight_messages": self.rng.choice((1, 3, 64)),
             "max_committed_bytes_per_ready": self.rng.choice((1, 10_000)),
@@ -491,7 +492,7 @@ class Simulation:
                 term == raft.term, "only own terms are counted", f"{node.id} in {raft.term} counted {index} of {term}"
             )
         self.check(
-            self.on_enough_disks(index, term),
+            self.on_enough_disks(raft.membership, index, term),
             "commit rule",
             f"{node.id} reports {index} of term {term}, which disks lack",
         )
@@ -500,7 +501,7 @@ class Simulation:
             self.check(entry.index == first + offset, "order", f"{node.id} has {entry} at {first + offset}")
             self.committed.append((entry.term, entry.data))
 
-    def on_enough_disks(self, index: int, term: int) -> bool:
+    def on_enough_disks(self, membership: Membership, index: int, term: int) -> bool:
         """The commit rule, said again with nothing but counting."""
 
         def has(member: str) -> bool:
@@ -509,7 +510,7 @@ class Simulation:
                 return True
             return index <= storage.last_index() and storage.term(index) == term
 
-        for configuration in (self.membership.incoming, self.membership.outgoing):
+        for configuration in (membership.incoming, membership.outgoing):
             if configuration is None:
                 continue
             voters = [*configuration.voters, *configuration.witnesses]
@@ -606,11 +607,9 @@ class Simulation:
                 if any(self.propose(node) for node in leaders):
                     target = self.proposed - 1
                     wanted = b"entry %d" % target
-            elif (
-                self.committed[-1][1] == wanted
-                and len({(node.machine.applied, node.machine.digest) for node in self.nodes.values()}) == 1
-                and next(iter(self.nodes.values())).machine.applied == len(self.committed) - 1
-            ):
+            elif self.committed[-1][1] == wanted and {
+                (node.machine.applied, node.machine.digest) for node in self.members()
+            } == {(len(self.committed) - 1, self.digests.get(len(self.committed) - 1))}:
                 for index, data in self.acknowledged.items():
                     self.check(self.committed[index][1] == data, "nothing acknowledged is lost", f"index {index}")
                 return
@@ -619,6 +618,14 @@ class Simulation:
                 target = 0
         state = "; ".join(f"{node.id} {node.raw.status() if node.raw else 'down'}" for node in self.nodes.values())
         raise Violation(f"liveness: no agreement within {HEALING_BOUND_TIMEOUTS} election time-outs: {state}")
+
+    def members(self) -> list[Node]:
+        """Who has to have everything: a joint configuration is left, so not everybody may be."""
+        members: set[str] = set()
+        for node in self.nodes.values():
+            if node.raw is not None and node.seen_leading is not None:
+                members |= node.raw.status().membership.members
+        return [node for node in self.nodes.values() if node.id in members]
 
     def settle(self) -> None:
         """Everybody works, everything arrives, until nobody has anything to say."""

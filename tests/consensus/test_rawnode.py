@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def work(node: RawNode, storage: MemoryStorage) -> list[Message]:
     return sent
 
 
-def lone_leader(**options: int) -> tuple[RawNode, MemoryStorage]:
+def lone_leader(**options: Any) -> tuple[RawNode, MemoryStorage]:
     storage = MemoryStorage(ALONE)
     node = RawNode(Config("k1", 1, **options), storage)
     node.campaign()
@@ -349,7 +350,8 @@ def test_a_hand_over_that_crosses_our_own_campaign_is_no_lie() -> None:
 
 def message_in_the_last_term(kind: MessageType, membership: Membership) -> Message:
     snapshot = Snapshot(SnapshotMetadata(9, 1, membership)) if kind is MessageType.SNAPSHOT else None
-    message = Message(kind, "k1", "c1", term=MAX_TERM, reject=kind is MessageType.PRE_VOTE_RESPONSE, snapshot=snapshot)
+    reject = kind is MessageType.PRE_VOTE_RESPONSE
+    message = Message(kind, "k1", "c1", term=MAX_TERM, reject=reject, snapshot=snapshot, context=b"read")
     verify_message(message)
     return message
 
@@ -414,9 +416,16 @@ def test_a_learner_never_campaigns() -> None:
     assert work(node, storage) == []
 
 
-def test_a_stranger_cannot_start() -> None:
-    with pytest.raises(Misuse, match="not a member"):
-        RawNode(Config("zz", 1), MemoryStorage(BOTH))
+def test_whoever_is_no_member_follows_and_never_campaigns() -> None:
+    storage = MemoryStorage(BOTH)
+    node = RawNode(Config("zz", 1), storage)
+    for _ in range(100):
+        node.tick()
+    node.campaign()
+    assert work(node, storage) == []
+    node.step(Message(MessageType.APPEND, "zz", "k1", term=1, entries=(Entry(1, 1, data=b"a"),)))
+    assert [(message.type, message.index) for message in work(node, storage)] == [(MessageType.APPEND_RESPONSE, 1)]
+    assert node.status().leader_id == "k1"
 
 
 def test_compaction_goes_no_further_than_what_was_applied() -> None:
@@ -463,6 +472,6 @@ def test_a_grant_is_written_before_it_leaves() -> None:
         {"max_tail_bytes": -1},
     ],
 )
-def test_a_configuration_that_cannot_work_is_misuse(options: dict[str, int]) -> None:
+def test_a_configuration_that_cannot_work_is_misuse(options: dict[str, Any]) -> None:
     with pytest.raises(Misuse):
         Config("k1", 1, **options)

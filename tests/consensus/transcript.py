@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,6 +45,7 @@ from consensus import (
     Ready,
 )
 from consensus.storage import MemoryStorage
+from tests.consensus.group import allow
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
@@ -78,7 +80,7 @@ class Play:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.options: dict[str, int] = {}
+        self.options: dict[str, Any] = {}
         self.storages: dict[str, MemoryStorage] = {}
         self.nodes: dict[str, RawNode] = {}
         self.applied: dict[str, list[Entry]] = {}
@@ -104,7 +106,7 @@ class Play:
 
     def start(self, node: str) -> None:
         applied = self.applied[node][-1].index if self.applied[node] else 0
-        config = Config(node, 1, applied=applied, **self.options)
+        config = Config(node, 1, applied=applied, authorise=allow, **self.options)
         self.nodes[node] = RawNode(config, self.storages[node])
         self.outstanding.pop(node, None)
 

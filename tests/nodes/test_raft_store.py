@@ -171,3 +171,15 @@ def test_the_log_is_what_a_list_would_be(writes: list[tuple[int, int]]) -> None:
     assert store.last_index() == len(oracle.terms)
     found = store.entries(1, store.last_index() + 1, 1 << 30) if oracle.terms else []
     assert [entry.term for entry in found] == oracle.terms
+
+
+def test_where_changes_of_the_membership_are_is_known_after_a_restart_and_after_a_cut() -> None:
+    disk = MemoryStore()
+    store = opened(disk)
+    changes = [Entry(1, index, EntryType.CONFIGURATION, b"change") for index in (3, 4)]
+    store.write(HardState(1), [*entries(1, 1, 1), *changes, *entries(5, 1)], sync=True)
+    for each in (store, opened(disk.reopen())):
+        assert list(each.configuration_indexes()) == [3, 4]
+    store.write(HardState(2), entries(4, 2), sync=True)
+    for each in (store, opened(disk.reopen())):
+        assert list(each.configuration_indexes()) == [3]
