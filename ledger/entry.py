@@ -30,6 +30,8 @@ MAX_BLOCK_STATEMENTS = 65_536
 MAX_TIME_MS = 253_402_300_799_999  # the last millisecond of the year 9999
 MAX_AUTHORITIES = 16
 MAX_VALIDATORS = 32  # of one authority
+MAX_GENESIS_WITNESSES = 8
+MAX_CA_CERTIFICATE_BYTES = 4096
 MAX_PARAMETERS = 256
 MAX_CONTRACTS = 64
 MAX_NAME_CHARS = 64
@@ -151,6 +153,25 @@ class GenesisAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class GenesisWitness:
+    """A witness of the order at genesis: it votes for a neutral party, and cosigns nothing."""
+
+    name: str
+    party: str  # no authority's name
+    ca_certificate: bytes  # of the party's own CA, DER
+
+    @classmethod
+    def _parse(cls, value: cbor.Value) -> GenesisWitness:
+        members = _Reader("bad_genesis", "witness", value)
+        members.exactly({"ca_certificate", "name", "party"})
+        certificate = members.octets("ca_certificate", None)
+        if not 0 < len(certificate) <= MAX_CA_CERTIFICATE_BYTES:
+            expected = f"1 to {MAX_CA_CERTIFICATE_BYTES} bytes"
+            raise members.error("ca_certificate", expected, f"{len(certificate)} bytes")
+        return cls(members.name("name"), members.name("party"), certificate)
+
+
+@dataclass(frozen=True, slots=True)
 class Genesis:
     """Entry 0: what the authorities agreed on before the first block."""
 
@@ -159,19 +180,25 @@ class Genesis:
     authorities: tuple[GenesisAuthority, ...]
     parameters: dict[str, int | str]
     contracts: dict[str, int]  # name to version in force
+    witnesses: tuple[GenesisWitness, ...] = ()  # the member is absent where there is none
 
     def encode(self) -> bytes:
         """Return the record as it stands in the log."""
-        raw = cbor.encode(
-            {
-                "authorities": [authority._members() for authority in self.authorities],
-                "contracts": self.contracts,
-                "origin": self.origin,
-                "parameters": self.parameters,
-                "time_ms": self.time_ms,
-                "type": GENESIS_TYPE,
-            }
-        )
+        members: dict[str, cbor.Encodable] = {
+            "authorities": [authority._members() for authority in self.authorities],
+            "contracts": self.contracts,
+            "origin": self.origin,
+            "parameters": self.parameters,
+            "time_ms": self.time_ms,
+            "type": GENESIS_TYPE,
+        }
+        if self.witnesses:
+            witnesses: list[dict[str, cbor.Encodable]] = [
+                {"ca_certificate": each.ca_certificate, "name": each.name, "party": each.party}
+                for each in self.witnesses
+            ]
+            members["witnesses"] = witnesses
+        raw = cbor.encode(members)
         _misuse_unless_parses(Genesis.decode, raw)
         return raw
 
@@ -179,7 +206,8 @@ class Genesis:
     def decode(cls, raw: bytes) -> Genesis:
         """Return the record; Malformed unless the bytes are its one spelling and no name or key stands twice."""
         members = _Reader("bad_genesis", "genesis record", cbor.decode(raw, max_bytes=MAX_ENTRY_BYTES))
-        members.exactly({"authorities", "contracts", "origin", "parameters", "time_ms", "type"})
+        required = {"authorities", "contracts", "origin", "parameters", "time_ms", "type"}
+        members.exactly(required | {"witnesses"} if members.has("witnesses") else required)
         members.constant("type", GENESIS_TYPE)
         origin = members.text("origin", 255)
         if not is_key_name(origin):
@@ -196,11 +224,16 @@ class Genesis:
             else:
                 raise members.error("parameters", f"an integer or a short text for {name}", value)
         authorities = tuple(GenesisAuthority._parse(item) for item in members.items("authorities", 1, MAX_AUTHORITIES))
-        _check_distinct(authorities)
-        return cls(origin, members.integer("time_ms", 0, MAX_TIME_MS), authorities, parameters, contracts)
+        witnesses: tuple[GenesisWitness, ...] = ()
+        if members.has("witnesses"):
+            witnesses = tuple(
+                GenesisWitness._parse(item) for item in members.items("witnesses", 1, MAX_GENESIS_WITNESSES)
+            )
+        _check_distinct(authorities, witnesses)
+        return cls(origin, members.integer("time_ms", 0, MAX_TIME_MS), authorities, parameters, contracts, witnesses)
 
 
-def _check_distinct(authorities: tuple[GenesisAuthority, ...]) -> None:
+def _check_distinct(authorities: tuple[GenesisAuthority, ...], witnesses: tuple[GenesisWitness, ...]) -> None:
     """Two authorities that share a name, a country or any key would not be two."""
     validators = [validator for authority in authorities for validator in authority.validators]
     groups: dict[str, list[str] | list[bytes]] = {
@@ -208,13 +241,19 @@ def _check_distinct(authorities: tuple[GenesisAuthority, ...]) -> None:
         "country": [authority.country for authority in authorities],
         "registrar id": [authority.registrar_id for authority in authorities],
         "registrar key": [authority.registrar_key for authority in authorities],
-        "validator name": [validator.name for validator in validators],
+        "validator name": [validator.name for validator in validators] + [witness.name for witness in witnesses],
         "log or cosigner key": [a.log_key for a in authorities] + [v.cosigner_key for v in validators],
         "ca certificate": [authority.ca_sha256 for authority in authorities],
     }
     for what, values in groups.items():
         if len(set(values)) != len(values):
             raise Malformed("bad_genesis", f"{what} stands twice in the genesis record")
+    if len({witness.party for witness in witnesses} | set(groups["authority name"])) != len(authorities) + len(
+        witnesses
+    ):
+        raise Malformed("bad_genesis", "party of a witness stands twice or is an authority: expected neutral parties")
+    if len({witness.ca_certificate for witness in witnesses}) != len(witnesses):
+        raise Malformed("bad_genesis", "ca certificate of a witness stands twice in the genesis record")
 
 
 def parse_entry(raw: bytes) -> Genesis | Statement | BlockRecord:
@@ -249,6 +288,9 @@ class _Reader:
 
     def error(self, key: str, expected: str, got: object) -> Malformed:
         return Malformed(self._code, f"{key} of the {self._what} is wrong: expected {expected}, got {got!r:.120}")
+
+    def has(self, key: str) -> bool:
+        return key in self._members
 
     def exactly(self, keys: Collection[str]) -> None:
         if self._members.keys() != keys:

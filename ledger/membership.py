@@ -174,6 +174,10 @@ class Register:
             for authority in genesis.authorities
             for validator in authority.validators
         }
+        for witness in genesis.witnesses:
+            members[witness.name] = Member(
+                witness.name, witness.party, Role.WITNESS, "", ca_certificate=witness.ca_certificate
+            )
         names = tuple(authority.name for authority in genesis.authorities)
         return cls(genesis.origin, sha256(genesis.encode()).digest(), names, 0, members, {})
 

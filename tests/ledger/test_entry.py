@@ -9,7 +9,7 @@ import pytest
 
 from ledger import cbor
 from ledger.algorithms import ES256, PrivateKey
-from ledger.entry import BlockRecord, Genesis, GenesisAuthority, GenesisValidator, parse_entry
+from ledger.entry import BlockRecord, Genesis, GenesisAuthority, GenesisValidator, GenesisWitness, parse_entry
 from ledger.errors import Malformed, Misuse
 from ledger.tiles import MAX_ENTRY_BYTES
 from tests.ledger.corridor import AUTHORITIES, COSIGNERS, LOG_KEYS, ORIGIN, STATEMENT, seed
@@ -45,6 +45,16 @@ GENESIS = Genesis(
     parameters={"escort.mass_tolerance_g": 50_000, "legal_basis": "agreement of 2025"},
     contracts={"registry": 1, "declaration": 1, "escort": 1},
 )
+
+
+WITNESSED = replace(GENESIS, witnesses=(GenesisWitness("harbour-1", "harbour-trust", b"a certificate"),))
+
+
+def test_a_genesis_record_without_a_witness_is_spelled_as_it_always_was() -> None:
+    assert b"witnesses" not in GENESIS.encode()
+    assert parse_entry(WITNESSED.encode()) == WITNESSED
+    with pytest.raises(Malformed):
+        Genesis.decode(cbor.encode({**cbor.decode(GENESIS.encode()), "witnesses": []}))  # type: ignore[dict-item]
 
 
 def test_each_kind_comes_back_as_itself() -> None:
@@ -111,6 +121,10 @@ CN = GENESIS.authorities[1]
         ("a parameter that is a list", replace(GENESIS, parameters={"a": []})),  # type: ignore[dict-item]
         ("a parameter that is true", replace(GENESIS, parameters={"a": True})),
         ("a parameter without a name", replace(GENESIS, parameters={"": 1})),
+        ("a witness that is a validator", replace(GENESIS, witnesses=(GenesisWitness("kz-kgd-1", "trust", b"c"),))),
+        ("a witness of an authority", replace(GENESIS, witnesses=(GenesisWitness("w-1", "kz-kgd", b"c"),))),
+        ("two witnesses of one party", replace(WITNESSED, witnesses=WITNESSED.witnesses * 2)),
+        ("a witness without a CA", replace(GENESIS, witnesses=(GenesisWitness("w-1", "trust", b""),))),
         ("a contract of version 0", replace(GENESIS, contracts={"registry": 0})),
     ],
 )
