@@ -120,6 +120,16 @@ class ValidatorHealth(Model):
     halted: str
 
 
+class ProtocolSpoken(Model):
+    """Which versions of the protocol between validators one of them speaks; 0 to 0 if it has not been heard."""
+
+    validator: str
+    lowest: int
+    highest: int
+    release: str
+    refusal: str = Field(description="Why it is not listened to: it speaks no version that ours speaks too.")
+
+
 class NetworkStatus(Model):
     """`state` says in plain words what works now."""
 
@@ -134,6 +144,8 @@ class NetworkStatus(Model):
     final_lag_ms: int
     authorities: list[AuthorityHealth]
     validators: list[ValidatorHealth]
+    protocol_effective: int = Field(description="The highest version that every validator of the network speaks.")
+    protocols: list[ProtocolSpoken]
 
 
 class CheckpointDocument(Model):
@@ -218,6 +230,8 @@ EXAMPLE_STATUS: dict[str, Any] = {
             "halted": "",
         }
     ],
+    "protocol_effective": 1,
+    "protocols": [{"validator": "cn-gacc-1", "lowest": 1, "highest": 1, "release": "", "refusal": ""}],
 }
 EXAMPLE_CHECKPOINT: dict[str, Any] = {
     "origin": "comity.example/bakhty-baketu",

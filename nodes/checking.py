@@ -15,7 +15,9 @@ import concurrent.futures
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
+from contracts.registry import decode_participant, participant_key
 from ledger.algorithms import PublicKey
+from ledger.chain import Chain
 from ledger.errors import Malformed, Untrue
 from ledger.statement import Statement, parse_statement, verify_statement
 from nodes.metrics import Metrics
@@ -24,8 +26,33 @@ CHUNK_STATEMENTS = 32
 REMEMBERED_MAX_STATEMENTS = 40_000
 REMEMBERED_MAX_BYTES = 64 * 1024 * 1024
 CHECK_TIMEOUT_S = 5.0
+KNOWN_KEYS_MAX = 50_000
 
 FindKey = Callable[[str, bytes], PublicKey | None]
+
+
+class KnownKeys:
+    """The keys of participants, decoded once. A kid names one key for ever, so none grows stale; whether it counts is
+    for execution. Called from the threads that check.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._keys: dict[bytes, PublicKey] = {}
+
+    def find(self, issuer: str, kid: bytes) -> PublicKey | None:
+        """The key that a kid names, if its issuer has it now."""
+        key = self._keys.get(kid)
+        if key is None:
+            record = self._chain.state.get(participant_key(issuer))
+            found = decode_participant(record).key(kid) if record is not None else None
+            if found is None:
+                return None
+            key = PublicKey.from_cose_key(found.cose_key)
+            if len(self._keys) >= KNOWN_KEYS_MAX:
+                self._keys.clear()
+            self._keys[kid] = key
+        return key
 
 
 class Checked:

@@ -1,7 +1,8 @@
 """The transport between validators: grpc.aio streams under mutual TLS, one from each validator to each other one.
 
 Promises: an envelope is delivered under a sender's name only if TLS proved that name (the certificate is issued by the
-CA of that validator's own authority, see `certificates`) and the batch claims the same name and the same network.
+CA of that validator's own authority, see `certificates`), the batch claims the same name and the same network, and
+both speak a common version of the protocol (see `versions`).
 Envelopes of one sender arrive in the order in which they were sent, as long as the stream lasts.
 
 Does not promise delivery: what is queued when a stream breaks is dropped, as is what does not fit the queue. Raft and
@@ -25,6 +26,7 @@ import structlog
 from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.config import PeerEntry, ValidatorConfig
 from nodes.proto import peer_pb2, peer_pb2_grpc
+from nodes.versions import Announcement, VersionsDoNotMeet, announcement_of, own_announcement
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 BATCH_MAX_BYTES = 2 * 1024 * 1024
@@ -73,6 +75,8 @@ class PeerTransport:
         network: bytes,
         deliver: Callable[[str, peer_pb2.Envelope], None],
         *,
+        announcement: Announcement | None = None,
+        on_announced: Callable[[str, Announcement], None] = lambda *_: None,
         on_connected: Callable[[str], None] = lambda _: None,
         on_unreachable: Callable[[str], None] = lambda _: None,
         jitter: random.Random | None = None,
@@ -80,6 +84,9 @@ class PeerTransport:
         self._config = config
         self._network = network
         self._deliver = deliver
+        self._announcement = announcement or own_announcement()
+        # Raises VersionsDoNotMeet for a peer with which there is nothing to talk about.
+        self._on_announced = on_announced
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
         self._jitter = jitter or random.Random()
@@ -174,6 +181,7 @@ class PeerTransport:
                 grpc.aio.UsageError,
                 TimeoutError,
                 NotThePeer,
+                VersionsDoNotMeet,
                 OSError,
             ) as error:
                 self._log.debug("peer_stream_ended", peer=peer.name, reason=_reason(error))
@@ -192,12 +200,13 @@ class PeerTransport:
         call = stub.Exchange()
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
-                await call.write(peer_pb2.Batch(sender=self._config.name, network=self._network))
+                await call.write(self._first_batch())
                 welcome = await call.read()
             if welcome is grpc.aio.EOF:
                 raise NotThePeer(f"{peer.name} ended the stream: {await call.code()} {await call.details()}")
             if welcome.name != peer.name or welcome.network != self._network:
                 raise NotThePeer(f"expected {peer.name} of this network, got {welcome.name!r}")
+            self._hear(peer.name, welcome)
             self._log.info("peer_connected", peer=peer.name)
             outgoing.connected = True
             self._on_connected(peer.name)
@@ -208,6 +217,34 @@ class PeerTransport:
                 ended.cancel()
         finally:
             call.cancel()
+
+    def _first_batch(self) -> peer_pb2.Batch:
+        own = self._announcement
+        return peer_pb2.Batch(
+            sender=self._config.name,
+            network=self._network,
+            protocol_lowest=own.versions.lowest,
+            protocol_highest=own.versions.highest,
+            release=own.release,
+        )
+
+    def _welcome(self) -> peer_pb2.Welcome:
+        own = self._announcement
+        return peer_pb2.Welcome(
+            name=self._config.name,
+            network=self._network,
+            protocol_lowest=own.versions.lowest,
+            protocol_highest=own.versions.highest,
+            release=own.release,
+        )
+
+    def _hear(self, name: str, said: peer_pb2.Batch | peer_pb2.Welcome) -> None:
+        """Raises NotThePeer for a range that is none, VersionsDoNotMeet for one that ours does not meet."""
+        try:
+            announcement = announcement_of(said.protocol_lowest, said.protocol_highest, said.release)
+        except ValueError as error:
+            raise NotThePeer(f"{name}: {error}") from error
+        self._on_announced(name, announcement)
 
     async def _pump(self, outgoing: _Outgoing, call: Any, ended: asyncio.Future[Any]) -> None:
         ended.add_done_callback(lambda _: outgoing.wake.set())
@@ -255,7 +292,12 @@ class PeerTransport:
                 self._log.warning("peer_refused", peer=name, reason=reason, address=context.peer())
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
             if not welcomed:
-                await context.write(peer_pb2.Welcome(name=self._config.name, network=self._network))
+                try:
+                    self._hear(name, batch)
+                except (NotThePeer, VersionsDoNotMeet) as error:
+                    self.refused += 1
+                    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+                await context.write(self._welcome())
                 welcomed = True
                 self._outgoing[name].returned.set()
             self._heard[name] = time.monotonic()

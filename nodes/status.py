@@ -31,6 +31,9 @@ GAUGES = {
     "peer_refusals": "Streams and batches refused for what their sender is not",
     "peer_drops": "Messages dropped because a queue was full",
     "cosignatures_refused": "Signature lines of known keys that do not verify",
+    "protocol_highest": "Highest version of the protocol that this validator speaks",
+    "protocol_effective": "Highest version of the protocol that every validator of the network speaks",
+    "protocol_unknown_messages": "Messages ignored because this release does not know their kind",
     "halted": "1 if this validator has halted",
 }
 
@@ -140,7 +143,27 @@ class StatusReport:
             state=state,
             genesis=validator.identity.genesis_raw,
             halted=validator.halted or "",
+            protocol_effective=validator.versions.effective,
+            protocols=self.protocols(),
         )
+
+    def protocols(self) -> list[validator_pb2.ProtocolSpoken]:
+        """What each member of the network speaks, as far as it has said so."""
+        versions = self._validator.versions
+        spoken = []
+        for name in sorted(self._validator.identity.authority_of):
+            said = versions.said(name)
+            spoken.append(
+                validator_pb2.ProtocolSpoken(
+                    validator=name,
+                    lowest=said.versions.lowest if said else 0,
+                    highest=said.versions.highest if said else 0,
+                    release=said.release if said else "",
+                    refusal=versions.refusals.get(name, ""),
+                    unknown_messages=versions.unknown.get(name, 0),
+                )
+            )
+        return spoken
 
     # --- in numbers --------------------------------------------------------------------------------------------------
 
@@ -163,5 +186,8 @@ class StatusReport:
             "peer_refusals": validator.transport.refused,
             "peer_drops": validator.transport.dropped,
             "cosignatures_refused": validator.finality.refused,
+            "protocol_highest": validator.versions.own.versions.highest,
+            "protocol_effective": validator.versions.effective,
+            "protocol_unknown_messages": sum(validator.versions.unknown.values()),
             "halted": validator.halted is not None,
         }

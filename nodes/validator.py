@@ -26,17 +26,16 @@ import consensus
 from api.logs import configure_logs
 from consensus import Config, Entry
 from contracts.execute import genesis_state
-from contracts.registry import decode_participant, participant_key
-from ledger.algorithms import PublicKey
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError, Malformed, UnknownDurableState
 from ledger.leveldb import LevelDBStore
 from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
+from nodes import wire
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
-from nodes.checking import SignatureChecks
+from nodes.checking import KnownKeys, SignatureChecks
 from nodes.clock import Clock, SystemClock
 from nodes.config import ConfigError, ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
@@ -54,6 +53,7 @@ from nodes.raft_store import RaftStore
 from nodes.records import RecordIndex
 from nodes.service import Following, ValidatorService, serve
 from nodes.status import GAUGES, StatusReport
+from nodes.versions import SPOKEN, VersionRange, Versions
 
 EXIT_STOPPED = 0
 EXIT_CONFIG = 2
@@ -71,13 +71,19 @@ EXCHANGE_S = 1.0
 HAND_OVER_S = 0.5
 # A signature that nobody seems to need is sent all the same if nothing has become final for so long.
 LATE_S = 0.15
-KNOWN_KEYS_MAX = 50_000
 
 
 class Validator:
     """One validator in this process. `start`, then `run` until it returns an exit status, then `stop`."""
 
-    def __init__(self, config: ValidatorConfig, identity: Identity, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: ValidatorConfig,
+        identity: Identity,
+        *,
+        clock: Clock | None = None,
+        spoken: VersionRange = SPOKEN,
+    ) -> None:
         self.config = config
         self.identity = identity
         self._clock = clock or SystemClock()
@@ -90,10 +96,10 @@ class Validator:
         self._recent_s = 0.0
         # Execution and signing are never in two threads at once.
         self._executing = asyncio.Lock()
-        self._keys: dict[bytes, PublicKey] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._open_stores()
+        self.versions = Versions(config.name, lambda: self.identity.authority_of, self._store, spoken=spoken)
         self._assemble()
 
     # --- putting it together -----------------------------------------------------------------------------------------
@@ -137,12 +143,14 @@ class Validator:
 
     def _assemble(self) -> None:
         config, identity, tuning = self.config, self.identity, self.config.tuning
-        self.checks = SignatureChecks(self._find_key, self.metrics, threads=tuning.signature_threads)
+        self.checks = SignatureChecks(KnownKeys(self.chain).find, self.metrics, threads=tuning.signature_threads)
         self.following = Following()
         self.transport = PeerTransport(
             config,
             identity.network,
             self._deliver,
+            announcement=self.versions.own,
+            on_announced=self.versions.hear,
             on_connected=lambda _: self._exchange(),
             on_unreachable=lambda peer: self.ordering.unreachable(peer),
         )
@@ -211,20 +219,6 @@ class Validator:
             self.metrics,
         )
         self.metrics.gauges(self.report.gauges, GAUGES)
-
-    def _find_key(self, issuer: str, kid: bytes) -> PublicKey | None:
-        """The key that a kid names, if its issuer has it now. Called from the threads that check."""
-        key = self._keys.get(kid)
-        if key is None:
-            record = self.chain.state.get(participant_key(issuer))
-            found = decode_participant(record).key(kid) if record is not None else None
-            if found is None:
-                return None
-            key = PublicKey.from_cose_key(found.cose_key)
-            if len(self._keys) >= KNOWN_KEYS_MAX:
-                self._keys.clear()
-            self._keys[kid] = key
-        return key
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -324,7 +318,10 @@ class Validator:
     def _take(self, peer: str, envelope: peer_pb2.Envelope) -> None:
         kind = envelope.WhichOneof("body")
         if kind == "raft":
-            self.ordering.step(peer, envelope.raft)
+            if wire.is_known(envelope.raft):
+                self.ordering.step(peer, envelope.raft)
+            else:
+                self.versions.ignore(peer, f"raft message {envelope.raft.type}")
         elif kind == "proposals":
             fresh = self.proposals.forwarded(peer, envelope.proposals.statements, envelope.proposals.since)
             self.checks.expect(fresh)
@@ -337,6 +334,8 @@ class Validator:
             query = envelope.cosignature_query
             for size, root, kept in self.finality.answer(query.final_size, query.executed_size, query.final_root):
                 self.transport.send(peer, _cosignatures(size, root, kept))
+        else:
+            self.versions.ignore(peer, "envelope")
 
     def _appended(self, entries: Sequence[Entry]) -> None:
         """Blocks on their way to our disk: begin to check their signatures, long before they are committed."""

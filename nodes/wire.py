@@ -33,6 +33,11 @@ def to_envelope(message: Message) -> peer_pb2.Envelope:
     return peer_pb2.Envelope(raft=raft)
 
 
+def is_known(raft: peer_pb2.RaftMessage) -> bool:
+    """Whether this release knows the type. A newer one may have more; a message of those is ignored, as if lost."""
+    return raft.type in _TYPES
+
+
 def from_raft(raft: peer_pb2.RaftMessage, sender: str, to: str) -> Message:
     """Raises MessageRefused for a type that nobody knows."""
     kind = _TYPES.get(raft.type)

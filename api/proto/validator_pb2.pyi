@@ -261,8 +261,24 @@ class AuthorityStatus(_message.Message):
     last_cosigned_at_s: int
     def __init__(self, name: _Optional[str] = ..., country: _Optional[str] = ..., reachable: _Optional[bool] = ..., validators_reachable: _Optional[_Iterable[str]] = ..., validators_missing: _Optional[_Iterable[str]] = ..., last_cosigned_size: _Optional[int] = ..., last_cosigned_at_s: _Optional[int] = ...) -> None: ...
 
+class ProtocolSpoken(_message.Message):
+    __slots__ = ("validator", "lowest", "highest", "release", "refusal", "unknown_messages")
+    VALIDATOR_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    validator: str
+    lowest: int
+    highest: int
+    release: str
+    refusal: str
+    unknown_messages: int
+    def __init__(self, validator: _Optional[str] = ..., lowest: _Optional[int] = ..., highest: _Optional[int] = ..., release: _Optional[str] = ..., refusal: _Optional[str] = ..., unknown_messages: _Optional[int] = ...) -> None: ...
+
 class ValidatorStatus(_message.Message):
-    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted")
+    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols")
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +295,8 @@ class ValidatorStatus(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     GENESIS_FIELD_NUMBER: _ClassVar[int]
     HALTED_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOLS_FIELD_NUMBER: _ClassVar[int]
     validator: str
     authority: str
     origin: str
@@ -295,4 +313,6 @@ class ValidatorStatus(_message.Message):
     state: str
     genesis: bytes
     halted: str
-    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ...) -> None: ...
+    protocol_effective: int
+    protocols: _containers.RepeatedCompositeFieldContainer[ProtocolSpoken]
+    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ...) -> None: ...

@@ -58,6 +58,17 @@ def network_status(gateway: Gateway) -> dict[str, Any]:
         "final_lag_ms": best.final_lag_ms if best else 0,
         "authorities": authorities,
         "validators": validators,
+        "protocol_effective": best.protocol_effective if best else 0,
+        "protocols": [
+            {
+                "validator": spoken.validator,
+                "lowest": spoken.lowest,
+                "highest": spoken.highest,
+                "release": spoken.release,
+                "refusal": spoken.refusal,
+            }
+            for spoken in (best.protocols if best is not None else ())
+        ],
     }
 
 

@@ -375,6 +375,21 @@ def proof(statement: str, gateway: str, participant_id: str | None, key: Path | 
     click.echo(f"{out}: verify with: comity verify {out} --policy POLICY")
 
 
+def _show_protocols(document: dict[str, Any]) -> None:
+    """The version that all speak, and whoever speaks another one. A gateway of an older release says nothing of it."""
+    if not document.get("protocol_effective"):
+        return
+    click.echo(f"  protocol version {document['protocol_effective']}")
+    for spoken in document["protocols"]:
+        name, highest = spoken["validator"], spoken["highest"]
+        if spoken["refusal"]:
+            click.echo(f"  {name}: NOT LISTENED TO: {spoken['refusal']}")
+        elif not highest:
+            click.echo(f"  {name}: has not said which version it speaks")
+        elif highest != document["protocol_effective"]:
+            click.echo(f"  {name}: speaks up to version {highest}")
+
+
 @click.command()
 @_gateway()
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
@@ -402,6 +417,7 @@ def status(gateway: str, as_json: bool) -> None:
             ready = "ready" if validator["ready"] else "not ready"
             halted = f", HALTED: {validator['halted']}" if validator["halted"] else ""
             click.echo(f"  {validator['name']}: {ready}, leader {validator['leader'] or 'none'}{halted}")
+        _show_protocols(document)
     raise SystemExit(0 if document["ready"] else EXIT_UNAVAILABLE)
 
 

@@ -24,31 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nodes/proto/peer.proto\x12\x0e\x63omity.peer.v1\"U\n\x05\x42\x61tch\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12+\n\tenvelopes\x18\x03 \x03(\x0b\x32\x18.comity.peer.v1.Envelope\"(\n\x07Welcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\"\xe4\x01\n\x08\x45nvelope\x12+\n\x04raft\x18\x01 \x01(\x0b\x32\x1b.comity.peer.v1.RaftMessageH\x00\x12.\n\tproposals\x18\x02 \x01(\x0b\x32\x19.comity.peer.v1.ProposalsH\x00\x12\x34\n\x0c\x63osignatures\x18\x03 \x01(\x0b\x32\x1c.comity.peer.v1.CosignaturesH\x00\x12=\n\x11\x63osignature_query\x18\x04 \x01(\x0b\x32 .comity.peer.v1.CosignatureQueryH\x00\x42\x06\n\x04\x62ody\"\xbc\x01\n\x0bRaftMessage\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08log_term\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x04\x12\x0e\n\x06reject\x18\x06 \x01(\x08\x12\x13\n\x0breject_hint\x18\x07 \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12*\n\x07\x65ntries\x18\t \x03(\x0b\x32\x19.comity.peer.v1.RaftEntry\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04type\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\".\n\tProposals\x12\r\n\x05since\x18\x02 \x01(\x04\x12\x12\n\nstatements\x18\x01 \x03(\x0c\"X\n\x0c\x43osignatures\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x1d.comity.peer.v1.SignatureLine\"@\n\rSignatureLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"Q\n\x10\x43osignatureQuery\x12\x12\n\nfinal_size\x18\x01 \x01(\x04\x12\x15\n\rexecuted_size\x18\x02 \x01(\x04\x12\x12\n\nfinal_root\x18\x03 \x01(\x0c\x32\x46\n\x04Peer\x12>\n\x08\x45xchange\x12\x15.comity.peer.v1.Batch\x1a\x17.comity.peer.v1.Welcome(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nodes/proto/peer.proto\x12\x0e\x63omity.peer.v1\"\x99\x01\n\x05\x42\x61tch\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12+\n\tenvelopes\x18\x03 \x03(\x0b\x32\x18.comity.peer.v1.Envelope\x12\x17\n\x0fprotocol_lowest\x18\x04 \x01(\r\x12\x18\n\x10protocol_highest\x18\x05 \x01(\r\x12\x0f\n\x07release\x18\x06 \x01(\t\"l\n\x07Welcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12\x17\n\x0fprotocol_lowest\x18\x03 \x01(\r\x12\x18\n\x10protocol_highest\x18\x04 \x01(\r\x12\x0f\n\x07release\x18\x05 \x01(\t\"\xe4\x01\n\x08\x45nvelope\x12+\n\x04raft\x18\x01 \x01(\x0b\x32\x1b.comity.peer.v1.RaftMessageH\x00\x12.\n\tproposals\x18\x02 \x01(\x0b\x32\x19.comity.peer.v1.ProposalsH\x00\x12\x34\n\x0c\x63osignatures\x18\x03 \x01(\x0b\x32\x1c.comity.peer.v1.CosignaturesH\x00\x12=\n\x11\x63osignature_query\x18\x04 \x01(\x0b\x32 .comity.peer.v1.CosignatureQueryH\x00\x42\x06\n\x04\x62ody\"\xbc\x01\n\x0bRaftMessage\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08log_term\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x04\x12\x0e\n\x06reject\x18\x06 \x01(\x08\x12\x13\n\x0breject_hint\x18\x07 \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12*\n\x07\x65ntries\x18\t \x03(\x0b\x32\x19.comity.peer.v1.RaftEntry\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04type\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\".\n\tProposals\x12\r\n\x05since\x18\x02 \x01(\x04\x12\x12\n\nstatements\x18\x01 \x03(\x0c\"X\n\x0c\x43osignatures\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x1d.comity.peer.v1.SignatureLine\"@\n\rSignatureLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"Q\n\x10\x43osignatureQuery\x12\x12\n\nfinal_size\x18\x01 \x01(\x04\x12\x15\n\rexecuted_size\x18\x02 \x01(\x04\x12\x12\n\nfinal_root\x18\x03 \x01(\x0c\x32\x46\n\x04Peer\x12>\n\x08\x45xchange\x12\x15.comity.peer.v1.Batch\x1a\x17.comity.peer.v1.Welcome(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nodes.proto.peer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BATCH']._serialized_start=42
-  _globals['_BATCH']._serialized_end=127
-  _globals['_WELCOME']._serialized_start=129
-  _globals['_WELCOME']._serialized_end=169
-  _globals['_ENVELOPE']._serialized_start=172
-  _globals['_ENVELOPE']._serialized_end=400
-  _globals['_RAFTMESSAGE']._serialized_start=403
-  _globals['_RAFTMESSAGE']._serialized_end=591
-  _globals['_RAFTENTRY']._serialized_start=593
-  _globals['_RAFTENTRY']._serialized_end=661
-  _globals['_PROPOSALS']._serialized_start=663
-  _globals['_PROPOSALS']._serialized_end=709
-  _globals['_COSIGNATURES']._serialized_start=711
-  _globals['_COSIGNATURES']._serialized_end=799
-  _globals['_SIGNATURELINE']._serialized_start=801
-  _globals['_SIGNATURELINE']._serialized_end=865
-  _globals['_COSIGNATUREQUERY']._serialized_start=867
-  _globals['_COSIGNATUREQUERY']._serialized_end=948
-  _globals['_PEER']._serialized_start=950
-  _globals['_PEER']._serialized_end=1020
+  _globals['_BATCH']._serialized_start=43
+  _globals['_BATCH']._serialized_end=196
+  _globals['_WELCOME']._serialized_start=198
+  _globals['_WELCOME']._serialized_end=306
+  _globals['_ENVELOPE']._serialized_start=309
+  _globals['_ENVELOPE']._serialized_end=537
+  _globals['_RAFTMESSAGE']._serialized_start=540
+  _globals['_RAFTMESSAGE']._serialized_end=728
+  _globals['_RAFTENTRY']._serialized_start=730
+  _globals['_RAFTENTRY']._serialized_end=798
+  _globals['_PROPOSALS']._serialized_start=800
+  _globals['_PROPOSALS']._serialized_end=846
+  _globals['_COSIGNATURES']._serialized_start=848
+  _globals['_COSIGNATURES']._serialized_end=936
+  _globals['_SIGNATURELINE']._serialized_start=938
+  _globals['_SIGNATURELINE']._serialized_end=1002
+  _globals['_COSIGNATUREQUERY']._serialized_start=1004
+  _globals['_COSIGNATUREQUERY']._serialized_end=1085
+  _globals['_PEER']._serialized_start=1087
+  _globals['_PEER']._serialized_end=1157
 # @@protoc_insertion_point(module_scope)

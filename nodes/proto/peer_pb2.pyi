@@ -7,22 +7,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ("sender", "network", "envelopes")
+    __slots__ = ("sender", "network", "envelopes", "protocol_lowest", "protocol_highest", "release")
     SENDER_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_LOWEST_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     sender: str
     network: bytes
     envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
-    def __init__(self, sender: _Optional[str] = ..., network: _Optional[bytes] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
+    protocol_lowest: int
+    protocol_highest: int
+    release: str
+    def __init__(self, sender: _Optional[str] = ..., network: _Optional[bytes] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("name", "network")
+    __slots__ = ("name", "network", "protocol_lowest", "protocol_highest", "release")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_LOWEST_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     name: str
     network: bytes
-    def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ...) -> None: ...
+    protocol_lowest: int
+    protocol_highest: int
+    release: str
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
 
 class Envelope(_message.Message):
     __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query")

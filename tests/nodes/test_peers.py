@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.proto import validator_pb2
+from ledger.store import MemoryStore
 from nodes import certificates
 from nodes.config import load_validator_config
 from nodes.network import Network, init_network
 from nodes.peers import PeerTransport
 from nodes.proto import peer_pb2, peer_pb2_grpc
+from nodes.versions import SPOKEN, UNANNOUNCED, VersionRange, Versions
 from tests.nodes.network import AUTHORITIES, ORIGIN, Client, until
 
 NETWORK_ID = bytes(32)
@@ -34,7 +36,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 class Ends:
     """Transports of some validators, and what each has been handed."""
 
-    def __init__(self, network: Network, names: list[str]) -> None:
+    def __init__(self, network: Network, names: list[str], spoken: dict[str, VersionRange] | None = None) -> None:
+        self.spoken = spoken or {}
+        self.versions: dict[str, Versions] = {}
         self.heard: dict[str, list[tuple[str, peer_pb2.Envelope]]] = {name: [] for name in names}
         self.transports: dict[str, PeerTransport] = {}
         for name in names:
@@ -43,12 +47,17 @@ class Ends:
             def deliver(sender: str, envelope: peer_pb2.Envelope, name: str = name) -> None:
                 self.heard[name].append((sender, envelope))
 
-            self.transports[name] = PeerTransport(config, NETWORK_ID, deliver)
+            versions = self.versions[name] = Versions(
+                name, lambda: names, MemoryStore(), spoken=self.spoken.get(name, SPOKEN)
+            )
+            self.transports[name] = PeerTransport(
+                config, NETWORK_ID, deliver, announcement=versions.own, on_announced=versions.hear
+            )
 
 
 @contextlib.asynccontextmanager
-async def ends(network: Network, *names: str) -> AsyncIterator[Ends]:
-    made = Ends(network, list(names))
+async def ends(network: Network, *names: str, spoken: dict[str, VersionRange] | None = None) -> AsyncIterator[Ends]:
+    made = Ends(network, list(names), spoken)
     for transport in made.transports.values():
         await transport.start()
     try:
@@ -116,6 +125,58 @@ async def test_what_one_sends_the_other_hears_in_order_and_under_the_right_name(
         await until(heard)
         assert [each.cosignature_query.final_size for _, each in made.heard["cn-gacc-1"]] == list(range(500))
         assert {sender for sender, _ in made.heard["cn-gacc-1"]} == {"kz-kgd-1"}
+
+
+async def test_both_ends_of_a_stream_say_which_versions_they_speak(network: Network) -> None:
+    spoken = {"kz-kgd-1": VersionRange(1, 3), "cn-gacc-1": VersionRange(2, 4)}
+    async with ends(network, "kz-kgd-1", "cn-gacc-1", spoken=spoken) as made:
+
+        async def announced() -> bool:
+            return made.versions["kz-kgd-1"].effective == 3 == made.versions["cn-gacc-1"].effective
+
+        await until(announced)
+        assert made.transports["kz-kgd-1"].refused == 0
+
+
+async def test_two_that_have_no_version_in_common_exchange_nothing_and_both_know_why(network: Network) -> None:
+    spoken = {"kz-kgd-1": VersionRange(1, 2), "cn-gacc-1": VersionRange(3, 4)}
+    async with ends(network, "kz-kgd-1", "cn-gacc-1", spoken=spoken) as made:
+
+        async def both_refused() -> bool:
+            return all(versions.refusals for versions in made.versions.values())
+
+        await until(both_refused)
+        for name, other in (("kz-kgd-1", "cn-gacc-1"), ("cn-gacc-1", "kz-kgd-1")):
+            assert "upgrade kz-kgd-1 first" in made.versions[name].refusals[other]
+            assert made.transports[name].connected() == []
+            assert not made.transports[name].send(other, query())
+            assert made.heard[name] == []
+
+
+async def test_a_peer_of_version_1_says_nothing_of_versions_and_is_welcome(network: Network) -> None:
+    certificate, key = node_files(network, "validators/kz-kgd-2")
+    async with ends(network, "kz-kgd-1") as made, caller(network, certificate, key, "kz-kgd-1") as stub:
+        call = stub.Exchange()
+        await call.write(peer_pb2.Batch(sender="kz-kgd-2", network=NETWORK_ID, envelopes=[query(7)]))
+        welcome = await call.read()
+        assert (welcome.name, welcome.network) == ("kz-kgd-1", NETWORK_ID)
+        said = made.versions["kz-kgd-1"].said("kz-kgd-2")
+        assert said is not None
+        assert said.versions == UNANNOUNCED
+
+        async def heard() -> bool:
+            return [sender for sender, _ in made.heard["kz-kgd-1"]] == ["kz-kgd-2"]
+
+        await until(heard)
+        call.cancel()
+
+
+async def test_a_range_that_is_none_ends_the_stream(network: Network) -> None:
+    certificate, key = node_files(network, "validators/kz-kgd-2")
+    async with ends(network, "kz-kgd-1") as made, caller(network, certificate, key, "kz-kgd-1") as stub:
+        batch = peer_pb2.Batch(sender="kz-kgd-2", network=NETWORK_ID, protocol_lowest=3, protocol_highest=2)
+        assert await refusal(stub, batch) is grpc.StatusCode.FAILED_PRECONDITION
+        assert made.versions["kz-kgd-1"].said("kz-kgd-2") is None
 
 
 async def test_a_certificate_from_the_other_authoritys_ca_is_refused(network: Network) -> None:
