@@ -249,14 +249,11 @@ class ConfigurationHistory:
         self._indexes.append(index)
         self._memberships.append(membership)
 
-    def truncate(self, last_index: int) -> bool:
-        """The log was cut after `last_index`. Returns whether the latest is another now."""
+    def truncate(self, last_index: int) -> None:
+        """The log was cut after `last_index`."""
         keep = max(bisect_right(self._indexes, last_index), 1)
-        if keep == len(self._indexes):
-            return False
         del self._indexes[keep:]
         del self._memberships[keep:]
-        return True
 
     def compact(self, index: int) -> None:
         """The log up to `index` was forgotten."""

@@ -44,14 +44,15 @@ class Leadership:
     """The leader's book: how far each member's disk is, and what is on its way to it."""
 
     __slots__ = (
+        "_changing",
         "_heartbeat_elapsed_ticks",
         "_match",
+        "_opened",
         "_opening_index",
         "_raft",
         "_reads",
         "_round_elapsed_ticks",
         "_round_start_tick",
-        "_somebody_leaves",
         "_tick",
         "_voteless",
         "progress",
@@ -68,6 +69,7 @@ class Leadership:
         self.transferee: str | None = None
         # The entry that opens our term: once it is committed, we know what is committed.
         self._opening_index = raft.log.last_index + 1
+        self._opened = False
         self._reads = ReadRounds(raft, READ_PATIENCE_ROUNDS * config.election_timeout_ticks)
         # Everybody else, learners too, and until it is committed those whom the last change has removed.
         self.progress: dict[str, Progress] = {}
@@ -91,9 +93,7 @@ class Leadership:
             self._match[member] = 0
             self.progress[member].catch_up_target = raft.log.last_index
             self.progress[member].catch_up_start_tick = self._tick
-        self._somebody_leaves = (
-            bool(self.progress.keys() - raft.membership.members) or raft.id not in raft.membership.electors
-        )
+        self._changing = raft.change_pending or raft.membership.outgoing is not None
         self._voteless = [member for member in self.progress if member not in raft.membership.electors]
         if self.transferee is not None and self.transferee not in raft.membership.electors:
             self.transferee = None
@@ -179,7 +179,7 @@ class Leadership:
             raise ProposalDropped(DropReason.LEADERSHIP_TRANSFER, raft.id)
         # The erratum to section 4.2: two leaders of different terms, each with a change of its own, could find
         # majorities that do not meet. An entry of our own term in between makes the older change impossible.
-        if raft.log.committed < self._opening_index:
+        if not self._opened:
             raise ProposalDropped(DropReason.TERM_NOT_OPEN, raft.id)
         if raft.change_pending or raft.membership.outgoing is not None:
             raise ProposalDropped(DropReason.CHANGE_PENDING, raft.id)
@@ -232,19 +232,19 @@ class Leadership:
     def _on_commit(self) -> None:
         """The commit index moved, or may be looked at again: what waited for that happens."""
         raft = self._raft
-        if raft.log.committed >= self._opening_index:
+        if not self._opened:
+            if raft.log.committed < self._opening_index:
+                return
+            self._opened = True
             self._reads.open()
-            if self._reads.begin():
-                self.broadcast_heartbeat()
-                self._reads.confirm()
-        if raft.change_pending:
+            self._begin_reads()
+        if not self._changing or raft.change_pending:
             return
-        if raft.membership.outgoing is not None:
-            # Whoever leads when the joint configuration is committed leaves it (section 4.3), or whoever leads next.
-            if raft.log.committed >= self._opening_index and self.transferee is None and not raft.passive:
-                self._append_change(LEAVE_JOINT, leave(raft.membership))
-        elif self._somebody_leaves:
+        if raft.membership.outgoing is None:
             self._complete_change()
+        elif self.transferee is None and not raft.passive:
+            # Whoever leads when the joint configuration is committed leaves it (section 4.3), or whoever leads next.
+            self._append_change(LEAVE_JOINT, leave(raft.membership))
 
     def _complete_change(self) -> None:
         """The change is committed, and all have been told: who was removed is done, and if it is us, steps down."""
@@ -379,9 +379,7 @@ class Leadership:
         if message.context:
             self._reads.heard(message.sender, message.context)
             self._reads.confirm()
-            if self._reads.begin():
-                self.broadcast_heartbeat()
-                self._reads.confirm()
+            self._begin_reads()
         if progress.match < self._raft.log.last_index or progress.state is ProgressState.PROBE:
             self.send_append(message.sender)
 
@@ -400,13 +398,15 @@ class Leadership:
 
     def ask_read(self, asker: str, context: bytes) -> bool:
         """Answer `asker` when a quorum has confirmed that we lead. Returns whether there was room for it."""
-        opened = self._raft.log.committed >= self._opening_index
-        if not self._reads.ask(asker, context, self._tick, opened=opened):
+        if not self._reads.ask(asker, context, self._tick, opened=self._opened):
             return False
+        self._begin_reads()
+        return True
+
+    def _begin_reads(self) -> None:
         if self._reads.begin():
             self.broadcast_heartbeat()
             self._reads.confirm()
-        return True
 
     def _maybe_commit(self) -> bool:
         log = self._raft.log

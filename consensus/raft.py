@@ -49,6 +49,8 @@ from consensus.reads import READ_PATIENCE_ROUNDS, Reads
 # ahead moves us by one step although it is refused. The two could never speak again otherwise; so they meet soon.
 MAX_TERM_JUMP = 1_000_000
 
+_CONFIGURATION = EntryType.CONFIGURATION
+
 
 class Role(Enum):
     FOLLOWER = "follower"
@@ -451,9 +453,13 @@ class Raft:
             if position < len(entries):
                 new = entries[position:] if position else entries
                 self._verify_room(message, new[0].index - 1)
-                changes = self._verify_changes(message, new)
+                first = new[0].index
+                changes: list[tuple[int, Membership]] = []
+                if [entry for entry in new if entry.type is _CONFIGURATION]:
+                    changes = self._verify_changes(message, new)
                 log.replace(new)
-                if self.history.truncate(new[0].index - 1) or changes:
+                if changes or self.history.latest_index >= first:
+                    self.history.truncate(first - 1)
                     for at, membership in changes:
                         self.history.append(at, membership)
                     self.membership = self.history.latest
@@ -469,7 +475,7 @@ class Raft:
         """
         changes: list[tuple[int, Membership]] = []
         for entry in entries:
-            if entry.type is EntryType.NORMAL:
+            if entry.type is not _CONFIGURATION:
                 continue
             before = changes[-1][1] if changes else self.history.at(entries[0].index - 1)
             try:

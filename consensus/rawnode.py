@@ -238,8 +238,7 @@ class RawNode:
             or self._hard_state() != self._handed_hard_state
             or self._soft_state() != self._handed_soft_state
             or raft.membership is not self._handed_membership
-            or raft.reads.answered
-            or raft.reads.dropped
+            or raft.reads.has_news
         )
 
     def ready(self) -> Ready:
@@ -267,8 +266,8 @@ class RawNode:
             read_states=tuple(raft.reads.answered),
             dropped_reads=tuple(raft.reads.dropped),
         )
-        raft.reads.answered.clear()
-        raft.reads.dropped.clear()
+        if raft.reads.has_news:
+            raft.reads.taken()
         self._handed_membership = raft.membership
         raft.outbox.clear()
         raft.outbox_after_persist.clear()

@@ -52,7 +52,7 @@ class DroppedRead:
 class Reads:
     """What the caller of this node has asked, whoever leads. Each is answered once: with an index, or as dropped."""
 
-    __slots__ = ("_patience_ticks", "_tick", "_waiting", "answered", "dropped")
+    __slots__ = ("_patience_ticks", "_tick", "_waiting", "answered", "dropped", "has_news")
 
     def __init__(self, patience_ticks: int) -> None:
         self._patience_ticks = patience_ticks
@@ -61,6 +61,7 @@ class Reads:
         self._waiting: dict[bytes, int] = {}
         self.answered: list[ReadState] = []
         self.dropped: list[DroppedRead] = []
+        self.has_news = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -78,14 +79,22 @@ class Reads:
         # One that is not waiting: the answer is late, or doubled.
         if self._waiting.pop(context, None) is not None:
             self.answered.append(ReadState(index, context))
+            self.has_news = True
 
     def drop(self, context: bytes, reason: DropReason) -> None:
         if self._waiting.pop(context, None) is not None:
             self.dropped.append(DroppedRead(context, reason))
+            self.has_news = True
 
     def drop_all(self, reason: DropReason) -> None:
-        self.dropped += [DroppedRead(context, reason) for context in self._waiting]
-        self._waiting.clear()
+        for context in list(self._waiting):
+            self.drop(context, reason)
+
+    def taken(self) -> None:
+        """Whoever asked has been told."""
+        self.answered.clear()
+        self.dropped.clear()
+        self.has_news = False
 
     def tick(self) -> None:
         self._tick += 1
