@@ -79,13 +79,13 @@ class Checked:
 class SignatureChecks:
     """`expect`, `forget` belong to the event loop; `check` may be called from the thread that executes."""
 
-    def __init__(self, find_key: FindKey, metrics: Metrics, *, threads: int) -> None:
+    def __init__(self, find_key: FindKey, metrics: Metrics, pool: concurrent.futures.Executor) -> None:
         self._find_key = find_key
         self._metrics = metrics
         self._known: dict[bytes, Checked] = {}
         self._known_bytes = 0
         self._under_way: set[concurrent.futures.Future[None]] = set()
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="signatures")
+        self._pool = pool
 
     def __len__(self) -> int:
         return len(self._known)

@@ -13,13 +13,13 @@ So one validator that lies, or whose memory failed, cannot stop the others; and 
 from __future__ import annotations
 
 import collections
-import os
 from pathlib import Path
 
 import structlog
 
 from ledger.policy import Policy
 from nodes.cosigning import Divergence
+from nodes.files import Files
 from nodes.metrics import Metrics
 
 PATIENCE_S = 5.0
@@ -30,10 +30,11 @@ LIES_MAX = 16
 class Divergences:
     """Belongs to the event loop. What `add` and `verdict` return is the reason to halt."""
 
-    def __init__(self, policy: Policy, directory: Path, metrics: Metrics) -> None:
+    def __init__(self, policy: Policy, directory: Path, metrics: Metrics, files: Files) -> None:
         self._policy = policy
         self._directory = directory
         self._metrics = metrics
+        self._files = files
         self._log = structlog.get_logger().bind(part="divergence")
         self._signers: dict[tuple[int, bytes], set[str]] = {}
         self._lies: collections.Counter[str] = collections.Counter()
@@ -85,14 +86,8 @@ class Divergences:
         signer = divergence.signer.replace(" ", "-")
         path = self._directory / f"{divergence.size}-{signer}-{divergence.their_root.hex()}.note"
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                part = path.with_suffix(".part")
-                with part.open("wb") as file:
-                    file.write(divergence.note)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.rename(path)
+            if not self._files.exists(path):
+                self._files.keep(path, divergence.note)
         except OSError as error:
             self._log.error("evidence_not_kept", reason=str(error), note=divergence.note.decode())
         return path

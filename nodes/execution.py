@@ -12,7 +12,6 @@ before anything of that block was written or signed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -166,7 +165,7 @@ class Execution:
 
         Raises StoreUnavailable (nothing happened, try again), UnknownDurableState, Halted.
         """
-        started = time.perf_counter()
+        started = self._clock.monotonic_s()
         if index != self.applied + 1:
             raise UnknownDurableState(f"the order goes on at {index}, the ledger at {self.applied + 1}")
         block = self._read(index, payload)
@@ -293,6 +292,6 @@ class Execution:
         signed: Signed | None,
         started: float,
     ) -> Executed:
-        took_s = time.perf_counter() - started
+        took_s = self._clock.monotonic_s() - started
         self._metrics.execute_s.observe(took_s)
         return Executed(index, block, results, checkpoint, self._chain.height, time_ms, signed, took_s)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
@@ -101,6 +100,7 @@ class RaftOrdering:
         send: Callable[[str, peer_pb2.Envelope], bool],
         metrics: Metrics,
         clock: Clock,
+        disk: Executor | None = None,
         on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
         on_leadership: Callable[[], None] = lambda: None,
     ) -> None:
@@ -128,7 +128,7 @@ class RaftOrdering:
         self.not_leading.set()
         self._term = self._node.status().term
         self._sync_s = 0.0
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
+        self._disk = disk or ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
         self._ticks: asyncio.Task[None] | None = None
         self._said: tuple[str, int, int] | None = None
         self._said_s = 0.0
@@ -224,21 +224,21 @@ class RaftOrdering:
         if ahead_ms > MAX_AHEAD_MS:
             if message.sender not in self._silenced:
                 self._log.error("block_ahead_of_our_clock", peer=message.sender, ahead_ms=ahead_ms)
-            self._silenced[message.sender] = time.monotonic() + AHEAD_SILENCE_S
+            self._silenced[message.sender] = self._clock.monotonic_s() + AHEAD_SILENCE_S
             self._ahead_ms = ahead_ms
             self.refused += 1
             return True
         until_s = self._silenced.get(message.sender)
         if until_s is None:
             return False
-        if time.monotonic() < until_s:
+        if self._clock.monotonic_s() < until_s:
             return True
         del self._silenced[message.sender]
         return False
 
     def ahead(self) -> tuple[str, int] | None:
         """Who dates blocks further ahead than we believe, and how far in milliseconds; one of the clocks is wrong."""
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         return next(((peer, self._ahead_ms) for peer, until_s in self._silenced.items() if now_s < until_s), None)
 
     def set_passive(self, *, passive: bool) -> None:
@@ -301,7 +301,7 @@ class RaftOrdering:
         peers.
         """
         while True:
-            started = time.perf_counter()
+            started = self._clock.monotonic_s()
             try:
                 if sync and self._sync_s > SLOW_SYNC_S:
                     await asyncio.get_running_loop().run_in_executor(
@@ -317,7 +317,7 @@ class RaftOrdering:
                 continue
             self.disk_trouble = None
             if sync:
-                took = time.perf_counter() - started
+                took = self._clock.monotonic_s() - started
                 self._sync_s += (took - self._sync_s) / 16
                 self._metrics.sync_s.observe(took)
             return
@@ -336,7 +336,7 @@ class RaftOrdering:
         Raft bears the loss of any message; a probe that comes later than this is answered.
         """
         said = (message.to, message.term, message.index)
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         if said == self._said and now_s - self._said_s < self._tick_s:
             return True
         self._said, self._said_s = said, now_s

@@ -15,7 +15,6 @@ import asyncio
 import collections
 import contextlib
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +23,7 @@ import grpc
 import structlog
 
 from nodes.certificates import NotThePeer, PeerDirectory
+from nodes.clock import Clock, SystemClock
 from nodes.config import PeerEntry, ValidatorConfig
 from nodes.proto import peer_pb2, peer_pb2_grpc
 from nodes.versions import Announcement, VersionsDoNotMeet, announcement_of, own_announcement
@@ -80,6 +80,7 @@ class PeerTransport:
         on_connected: Callable[[str], None] = lambda _: None,
         on_unreachable: Callable[[str], None] = lambda _: None,
         jitter: random.Random | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._config = config
         self._network = network
@@ -90,6 +91,7 @@ class PeerTransport:
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
         self._jitter = jitter or random.Random()
+        self._clock = clock or SystemClock()
         self._log = structlog.get_logger().bind(part="peers")
         self._certificate = config.certificate.read_bytes()
         self._key = config.certificate_key.read_bytes()
@@ -154,7 +156,7 @@ class PeerTransport:
 
     def reachable(self, name: str) -> bool:
         """Whether a stream to the peer is up and the peer has said something lately."""
-        return self._outgoing[name].connected and time.monotonic() - self._heard[name] < SILENCE_S
+        return self._outgoing[name].connected and self._clock.monotonic_s() - self._heard[name] < SILENCE_S
 
     def queued(self) -> int:
         return sum(len(outgoing.queue) for outgoing in self._outgoing.values())
@@ -171,7 +173,7 @@ class PeerTransport:
         ]
         backoff = BACKOFF_FIRST_S
         while True:
-            started = time.monotonic()
+            started = self._clock.monotonic_s()
             try:
                 async with grpc.aio.secure_channel(str(peer.address), credentials, options=options) as channel:
                     await self._stream(outgoing, peer_pb2_grpc.PeerStub(channel))
@@ -187,7 +189,7 @@ class PeerTransport:
                 self._log.debug("peer_stream_ended", peer=peer.name, reason=_reason(error))
             finally:
                 self._disconnected(outgoing)
-            if time.monotonic() - started > BACKOFF_LAST_S:
+            if self._clock.monotonic_s() - started > BACKOFF_LAST_S:
                 backoff = BACKOFF_FIRST_S
             outgoing.returned.clear()
             with contextlib.suppress(TimeoutError):
@@ -300,7 +302,7 @@ class PeerTransport:
                 await context.write(self._welcome())
                 welcomed = True
                 self._outgoing[name].returned.set()
-            self._heard[name] = time.monotonic()
+            self._heard[name] = self._clock.monotonic_s()
             for envelope in batch.envelopes:
                 self._deliver(name, envelope)
 

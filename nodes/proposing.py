@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -108,7 +107,7 @@ class Proposals:
         self._last_time_ms = 0
         self._proposed_s = 0.0
         self._last_count = 0
-        self._stuck_since_s: float | None = time.monotonic()
+        self._stuck_since_s: float | None = self._clock.monotonic_s()
         self._forward_scheduled = False
         self.halted: str | None = None
 
@@ -134,7 +133,7 @@ class Proposals:
         if pending.answered or pending.origin:
             self._of_origin[pending.origin] -= 1
             self._of_origin[""] += 1
-            pending.answered, pending.origin, pending.submitted_s = False, "", time.monotonic()
+            pending.answered, pending.origin, pending.submitted_s = False, "", self._clock.monotonic_s()
 
     def _refusal(self, size: int) -> Unordered | None:
         if self.halted is not None:
@@ -144,12 +143,12 @@ class Proposals:
             return Unordered(True, f"{len(self._pending)} statements wait to be ordered", 500)
         oldest = next(iter(self._pending.values()), None)
         if oldest is not None and not oldest.answered and len(self._pending) > tuning.block_max_statements:
-            waited_ms = (time.monotonic() - oldest.submitted_s) * 1000
+            waited_ms = (self._clock.monotonic_s() - oldest.submitted_s) * 1000
             # The order moves, but slower than statements come: say so while it is a matter of a second or two.
             if waited_ms > tuning.order_timeout_ms / 2:
                 return Unordered(True, f"{len(self._pending)} statements wait to be ordered", 500)
         stuck = self._stuck_since_s
-        if stuck is not None and (time.monotonic() - stuck) * 1000 > tuning.order_timeout_ms:
+        if stuck is not None and (self._clock.monotonic_s() - stuck) * 1000 > tuning.order_timeout_ms:
             return self._unavailable()
         return None
 
@@ -181,7 +180,7 @@ class Proposals:
         return fresh
 
     def _add(self, raw: bytes, origin: str, since: int) -> _Pending:
-        pending = self._pending[raw] = _Pending(raw, origin, since, time.monotonic())
+        pending = self._pending[raw] = _Pending(raw, origin, since, self._clock.monotonic_s())
         self._bytes += len(raw)
         self._of_origin[origin] += 1
         self._route(pending)
@@ -204,7 +203,7 @@ class Proposals:
         leader = self._ordering.leader
         if leader is None or leader == self._name:
             return  # whoever leads next gets all that is pending
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         batch: list[bytes] = []
         size, since = 0, self._applied()
         for pending in waiting:
@@ -290,8 +289,8 @@ class Proposals:
             if not stuck:
                 self._stuck_since_s = None
             elif self._stuck_since_s is None:
-                self._stuck_since_s = time.monotonic()
-            self._sweep(time.monotonic())
+                self._stuck_since_s = self._clock.monotonic_s()
+            self._sweep(self._clock.monotonic_s())
             if self._ordering.leading and self.halted is None and self._in_flight == 0 and not self._unproposed:
                 due_ms = self._due_ms()
                 if due_ms is not None and due_ms <= self._clock.now_ms():
@@ -329,7 +328,7 @@ class Proposals:
                 and self._ordering.leading
                 and self._in_flight < self._tuning.blocks_in_flight
             ):
-                left_s = self._proposed_s + self._interval_ms() / 1000 - time.monotonic()
+                left_s = self._proposed_s + self._interval_ms() / 1000 - self._clock.monotonic_s()
                 if left_s > 0:
                     await asyncio.sleep(left_s)
                     continue
@@ -358,7 +357,7 @@ class Proposals:
         return taken
 
     def _propose(self, taken: Sequence[_Pending]) -> None:
-        self._proposed_s = time.monotonic()
+        self._proposed_s = self._clock.monotonic_s()
         time_ms = max(self._last_time_ms, self._clock.now_ms())
         try:
             self._ordering.submit(encode_block(self._name, time_ms, [pending.raw for pending in taken]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from api.proto import validator_pb2
@@ -49,10 +48,10 @@ class StatusReport:
 
     def grown(self, size: int) -> None:
         if len(self._waiting) < 10_000:
-            self._waiting.append((size, time.monotonic()))
+            self._waiting.append((size, self._validator.clock.monotonic_s()))
 
     def final(self, size: int) -> None:
-        now_s = time.monotonic()
+        now_s = self._validator.clock.monotonic_s()
         kept = []
         for waiting, since_s in self._waiting:
             if waiting > size:
@@ -62,7 +61,7 @@ class StatusReport:
         self._waiting = kept
 
     def final_lag_ms(self) -> int:
-        return int((time.monotonic() - self._waiting[0][1]) * 1000) if self._waiting else 0
+        return int((self._validator.clock.monotonic_s() - self._waiting[0][1]) * 1000) if self._waiting else 0
 
     # --- in words ----------------------------------------------------------------------------------------------------
 

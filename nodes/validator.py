@@ -15,9 +15,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -29,29 +27,26 @@ from contracts.execute import genesis_state
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError, Malformed, UnknownDurableState
-from ledger.leveldb import LevelDBStore
 from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.checking import KnownKeys, SignatureChecks
-from nodes.clock import Clock, SystemClock
 from nodes.config import ConfigError, ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
-from nodes.directories import sync_directory
 from nodes.divergence import Divergences
+from nodes.environment import Environment
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
 from nodes.health import HealthServer
 from nodes.identity import Identity, load_identity
 from nodes.metrics import Metrics
 from nodes.ordering import RaftOrdering
-from nodes.peers import PeerTransport
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore
 from nodes.records import RecordIndex
-from nodes.service import Following, ValidatorService, serve
+from nodes.service import Following, ValidatorService
 from nodes.status import GAUGES, StatusReport
 from nodes.versions import SPOKEN, VersionRange, Versions
 
@@ -81,12 +76,13 @@ class Validator:
         config: ValidatorConfig,
         identity: Identity,
         *,
-        clock: Clock | None = None,
+        environment: Environment | None = None,
         spoken: VersionRange = SPOKEN,
     ) -> None:
         self.config = config
         self.identity = identity
-        self._clock = clock or SystemClock()
+        self.environment = environment or Environment()
+        self.clock = self.environment.clock
         self._log = structlog.get_logger().bind(part="validator")
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
@@ -105,17 +101,17 @@ class Validator:
     # --- putting it together -----------------------------------------------------------------------------------------
 
     def _open_stores(self) -> None:
-        config, identity = self.config, self.identity
+        config, identity, files = self.config, self.identity, self.environment.files
         first_start = config.data / FIRST_START
-        if not first_start.exists():
+        if not files.exists(first_start):
             for part in ("ledger", "order"):
-                if not (config.data / part).exists():
+                if not files.exists(config.data / part):
                     raise UnknownDurableState(
                         f"{config.data} has no {part}, and this is not the first start: a validator that lost what it "
                         "voted for or signed could do both a second time. Restore the folder as it was when the "
                         "validator last stopped, or let a new validator with new keys take its place"
                     )
-        self._store = LevelDBStore(config.data / "ledger")
+        self._store = self.environment.open_store(config.data / "ledger")
         self.records = RecordIndex(self._store)
         self.chain = Chain.open(self._store)
         if not self.chain.initialised:
@@ -126,7 +122,7 @@ class Validator:
         if self.chain.genesis != identity.genesis:
             raise UnknownDurableState(f"{config.data}: the ledger begins with another genesis record")
         self._raft_store = RaftStore(
-            LevelDBStore(config.data / "order"),
+            self.environment.open_store(config.data / "order"),
             node=config.name,
             network=identity.network,
             membership=identity.membership,
@@ -137,15 +133,16 @@ class Validator:
                 f"but the order ends at {self._raft_store.last_index()}"
             )
         # Both are on the disk, so from now on both must be found.
-        if first_start.exists():
-            first_start.unlink()
-            sync_directory(config.data)
+        if files.exists(first_start):
+            files.remove(first_start)
 
     def _assemble(self) -> None:
-        config, identity, tuning = self.config, self.identity, self.config.tuning
-        self.checks = SignatureChecks(KnownKeys(self.chain).find, self.metrics, threads=tuning.signature_threads)
+        config, identity, tuning, environment = self.config, self.identity, self.config.tuning, self.environment
+        self.checks = SignatureChecks(
+            KnownKeys(self.chain).find, self.metrics, environment.executor(tuning.signature_threads, "signatures")
+        )
         self.following = Following()
-        self.transport = PeerTransport(
+        self.transport = environment.transport(
             config,
             identity.network,
             self._deliver,
@@ -157,7 +154,7 @@ class Validator:
         self.ordering = RaftOrdering(
             Config(
                 id=config.name,
-                seed=time.time_ns(),
+                seed=environment.seed(),
                 election_timeout_ticks=tuning.election_timeout_ticks,
                 heartbeat_ticks=tuning.heartbeat_ticks,
                 applied=self.chain.applied,
@@ -167,7 +164,8 @@ class Validator:
             tick_ms=tuning.tick_ms,
             send=self.transport.send,
             metrics=self.metrics,
-            clock=self._clock,
+            clock=self.clock,
+            disk=environment.executor(1, "raft-disk"),
             on_appended=self._appended,
             on_leadership=lambda: self.proposals.leadership_changed(),
         )
@@ -175,7 +173,7 @@ class Validator:
             config.name,
             self.ordering,
             tuning=tuning,
-            clock=self._clock,
+            clock=self.clock,
             metrics=self.metrics,
             send=self.transport.send,
             missing_authorities=self.missing_authorities,
@@ -192,7 +190,7 @@ class Validator:
             self.checks,
             cosigner,
             self.records,
-            clock=self._clock,
+            clock=self.clock,
             metrics=self.metrics,
             is_validator=identity.authority_of.__contains__,
         )
@@ -201,12 +199,13 @@ class Validator:
         self.finality = Finality(
             identity.genesis, identity.policy, self.latest_final[1] if self.latest_final is not None else None
         )
-        self.divergences = Divergences(identity.policy, config.data / "evidence", self.metrics)
-        self._apply_thread = ThreadPoolExecutor(1, thread_name_prefix="execution")
+        self.divergences = Divergences(identity.policy, config.data / "evidence", self.metrics, environment.files)
+        self._apply_thread = environment.executor(1, "execution")
         self.report = StatusReport(self)
         authority = config.authority_of(config.name)
         gateways = PeerDirectory(
-            dict.fromkeys(config.gateways, authority.name), {authority.name: authority.ca_certificate.read_bytes()}
+            dict.fromkeys(config.gateways, authority.name),
+            {authority.name: environment.files.read(authority.ca_certificate)},
         )
         self.service = ValidatorService(
             self.chain,
@@ -231,7 +230,7 @@ class Validator:
         if signed is not None:
             self.finality.signed(signed.checkpoint, signed.lines)
         await self.transport.start()
-        self._grpc = await serve(self.service, self.config)
+        self._grpc = await self.environment.serve(self.service, self.config)
         self._health: HealthServer | None = None
         if self.config.http_address is not None:
             self._health = HealthServer(self.config.http_address, self.report.readiness, self.metrics.text)
@@ -396,17 +395,17 @@ class Validator:
         self, blocks: Sequence[tuple[int, bytes]], behind: int
     ) -> tuple[list[Executed], Exception | None]:
         """In the thread that executes: as many as fit a slice of time, so that answers leave in between."""
-        started = time.perf_counter()
+        started = self.clock.monotonic_s()
         executed: list[Executed] = []
         for index, payload in blocks:
             try:
                 executed.append(self.execution.execute(index, payload, behind - len(executed) - 1))
             except (LedgerError, Halted) as error:
                 return executed, error
-            if time.perf_counter() - started > EXECUTE_SLICE_S:
+            if self.clock.monotonic_s() - started > EXECUTE_SLICE_S:
                 break
         if executed:
-            took_s = (time.perf_counter() - started) / len(executed)
+            took_s = (self.clock.monotonic_s() - started) / len(executed)
             self._recent_s += (took_s - self._recent_s) / 8
         return executed, None
 
@@ -475,7 +474,7 @@ class Validator:
     def _receive_cosignatures(self, peer: str, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
         divergence = self.finality.receive(peer, size, root, lines, self.chain.root_at)
         if divergence is not None:
-            why = self.divergences.add(divergence, time.monotonic())
+            why = self.divergences.add(divergence, self.clock.monotonic_s())
             if why is not None:
                 self.halt(why)
 
@@ -514,7 +513,7 @@ class Validator:
                 self._conclude()
             if self.halted is not None:
                 continue
-            why = self.divergences.verdict(self.finality.final_size, time.monotonic())
+            why = self.divergences.verdict(self.finality.final_size, self.clock.monotonic_s())
             if why is not None:
                 self.halt(why)
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ledger.algorithms import PublicKey
@@ -15,7 +17,7 @@ KEY = WORLD.registrars["kz-kgd"].public
 
 
 def checks(key: PublicKey | None = KEY) -> SignatureChecks:
-    return SignatureChecks(lambda issuer, kid: key, Metrics("kz-kgd-1"), threads=1)
+    return SignatureChecks(lambda issuer, kid: key, Metrics("kz-kgd-1"), ThreadPoolExecutor(1))
 
 
 def counted(made: SignatureChecks, when: str) -> float:

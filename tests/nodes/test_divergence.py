@@ -9,6 +9,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.note import parse_note
 from nodes.cosigning import Divergence
 from nodes.divergence import LIES_MAX, PATIENCE_S, Divergences
+from nodes.files import Files
 from nodes.metrics import Metrics
 from tests.nodes.world import ORIGIN, World
 
@@ -26,7 +27,7 @@ def divergence(signer: str, size: int = 5, root: bytes = THEIRS) -> Divergence:
 
 
 def kept(directory: Path) -> Divergences:
-    return Divergences(WORLD.policy(), directory / "evidence", Metrics("kz-kgd-1"))
+    return Divergences(WORLD.policy(), directory / "evidence", Metrics("kz-kgd-1"), Files())
 
 
 def test_the_evidence_is_a_note_that_anybody_can_check(tmp_path: Path) -> None:

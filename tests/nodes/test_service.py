@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ async def submitted(
     world = World()
     node = world.node()
     asked = Asked()
-    checks = SignatureChecks(find_key, node.metrics, threads=1)
+    checks = SignatureChecks(find_key, node.metrics, ThreadPoolExecutor(1))
     make: Any = ValidatorService
     service = make(node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics)
     replies = _Replies()

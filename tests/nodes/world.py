@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -29,13 +30,16 @@ AUTHORITIES = (("kz-kgd", "KZ"), ("cn-gacc", "CN"))
 
 
 class HandClock:
-    """A clock that goes only when told."""
+    """A wall clock that goes only when told, beside the real one that tells how long something took."""
 
     def __init__(self, now_ms: int) -> None:
         self.time_ms = now_ms
 
     def now_ms(self) -> int:
         return self.time_ms
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
 
 
 @dataclass
@@ -113,7 +117,7 @@ class Node:
             store.write(self.records.additions(state))
             self.chain.initialise(world.genesis, state)
         self.metrics = Metrics(name)
-        self.checks = SignatureChecks(lambda issuer, kid: None, self.metrics, threads=1)
+        self.checks = SignatureChecks(lambda issuer, kid: None, self.metrics, ThreadPoolExecutor(1))
         stored = store.get(INTENT_KEY)
         self.cosigner = world.cosigner(name, Intent.decode(stored) if stored else None)
         validators = set(world.cosigners)

@@ -1,0 +1,98 @@
+"""What a validator touches of the machine it runs on: clocks, chance, threads, the disk, the network.
+
+Promises: nothing else in a running validator reads a clock, makes a thread, opens a store or a socket. `Environment` is
+the real machine; the simulator hands in another one (FoundationDB's way of testing: the same program over a machine
+that does what a seed says).
+
+Does not promise anything of its own: every method is the plain call that the validator would make itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from ledger.leveldb import LevelDBStore
+from ledger.store import Store
+from nodes.clock import Clock, SystemClock
+from nodes.config import ValidatorConfig
+from nodes.files import Files
+from nodes.peers import PeerTransport
+from nodes.proto import peer_pb2
+from nodes.service import ValidatorService, serve
+from nodes.versions import Announcement
+
+
+class Transport(Protocol):
+    """What a validator asks of whatever carries its messages: `nodes.peers.PeerTransport` promises it."""
+
+    refused: int
+    dropped: int
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def send(self, name: str, envelope: peer_pb2.Envelope) -> bool: ...
+
+    def broadcast(self, envelope: peer_pb2.Envelope) -> None: ...
+
+    def connected(self) -> list[str]: ...
+
+    def reachable(self, name: str) -> bool: ...
+
+    def queued(self) -> int: ...
+
+
+class Server(Protocol):
+    """What answers gateways: a `grpc.aio.Server` promises it."""
+
+    async def stop(self, grace: float | None) -> None: ...
+
+
+class Environment:
+    """The machine as it is."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+        self.files = Files()
+
+    def seed(self) -> int:
+        """For what must differ between the nodes, and between two starts of one: election time-outs."""
+        return time.time_ns()
+
+    def open_store(self, path: Path) -> Store:
+        """Raises StoreUnavailable, UnknownDurableState."""
+        return LevelDBStore(path)
+
+    def executor(self, threads: int, name: str) -> Executor:
+        return ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    def transport(
+        self,
+        config: ValidatorConfig,
+        network: bytes,
+        deliver: Callable[[str, peer_pb2.Envelope], None],
+        *,
+        announcement: Announcement,
+        on_announced: Callable[[str, Announcement], None],
+        on_connected: Callable[[str], None],
+        on_unreachable: Callable[[str], None],
+    ) -> Transport:
+        return PeerTransport(
+            config,
+            network,
+            deliver,
+            announcement=announcement,
+            on_announced=on_announced,
+            on_connected=on_connected,
+            on_unreachable=on_unreachable,
+            clock=self.clock,
+        )
+
+    async def serve(self, service: ValidatorService, config: ValidatorConfig) -> Server:
+        """Answer gateways. Raises OSError when the port is taken."""
+        return await serve(service, config)

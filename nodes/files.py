@@ -1,0 +1,38 @@
+"""The few files that a validator has beside its stores: the mark of a first start, certificates, evidence of lies.
+
+Promises that what was kept or removed survives a power cut, and that a kept file is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nodes.directories import sync_directory
+
+
+class Files:
+    """See the module. The simulator has another one, in memory."""
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def read(self, path: Path) -> bytes:
+        """Raises OSError."""
+        return path.read_bytes()
+
+    def remove(self, path: Path) -> None:
+        """Raises OSError."""
+        path.unlink()
+        sync_directory(path.parent)
+
+    def keep(self, path: Path, data: bytes) -> None:
+        """Write a file whole or not at all, and its folder if there is none. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+        sync_directory(path.parent)
