@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := ledger consensus contracts api nodes
 
-.PHONY: setup auditor demo test check bench soak generate lock clean
+.PHONY: setup auditor demo test check bench soak chaos generate lock clean
 
 setup: $(STAMP)
 
@@ -48,6 +48,11 @@ SEEDS ?= 2000
 soak: setup
 	$(BIN)/python -m tests.consensus.simulation --seeds $(SEEDS)
 	COMITY_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n 2 tests/ledger tests/consensus tests/contracts
+
+# make chaos MINUTES=30 SEED=7 CHAOS="--only kill,loss"; a report in build/chaos
+MINUTES ?= 5
+chaos: setup
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 clean:
 	rm -rf $(VENV) build out
