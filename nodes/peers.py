@@ -53,6 +53,17 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 # Two processes on one port would share its connections silently.
 SERVER_OPTIONS: list[tuple[str, Any]] = [*_CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)]
 
+# How a stream ends. A write may find out before the read that waits beside it: then the state of the call is wrong.
+_STREAM_ENDS = (
+    grpc.RpcError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+    TimeoutError,
+    NotThePeer,
+    VersionsDoNotMeet,
+    OSError,
+)
+
 
 @dataclass(slots=True)
 class _Outgoing:
@@ -177,16 +188,16 @@ class PeerTransport:
             try:
                 async with grpc.aio.secure_channel(str(peer.address), credentials, options=options) as channel:
                     await self._stream(outgoing, peer_pb2_grpc.PeerStub(channel))
-            except (
-                grpc.RpcError,
-                grpc.aio.AioRpcError,
-                grpc.aio.UsageError,
-                TimeoutError,
-                NotThePeer,
-                VersionsDoNotMeet,
-                OSError,
-            ) as error:
+            except asyncio.CancelledError:
+                # gRPC says that the other end cancelled the stream in the words in which this task is told to stop.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+            except _STREAM_ENDS as error:
                 self._log.debug("peer_stream_ended", peer=peer.name, reason=_reason(error))
+            except Exception:
+                # Whatever it was, the peer must not be left without a stream for good.
+                self._log.error("peer_stream_failed", peer=peer.name, exc_info=True)
             finally:
                 self._disconnected(outgoing)
             if self._clock.monotonic_s() - started > BACKOFF_LAST_S:

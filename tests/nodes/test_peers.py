@@ -270,6 +270,50 @@ async def test_a_peer_that_comes_back_is_connected_again(network: Network) -> No
         assert not made.transports["kz-kgd-1"].send("cn-gacc-1", query())
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [
+        asyncio.InvalidStateError("RPC already finished."),  # a write that comes a moment before the end is read
+        asyncio.CancelledError(),  # the other end has cancelled the call
+        grpc.aio.UsageError("not now"),
+        KeyError("what nobody has thought of"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_however_a_stream_ends_the_peer_is_connected_again(
+    network: Network, ending: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endings = [ending, ending]
+    pump = PeerTransport._pump
+
+    async def ends_twice(self: PeerTransport, *arguments: Any) -> None:
+        if endings:
+            raise endings.pop()
+        await pump(self, *arguments)
+
+    monkeypatch.setattr(PeerTransport, "_pump", ends_twice)
+    async with ends(network, "kz-kgd-1", "cn-gacc-1") as made:
+
+        async def through() -> bool:
+            made.transports["kz-kgd-1"].send("cn-gacc-1", query(9))
+            return bool(made.heard["cn-gacc-1"])
+
+        await until(through)
+        assert endings == []
+
+
+async def test_a_transport_stops_when_it_is_told_to(network: Network) -> None:
+    async with ends(network, "kz-kgd-1", "cn-gacc-1") as made:
+        tasks = [
+            outgoing.task
+            for transport in made.transports.values()
+            for outgoing in transport._outgoing.values()
+            if outgoing.task
+        ]
+    assert tasks
+    assert all(task.cancelled() for task in tasks)
+
+
 async def test_a_gateway_of_the_other_authority_is_not_answered(network: Network) -> None:
     from nodes.identity import load_identity
     from nodes.validator import Validator
