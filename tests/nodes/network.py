@@ -42,11 +42,12 @@ class Processes:
     def log(self, name: str) -> Path:
         return self.validator(name).config.parent / "log.jsonl"
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, program: Path | None = None) -> None:
+        """`program`: the sources to run, if not those of this tree; the process imports nothing else of ours."""
         for name in names or [each.name for each in self.network.validators]:
             with self.log(name).open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [sys.executable, "-c", RUN, str(self.validator(name).config)], stderr=log, stdout=log
+                    [sys.executable, "-c", RUN, str(self.validator(name).config)], stderr=log, stdout=log, cwd=program
                 )
 
     def kill(self, *names: str) -> None:

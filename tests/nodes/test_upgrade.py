@@ -1,0 +1,195 @@
+"""A network is upgraded one validator at a time, under load, and one is put back: real processes of two releases.
+
+The previous release is not imitated: its sources are taken from the history of this repository and run beside the
+present ones. It made the network, its folders and its configuration, so that what a new release must read is there too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.proto import validator_pb2
+from ledger.statement import Statement
+from nodes.network import load_network
+from nodes.versions import SPOKEN
+from tests.nodes.network import AUTHORITIES, ORIGIN, Client, Processes, Signer, all_final, until, wait_ready
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).resolve().parents[2]
+# The last commit that speaks version 1 of the protocol and no other.
+VERSION_1_COMMIT = "58ebab921b56922b86e83b3435099b2010175073"
+MAKE = "import sys, json; from nodes.network import init_network as i; i(sys.argv[1], **json.loads(sys.argv[2]))"
+# So many statements a device sends in one go.
+EACH = 3
+
+
+@pytest.fixture(scope="session")
+def version_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources of the previous release."""
+    archive = subprocess.run(
+        ["git", "archive", VERSION_1_COMMIT, "ledger", "consensus", "contracts", "api", "nodes"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if archive.returncode:
+        reason = archive.stderr.decode(errors="replace").strip()
+        pytest.skip(f"the history of this checkout does not reach commit {VERSION_1_COMMIT}: {reason}")
+    directory = tmp_path_factory.mktemp("version-1")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(directory, filter="data")
+    return directory
+
+
+@asynccontextmanager
+async def network_of(program: Path, directory: Path) -> AsyncIterator[Processes]:
+    """A network made and run by another release; killed at the end."""
+    options = json.dumps({"origin": ORIGIN, "authorities": AUTHORITIES})
+    command = [sys.executable, "-c", MAKE, str(directory), options]
+    await asyncio.to_thread(subprocess.run, command, cwd=program, check=True, timeout=60)
+    processes = Processes(load_network(directory))
+    processes.start(program=program)
+    try:
+        await wait_ready(processes.network, processes.running)
+        yield processes
+    finally:
+        for name in list(processes.running):
+            processes.kill(name)
+
+
+class Load:
+    """Devices of both sides that send until they are told yes, and go on with the next; to whoever answers."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self.sent: list[Statement] = []
+        self._enough = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self._device(side, number)) for number, side in enumerate(("kz-kgd", "cn-gacc"))
+        ]
+
+    async def _device(self, side: str, number: int) -> None:
+        signer = Signer(self._processes.network, side)
+        clients = [Client(self._processes.network, f"{side}-{each}") for each in (1, 2)]
+        turn = number
+        try:
+            while not self._enough.is_set():
+                statements = [signer.enrol() for _ in range(EACH)]
+                self.sent += statements
+                left = statements
+                while left:
+                    turn += 1
+                    try:
+                        async with asyncio.timeout(5):
+                            results = await clients[turn % 2].submit([statement.raw for statement in left])
+                    except Exception:  # that one is down, or going down: the other takes it
+                        await asyncio.sleep(0.05)
+                        continue
+                    left = [each for each, result in zip(left, results, strict=True) if not _yes(result)]
+                await asyncio.sleep(0.1)
+        finally:
+            for client in clients:
+                await client.close()
+
+    async def stop(self) -> list[Statement]:
+        self._enough.set()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*self._tasks)
+        return self.sent
+
+
+def _yes(result: Any) -> bool:
+    return result is not None and result.HasField("accepted")
+
+
+async def spoken(processes: Processes, name: str) -> tuple[int, dict[str, int]]:
+    """What the network speaks, and the highest version of each, as one of the present release sees it."""
+    async with Client(processes.network, name) as client:
+        status = await client.status()
+        return status.protocol_effective, {each.validator: each.highest for each in status.protocols}
+
+
+async def speaks(processes: Processes, name: str, effective: int, highest: dict[str, int]) -> None:
+    async def so() -> bool:
+        return await spoken(processes, name) == (effective, highest)
+
+    await until(so, what=f"{name} to see version {effective} of {highest}")
+
+
+async def replace(processes: Processes, name: str, program: Path | None) -> None:
+    assert processes.stop(name) == {name: 0}
+    processes.start(name, program=program)
+    await wait_ready(processes.network, [name])
+
+
+async def entries_of(processes: Processes, name: str) -> list[bytes]:
+    raws: list[bytes] = []
+    async with Client(processes.network, name) as client:
+        while page := (await client.stub.GetEntries(validator_pb2.EntriesQuery(first=len(raws), limit=500))).entries:
+            raws += [entry.raw for entry in page]
+    return raws
+
+
+async def final_note(processes: Processes, name: str) -> tuple[int, bytes]:
+    """Size and root of what a validator holds as final."""
+    async with Client(processes.network, name) as client:
+        async for event in client.stub.Follow(validator_pb2.FollowRequest()):
+            if event.HasField("final"):
+                return event.final.size, event.final.checkpoint.split(b"\n")[2]
+    raise AssertionError("the stream ended")
+
+
+async def check_archives(processes: Processes, sent: list[Statement]) -> None:
+    """Every statement final everywhere, exactly once, in the same place of identical archives."""
+    names = [validator.name for validator in processes.network.validators]
+    for name in names:
+        await all_final(processes.network, name, [statement.id for statement in sent], timeout_s=30)
+
+    async def settled() -> bool:
+        return len({await final_note(processes, name) for name in names}) == 1
+
+    await until(settled, what="one final checkpoint")
+    archives = [await entries_of(processes, name) for name in names]
+    assert all(archive == archives[0] for archive in archives)
+    ours = {statement.raw for statement in sent}
+    assert sorted(raw for raw in archives[0] if raw in ours) == sorted(ours)
+
+
+async def test_a_network_is_upgraded_one_validator_at_a_time_under_load_and_one_goes_back(
+    version_1: Path, tmp_path: Path
+) -> None:
+    async with network_of(version_1, tmp_path / "net") as processes:
+        names = [validator.name for validator in processes.network.validators]
+        async with Client(processes.network, names[0]) as client:
+            # Whatever leads now goes last, so that the present release follows an old leader as well as leading old
+            # followers.
+            leader = str((await client.status()).leader)
+            assert (await client.status()).protocol_effective == 0  # the previous release does not know the field
+        order = [name for name in names if name != leader] + [leader]
+        highest = dict.fromkeys(names, 1)
+        load = Load(processes)
+        for name in order:
+            await replace(processes, name, None)
+            highest[name] = SPOKEN.highest
+            await speaks(processes, name, min(highest.values()), highest)
+        await replace(processes, order[1], version_1)
+        highest[order[1]] = 1
+        await speaks(processes, order[0], 1, highest)
+        sent = await load.stop()
+        assert len(sent) > 10 * EACH
+        await check_archives(processes, sent)
+        assert set(processes.stop().values()) == {0}
+        for name in names:
+            assert [event for event in processes.events(name) if event["level"] == "error"] == []
