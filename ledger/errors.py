@@ -43,3 +43,7 @@ class Misuse(LedgerError):
 
 class UnknownDurableState(LedgerError):
     """What is stored contradicts itself. Fatal: stop, reload, derive it again."""
+
+
+class WriteFailed(UnknownDurableState):
+    """A write failed half way. Whether it is there only opening the store again tells: what is there may be sound."""

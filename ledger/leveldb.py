@@ -4,8 +4,13 @@ Promises what `ledger.store` promises. Every checksum is verified on every read;
 so a crash leaves all of it or none. What cannot be read back as it was written is `UnknownDurableState`.
 
 A write that fails inside LevelDB leaves the log in an unknown state (the record may be there when the database is next
-opened), so the store closes itself and says so; only opening it again tells. A disk that is about to be full is noticed
-before anything is written, and that is `StoreUnavailable`.
+opened, and a failed sync may have thrown away what it could not write: asking again would get the answer of an empty
+queue), so the store closes itself and raises `WriteFailed`; only opening it again tells. A disk that is about to be
+full, that is mounted read only, or for which there is no file descriptor left is noticed before anything is written,
+and that is `StoreUnavailable`.
+
+LevelDB syncs a new log file but not the name of it. So the directory is synced as well, when something in it was made
+or removed since it last was, before a synced write is acknowledged.
 
 Opening repairs one thing only: a last record that the machine was still writing when it lost power (see
 `ledger.leveldb_log`). The only module of `ledger` that needs plyvel.
@@ -13,14 +18,17 @@ Opening repairs one thing only: a last record that the machine was still writing
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
 import plyvel
 
-from ledger.errors import Misuse, UnknownDurableState
+from ledger.errors import Misuse, UnknownDurableState, WriteFailed
 from ledger.leveldb_log import drop_torn_tail, has_hole
 from ledger.store import Batch, Store, StoreUnavailable, check_batch
 
@@ -31,8 +39,12 @@ MAX_OPEN_FILES = 256
 BLOOM_FILTER_BITS_PER_KEY = 10
 # Below this much free space nothing is written: compaction needs room to finish what was already accepted.
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
+# Two changes of a directory closer together than this may bear one time.
+DIRECTORY_TIME_NS = 50_000_000
 
-_WHAT_TO_DO = "stop, restore or remove this directory, and let the node derive it again from the others"
+_WHAT_TO_DO = "stop, and look with `comity storage check`"
+_BEHIND_ALL_KEYS = b"\xff" * 64
+_NO_DESCRIPTOR = "Too many open files"
 
 
 class LevelDBStore:
@@ -43,8 +55,11 @@ class LevelDBStore:
         self._disk_reserve_bytes = disk_reserve_bytes
         self._failed: str | None = None
         self._write_lock = Lock()
+        self._flush_lock = Lock()
         self._path.mkdir(parents=True, exist_ok=True)
         self._database = self._open()
+        self._directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        self._directory_time_ns = 0
 
     def _open(self) -> plyvel.DB:
         if has_hole(self._path) and not drop_torn_tail(self._path):
@@ -78,7 +93,7 @@ class LevelDBStore:
         try:
             value: bytes | None = self._database.get(key, verify_checksums=True)
         except (plyvel.CorruptionError, plyvel.IOError) as error:
-            raise self._contradiction(error) from error
+            raise self._unreadable(error) from error
         except RuntimeError as error:
             raise self._closed() from error
         return value
@@ -86,27 +101,47 @@ class LevelDBStore:
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         # The cursor is opened here, not at the first step, so that what it sees is fixed when the caller asks.
         try:
-            cursor = self._database.iterator(
-                start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
-            )
+            cursor = self._database.raw_iterator(verify_checksums=True, fill_cache=False)
         except RuntimeError as error:
             raise self._closed() from error
-        return self._steps(cursor)
+        return self._steps(cursor, start, stop, reverse)
 
-    def _steps(self, cursor: plyvel._plyvel.Iterator) -> Iterator[tuple[bytes, bytes]]:
+    def _steps(
+        self, cursor: plyvel._plyvel.RawIterator, start: bytes, stop: bytes, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        # The raw iterator asks LevelDB after each step whether it is still well. plyvel's other one takes a table that
+        # cannot be read for the end of the data, and says nothing.
         try:
-            with cursor:
-                yield from cursor
+            with contextlib.closing(cursor):
+                if reverse:
+                    cursor.seek(stop)
+                    if cursor.valid():
+                        cursor.prev()
+                    else:
+                        cursor.seek_to_last()
+                    while cursor.valid():
+                        pair = cursor.item()
+                        if pair[0] < start:
+                            return
+                        yield pair
+                        cursor.prev()
+                else:
+                    cursor.seek(start)
+                    while cursor.valid():
+                        pair = cursor.item()
+                        if pair[0] >= stop:
+                            return
+                        yield pair
+                        cursor.next()
         except (plyvel.CorruptionError, plyvel.IOError) as error:
-            raise self._contradiction(error) from error
+            raise self._unreadable(error) from error
         except (plyvel.IteratorInvalidError, RuntimeError) as error:
             raise self._closed() from error
 
     def write(self, batch: Batch, sync: bool = True) -> None:
         size_bytes = check_batch(batch)
         with self._write_lock:
-            if self._failed is not None:
-                raise UnknownDurableState(self._failed)
+            self._check_usable()
             self._check_disk(size_bytes)
             try:
                 with self._database.write_batch(transaction=True, sync=sync) as record:
@@ -115,20 +150,48 @@ class LevelDBStore:
                             record.delete(key)
                         else:
                             record.put(key, value)
-            except plyvel.Error as error:
+                if sync:
+                    self._sync_names()
+            except (plyvel.Error, OSError) as error:
                 self._failed = (
                     f"a write to {self._path} failed and may be there in part: {error}; open it again to know"
                 )
-                self._database.close()
-                raise UnknownDurableState(self._failed) from error
+                self._close()
+                raise WriteFailed(self._failed) from error
             except RuntimeError as error:
                 raise self._closed() from error
 
+    def _sync_names(self) -> None:
+        """Make the names of new files durable; their contents are."""
+        changed_ns = os.fstat(self._directory).st_mtime_ns
+        if changed_ns != self._directory_time_ns:
+            os.fsync(self._directory)
+            # What happens in the same tick of the clock as the last change seen would not be told from it.
+            settled = time.time_ns() - changed_ns > DIRECTORY_TIME_NS
+            self._directory_time_ns = changed_ns if settled else 0
+
+    def flush(self) -> None:
+        """Write what only the log holds into a table, so that reading every record reads all there is on the disk."""
+        with self._flush_lock:
+            self._check_usable()
+            self._check_disk(WRITE_BUFFER_BYTES)
+            self._database.compact_range(start=_BEHIND_ALL_KEYS, stop=_BEHIND_ALL_KEYS)
+
+    def _check_usable(self) -> None:
+        if self._failed is not None or self._database.closed:
+            raise self._closed()
+
     def _check_disk(self, size_bytes: int) -> None:
         try:
-            disk = os.statvfs(self._path)
+            # LevelDB may need one for its next log.
+            os.close(os.dup(self._directory))
+            disk = os.fstatvfs(self._directory)
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise StoreUnavailable(f"no file descriptor is left to write {self._path} with") from error
             raise StoreUnavailable(f"the disk of {self._path} does not answer: {error}") from error
+        if disk.f_flag & os.ST_RDONLY:
+            raise StoreUnavailable(f"the disk of {self._path} is mounted read only")
         free_bytes = disk.f_bavail * disk.f_frsize
         if free_bytes < self._disk_reserve_bytes + size_bytes:
             raise StoreUnavailable(
@@ -144,13 +207,21 @@ class LevelDBStore:
 
     def close(self) -> None:
         with self._write_lock:
-            self._database.close()
+            self._close()
 
-    def _contradiction(self, error: Exception) -> UnknownDurableState:
+    def _close(self) -> None:
+        with self._flush_lock:
+            if not self._database.closed:
+                self._database.close()
+                os.close(self._directory)
+
+    def _unreadable(self, error: Exception) -> UnknownDurableState | StoreUnavailable:
+        if _NO_DESCRIPTOR in str(error):
+            return StoreUnavailable(f"no file descriptor is left to read {self._path} with")
         return UnknownDurableState(f"store {self._path} cannot be read back: {error}; {_WHAT_TO_DO}")
 
-    def _closed(self) -> Misuse | UnknownDurableState:
-        return Misuse("the store is closed") if self._failed is None else UnknownDurableState(self._failed)
+    def _closed(self) -> Misuse | WriteFailed:
+        return Misuse("the store is closed") if self._failed is None else WriteFailed(self._failed)
 
 
 class _LevelDBView:
@@ -166,7 +237,7 @@ class _LevelDBView:
         try:
             value: bytes | None = self._snapshot.get(key, verify_checksums=True)
         except (plyvel.CorruptionError, plyvel.IOError) as error:
-            raise self._store._contradiction(error) from error
+            raise self._store._unreadable(error) from error
         except RuntimeError as error:
             raise self._store._closed() from error
         return value
@@ -174,12 +245,10 @@ class _LevelDBView:
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         self._check_open()
         try:
-            cursor = self._snapshot.iterator(
-                start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
-            )
+            cursor = self._snapshot.raw_iterator(verify_checksums=True, fill_cache=False)
         except RuntimeError as error:
             raise self._store._closed() from error
-        return self._store._steps(cursor)
+        return self._store._steps(cursor, start, stop, reverse)
 
     def write(self, batch: Batch, sync: bool = True) -> None:
         raise Misuse("a view of a store cannot be written")

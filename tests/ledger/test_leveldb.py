@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import plyvel
 import pytest
 
 from ledger.chain import Chain
-from ledger.errors import Misuse, UnknownDurableState
+from ledger.errors import Misuse, UnknownDurableState, WriteFailed
 from ledger.leveldb import LevelDBStore
 from ledger.leveldb_log import BLOCK_BYTES, find_torn_tail
 from ledger.store import StoreUnavailable
@@ -128,6 +129,29 @@ def test_damage_in_a_table_is_unknown_durable_state_when_it_is_read(tmp_path: Pa
         read_all(tmp_path)
 
 
+@pytest.mark.parametrize("from_end", [2306055, 5000, 30, 1], ids=["block", "index", "footer", "magic"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_table_that_cannot_be_read_is_never_taken_for_the_end_of_the_data(
+    tmp_path: Path, from_end: int, reverse: bool
+) -> None:
+    store = LevelDBStore(tmp_path)
+    store.write({b"%06d" % number: bytes(100) for number in range(20_000)})
+    store.flush()
+    store.close()
+    (table,) = tmp_path.glob("*.ldb")
+    data = bytearray(table.read_bytes())
+    data[max(0, len(data) - from_end)] ^= 0xFF
+    table.write_bytes(data)
+    store = LevelDBStore(tmp_path)
+    try:
+        assert len(list(store.iterate(b"", b"\xff", reverse))) == 20_000
+    except UnknownDurableState:
+        return
+    finally:
+        store.close()
+    assert from_end == 30  # the padding of the footer, which means nothing
+
+
 def read_all(directory: Path) -> None:
     store = LevelDBStore(directory)
     try:
@@ -232,6 +256,8 @@ def test_an_iteration_over_a_store_that_is_closed_meanwhile_is_misuse(tmp_path: 
 
 def test_errors_of_the_database_never_come_out_raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
+        closed = False
+
         def get(self, key: bytes, verify_checksums: bool) -> bytes:
             raise plyvel.IOError("gone")
 
@@ -239,10 +265,138 @@ def test_errors_of_the_database_never_come_out_raw(tmp_path: Path, monkeypatch: 
             pass
 
     store = LevelDBStore(tmp_path)
-    store.close()
+    store._database.close()
     monkeypatch.setattr(store, "_database", Broken())
     with pytest.raises(UnknownDurableState):
         store.get(b"a")
-    monkeypatch.setattr("ledger.leveldb.os.statvfs", lambda path: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr("ledger.leveldb.os.fstatvfs", lambda path: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(StoreUnavailable):
         store.write({b"a": b"1"})
+
+
+FEW_DESCRIPTORS = """
+import os, resource, sys
+from ledger.leveldb import LevelDBStore
+from ledger.store import StoreUnavailable
+store = LevelDBStore(sys.argv[1])
+store.write({b"%06d" % number: os.urandom(100) for number in range(20_000)})
+store.flush()
+store.close()
+store = LevelDBStore(sys.argv[1])
+held = []
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, limit))
+try:
+    while True:
+        held.append(os.dup(0))
+except OSError:
+    pass
+for act in (lambda: store.write({b"a": b"1"}), lambda: store.get(b"010000"), lambda: list(store.iterate(b"0", b"1"))):
+    try:
+        act()
+        print("went")
+    except StoreUnavailable as error:
+        print("no file descriptor is left" in str(error))
+os.close(held.pop())
+os.close(held.pop())
+store.write({b"a": b"1"})
+print(len(store.get(b"010000")), store.get(b"a"))
+"""
+
+
+def test_without_a_file_descriptor_nothing_is_written_or_lost_and_it_goes_on_when_there_is_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_DESCRIPTORS, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True", "True", "100", "b'1'"]), done.stderr
+
+
+def test_a_disk_mounted_read_only_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LevelDBStore(tmp_path)
+    real = os.fstatvfs
+
+    class ReadOnly:
+        def __init__(self, descriptor: int) -> None:
+            found = real(descriptor)
+            self.f_flag = found.f_flag | os.ST_RDONLY
+            self.f_bavail, self.f_frsize = found.f_bavail, found.f_frsize
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ledger.leveldb.os.fstatvfs", ReadOnly)
+        with pytest.raises(StoreUnavailable, match="mounted read only"):
+            store.write({b"a": b"1"})
+    store.write({b"a": b"2"})
+    assert store.get(b"a") == b"2"
+    store.close()
+
+
+def test_the_name_of_a_new_log_is_on_the_disk_before_what_is_in_it_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A synced file whose name is not in the directory is lost with the power (fsync(2))."""
+    synced: list[set[str]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append({path.name for path in tmp_path.glob("*.log")})
+        real(descriptor)
+
+    store = LevelDBStore(tmp_path)
+    monkeypatch.setattr("ledger.leveldb.os.fsync", fsync)
+    before = newest_log(tmp_path).name
+    for number in range(12):
+        store.write({b"%d" % number: bytes(1024 * 1024)}, sync=False)
+        if number % 4 == 3:
+            store.write({b"last": b"%d" % number})
+            assert newest_log(tmp_path).name in synced[-1]
+    assert newest_log(tmp_path).name != before
+    store.close()
+
+
+def test_once_nothing_new_is_in_the_directory_one_write_is_one_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LevelDBStore(tmp_path)
+    old_ns = store._path.stat().st_mtime_ns - 10**10
+    os.utime(tmp_path, ns=(old_ns, old_ns))
+    calls: list[int] = []
+    monkeypatch.setattr("ledger.leveldb.os.fsync", calls.append)
+    for number in range(20):
+        store.write({b"a": b"%d" % number})
+    assert len(calls) == 1
+    store.close()
+
+
+def test_a_write_that_failed_is_never_tried_again_on_the_same_handle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed fsync the kernel may have dropped the pages and say yes to the next one."""
+    store = LevelDBStore(tmp_path)
+    store.write({b"a": b"1"})
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ledger.leveldb.os.fsync", fails)
+        store._directory_time_ns = 0
+        with pytest.raises(WriteFailed, match="Input/output error"):
+            store.write({b"a": b"2"})
+    for act in (lambda: store.write({b"a": b"3"}), lambda: store.get(b"a"), store.flush, store.view):
+        with pytest.raises(WriteFailed, match="open it again to know"):
+            act()
+    again = LevelDBStore(tmp_path)
+    assert again.get(b"a") in (b"1", b"2")
+    again.close()
+
+
+def test_a_flush_leaves_nothing_in_the_log_and_everything_readable(tmp_path: Path) -> None:
+    store = LevelDBStore(tmp_path)
+    store.write({b"a": b"1" * 100_000})
+    assert newest_log(tmp_path).stat().st_size > 100_000
+    store.flush()
+    assert newest_log(tmp_path).stat().st_size < 1000
+    assert store.get(b"a") == b"1" * 100_000
+    store.close()
+    with pytest.raises(Misuse):
+        store.flush()
