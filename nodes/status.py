@@ -74,6 +74,9 @@ class StatusReport:
         if trouble is not None:
             return False, f"waiting for the disk: {trouble}"
         missing = validator.missing_authorities()
+        refusals = [why for name, why in validator.versions.refusals.items() if name not in validator.reachable()]
+        if missing and refusals:
+            return False, refusals[0]
         if missing:
             verb = "it is" if len(missing) == 1 else "they are"
             return False, f"waiting for {', '.join(missing)}: nothing becomes committed until {verb} back"

@@ -21,11 +21,13 @@ import pytest
 
 from api.proto import validator_pb2
 from ledger.statement import Statement
-from nodes.network import load_network
-from nodes.versions import SPOKEN
+from nodes.config import load_validator_config
+from nodes.identity import load_identity
+from nodes.network import Network, init_network, load_network
+from nodes.proto import peer_pb2
+from nodes.validator import Validator
+from nodes.versions import SPOKEN, Feature, VersionRange
 from tests.nodes.network import AUTHORITIES, ORIGIN, Client, Processes, Signer, all_final, until, wait_ready
-
-pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
 # The last commit that speaks version 1 of the protocol and no other.
@@ -167,6 +169,7 @@ async def check_archives(processes: Processes, sent: list[Statement]) -> None:
     assert sorted(raw for raw in archives[0] if raw in ours) == sorted(ours)
 
 
+@pytest.mark.processes
 async def test_a_network_is_upgraded_one_validator_at_a_time_under_load_and_one_goes_back(
     version_1: Path, tmp_path: Path
 ) -> None:
@@ -193,3 +196,87 @@ async def test_a_network_is_upgraded_one_validator_at_a_time_under_load_and_one_
         assert set(processes.stop().values()) == {0}
         for name in names:
             assert [event for event in processes.events(name) if event["level"] == "error"] == []
+
+
+@asynccontextmanager
+async def in_this_process(network: Network, spoken: dict[str, VersionRange]) -> AsyncIterator[dict[str, Validator]]:
+    """Some validators of a network, each held to a range of versions, as a release that speaks only those would be."""
+    made: dict[str, Validator] = {}
+    try:
+        for name, versions in spoken.items():
+            config = load_validator_config(network.directory / "validators" / name / "validator.toml")
+            made[name] = Validator(config, load_identity(config), spoken=versions)
+            await made[name].start()
+        yield made
+    finally:
+        for validator in made.values():
+            await validator.stop()
+
+
+async def test_one_that_is_held_to_an_older_version_holds_everybody_to_it(tmp_path: Path) -> None:
+    network = init_network(tmp_path / "net", origin=ORIGIN, authorities=AUTHORITIES, validators_per_authority=1)
+    new, old = VersionRange(1, 2), VersionRange(1, 1)
+    async with in_this_process(network, {"kz-kgd-1": new, "cn-gacc-1": old}) as made:
+
+        async def announced() -> bool:
+            return made["kz-kgd-1"].versions.said("cn-gacc-1") is not None
+
+        await until(announced)
+        assert made["kz-kgd-1"].versions.lacking(Feature.MEMBERSHIP_CHANGES) == ["cn-gacc-1"]
+        status = made["kz-kgd-1"].report.status()
+        assert status.protocol_effective == 1
+        assert [(each.validator, each.lowest, each.highest) for each in status.protocols] == [
+            ("cn-gacc-1", 1, 1),
+            ("kz-kgd-1", 1, 2),
+        ]
+        assert b"comity_protocol_effective 1.0" in made["kz-kgd-1"].metrics.text()
+    async with in_this_process(network, {"kz-kgd-1": new, "cn-gacc-1": new}) as made:
+
+        async def all_speak_it() -> bool:
+            return all(validator.versions.speak(Feature.MEMBERSHIP_CHANGES) for validator in made.values())
+
+        await until(all_speak_it)
+    async with in_this_process(network, {"kz-kgd-1": new}) as made:
+        # Alone, and still sure: it remembers what the other one said.
+        assert made["kz-kgd-1"].report.status().protocol_effective == 2
+
+
+async def test_two_releases_too_far_apart_do_not_take_part_together_and_say_whom_to_upgrade(tmp_path: Path) -> None:
+    network = init_network(tmp_path / "net", origin=ORIGIN, authorities=AUTHORITIES, validators_per_authority=1)
+    spoken = {"kz-kgd-1": VersionRange(1, 2), "cn-gacc-1": VersionRange(3, 4)}
+    async with in_this_process(network, spoken) as made:
+
+        async def refused() -> bool:
+            return all(validator.versions.refusals for validator in made.values())
+
+        await until(refused)
+        for name, validator in made.items():
+            status = validator.report.status()
+            assert not status.ready
+            refusals = {each.validator: each.refusal for each in status.protocols if each.validator != name}
+            assert all("upgrade kz-kgd-1 first" in refusal for refusal in refusals.values())
+            assert "upgrade kz-kgd-1 first" in status.state
+
+
+async def test_a_message_of_a_kind_that_only_a_later_release_knows_is_ignored_and_counted(tmp_path: Path) -> None:
+    network = init_network(tmp_path / "net", origin=ORIGIN, authorities=AUTHORITIES, validators_per_authority=1)
+    async with in_this_process(network, {"kz-kgd-1": SPOKEN, "cn-gacc-1": SPOKEN}) as made:
+        sender, receiver = made["cn-gacc-1"], made["kz-kgd-1"]
+
+        async def leader() -> bool:
+            return receiver.ordering.leader is not None and "cn-gacc-1" in receiver.transport.connected()
+
+        await until(leader)
+        later = peer_pb2.Envelope.FromString(b"\xfa\x07\x03new")
+        unknown_type = peer_pb2.Envelope(raft=peer_pb2.RaftMessage(type=200, term=1))
+
+        async def counted() -> bool:
+            sender.transport.send("kz-kgd-1", later)
+            sender.transport.send("kz-kgd-1", unknown_type)
+            return receiver.versions.unknown.get("cn-gacc-1", 0) >= 4
+
+        await until(counted)
+        assert receiver.ordering.refused == 0
+        assert receiver.halted is None
+        shown = {each.validator: each.unknown_messages for each in receiver.report.status().protocols}
+        assert shown["cn-gacc-1"] >= 4
