@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -202,6 +203,9 @@ class Cluster:
     def authority_of(self, validator: str) -> str:
         return next(item.authority for item in self.network.validators if item.name == validator)
 
+    def authority_of_gateway(self, gateway: str) -> str:
+        return next(item.authority for item in self.network.gateways if item.name == gateway)
+
     def config_of(self, name: str) -> Path:
         return self._item(name).config
 
@@ -239,6 +243,16 @@ class Cluster:
         node = self.nodes[name]
         if node.pid is not None and node.running:
             os.killpg(node.pid, number)
+
+    def limit_descriptors(self, name: str, limit: int | None) -> int:
+        """How many files it may have open; None: not one more than now. Returns what the limit was."""
+        pid = self.nodes[name].pid
+        if pid is None:
+            raise ClusterFailed(f"{name} does not run")
+        before, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        wanted = len(os.listdir(f"/proc/{pid}/fd")) if limit is None else limit
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+        return before
 
     def stop(self, name: str) -> int | None:
         """Ask it to end and wait. Returns its exit status; None when it had to be killed."""

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.faults import Hands, flip_bits, resolve, truncate_file
+from tests.chaos.faults import Hands, resolve
+from tests.chaos.faults.files import flip_bits, truncate_file
 from tests.chaos.link import Link
 from tests.chaos.schedule import ANY, FOLLOWER, LEADER
 

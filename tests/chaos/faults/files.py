@@ -1,0 +1,105 @@
+"""Files of a stopped validator, damaged. What is damaged must be noticed, or not be needed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.faults.hands import Hands, Held
+
+EXIT_CONTRADICTS_ITSELF: Final = 4
+# How long a validator may take to notice that its store is damaged, or to show that it runs.
+NOTICE_TIMEOUT_S: Final = 30.0
+
+
+def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
+    """Stop it, keep a copy, damage a file, start it: it must refuse to run, or run unharmed.
+
+    The copy is from after its last stop, which is what an operator's backup must be to be of use.
+    """
+    cluster = hands.cluster
+    status = cluster.stop(victim)
+    data = cluster.data_of(victim)
+    backup = cluster.directory / f"{victim}.backup"
+    _copy(data, backup)
+    file = _choose_file(data, rng)
+    what = truncate_file(file, rng) if how == "truncated" else flip_bits(file, rng)
+    hands.start(victim)
+    held = Held(f"{victim} stopped, {file.relative_to(data)} {what}, started", (victim,), lambda: None)
+    if status != 0:
+        held.notes.append(f"violation: {victim} ended with status {status} when told to stop")
+
+    def heal() -> None:
+        node = cluster.nodes[victim]
+        deadline_s = time.monotonic() + NOTICE_TIMEOUT_S
+        while node.running and time.monotonic() < deadline_s and not cluster.readiness(victim)[0]:
+            time.sleep(0.2)
+        if node.running:
+            held.notes.append("ran: the damaged bytes were not needed, or were restored")
+            return
+        held.notes.append(f"refused to run with status {node.exit_status}")
+        if node.exit_status != EXIT_CONTRADICTS_ITSELF:
+            held.notes.append(f"violation: expected exit status {EXIT_CONTRADICTS_ITSELF}, got {node.exit_status}")
+        held.notes.append("given back its data as of its last stop")
+        _give_back(backup, data)
+        hands.start(victim)
+
+    held.heal = heal
+    return held
+
+
+def _copy(data: Path, backup: Path) -> None:
+    shutil.rmtree(backup, ignore_errors=True)
+    shutil.copytree(data, backup, ignore=shutil.ignore_patterns("lost+found"))
+
+
+def _give_back(backup: Path, data: Path) -> None:
+    for path in data.iterdir():
+        if path.name != "lost+found":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(backup, data, dirs_exist_ok=True)
+
+
+def _choose_file(data: Path, rng: random.Random) -> Path:
+    """A file that holds data: of either store, by name, so that the same seed on the same files chooses the same."""
+    files = sorted(
+        path
+        for path in data.rglob("*")
+        if path.is_file() and path.stat().st_size > 0 and path.suffix in (".log", ".ldb", ".sst")
+    )
+    return rng.choice(files or sorted(path for path in data.rglob("*") if path.is_file() and path.stat().st_size))
+
+
+def truncate_file(path: Path, rng: random.Random) -> str:
+    """Cut a file short. Returns what was done."""
+    size = path.stat().st_size
+    left = rng.randrange(size)
+    with path.open("r+b") as file:
+        file.truncate(left)
+    return f"truncated from {size} to {left} bytes"
+
+
+def flip_bits(path: Path, rng: random.Random) -> str:
+    """Flip one to eight bits somewhere. Returns what was done."""
+    size = path.stat().st_size
+    at = rng.randrange(size)
+    count = rng.randrange(1, 9)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        for bit in rng.sample(range(8), count):
+            byte ^= 1 << bit
+        file.seek(at)
+        file.write(bytes([byte]))
+    return f"with {count} bits flipped in byte {at} of {size}"
+
+
+def files_truncated(hands: Hands, victim: str, rng: random.Random) -> Held:
+    return _damage(hands, victim, rng, "truncated")
+
+
+def files_flipped(hands: Hands, victim: str, rng: random.Random) -> Held:
+    return _damage(hands, victim, rng, "flipped")
