@@ -37,6 +37,7 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
+NO_ANSWER: Final = "no answer"
 SOURCE: Final = Path(__file__).parent
 
 
@@ -267,7 +268,7 @@ class Cluster:
         try:
             reply = self._http.get(f"http://{self._item(name).http_address}/readyz")
         except httpx.HTTPError as error:
-            return False, f"no answer: {type(error).__name__}"
+            return False, f"{NO_ANSWER}: {type(error).__name__}"
         return reply.status_code == 200, reply.text.strip()
 
     def metric(self, validator: str, name: str) -> float | None:
@@ -310,6 +311,14 @@ class Cluster:
             if waiting:
                 time.sleep(POLL_S)
         return {}
+
+    def wait_answering(self, name: str, timeout_s: float) -> None:
+        """Wait until it answers at all, ready or not. Raises ClusterFailed."""
+        deadline_s = time.monotonic() + timeout_s
+        while (said := self.readiness(name)[1]).startswith(NO_ANSWER):
+            if time.monotonic() > deadline_s or not self.nodes[name].running:
+                raise ClusterFailed(f"{name} does not answer: {said}")
+            time.sleep(POLL_S)
 
     # ---- network, clock
 

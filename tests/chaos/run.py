@@ -249,7 +249,9 @@ def perform(
         try:
             asyncio.run(all_of_it())
             say("exporting and auditing the archive of every validator")
-            archives = _archives(cluster, directory, outcome)
+            archives, missing = export_all(cluster, directory / "archives")
+            for name, why in missing.items():
+                outcome.unwell.setdefault(name, why)
             stop_all(cluster, outcome)
             kept = conflicts(cluster)
         finally:
@@ -258,14 +260,6 @@ def perform(
             outcome.latency_ms = _latencies(history)
     say("checking the history")
     _judge(directory, outcome, history, archives, load.sent, kept)
-
-
-def _archives(cluster: Cluster, directory: Path, outcome: Outcome) -> list[ArchiveView]:
-    try:
-        return export_all(cluster, directory / "archives")
-    except ClusterFailed as error:
-        outcome.unwell["archives"] = str(error)
-        return []
 
 
 def _judge(
