@@ -32,6 +32,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
         "--out", type=Path, default=REPOSITORY / "build" / "chaos", help="a folder for all that is kept"
     )
     parser.add_argument("--only", default="", help="kinds of fault, by comma; all if not given")
+    parser.add_argument("--into", type=Path, help="a document whose table of faults is replaced by this run's")
     parser.add_argument("--no-namespaces", action="store_true", help="loopback and processes only")
     parser.add_argument("--kinds", action="store_true", help="list the kinds of fault and end")
     return parser.parse_args(given)
@@ -83,6 +84,8 @@ def _run(arguments: argparse.Namespace, seed: int, only: frozenset[str], why_not
         status = 130
     about["at"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     report.write(directory, outcome, abilities, about)
+    if arguments.into and status in (EXIT_HOLDS, EXIT_VIOLATED):
+        report.write_into(arguments.into, report.as_section(outcome, about))
     for found in outcome.verdicts.values():
         for violation in found[:5]:
             _say(f"VIOLATION {violation.name}: {violation.text}")

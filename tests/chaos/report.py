@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.chaos.checker import PROPERTIES
 from tests.chaos.faults import FAULTS
+from tests.chaos.history import COMMITTED, FINAL, UNKNOWN
 from tests.chaos.machine import Ability
 from tests.chaos.run import FaultRecord, Outcome
 
@@ -133,3 +134,42 @@ def write(directory: Path, outcome: Outcome, abilities: Mapping[str, Ability], a
     """`report.md` and `report.json`."""
     (directory / "report.json").write_text(json.dumps(as_json(outcome, abilities, about), indent=2) + "\n")
     (directory / "report.md").write_text(as_markdown(outcome, abilities, about))
+
+
+BEGIN_TABLE = "<!-- chaos: written by `make chaos`, from the run that it names -->"
+END_TABLE = "<!-- end of chaos -->"
+
+
+def as_section(outcome: Outcome, about: Mapping[str, str]) -> str:
+    """What documentation says of a run: where it was, how much, and each fault with what was lost."""
+    acknowledged = sum(outcome.counts.get(f"submit {result}", 0) for result in (COMMITTED, FINAL))
+    unknown = outcome.counts.get(f"submit {UNKNOWN}", 0)
+    reads = sum(count for name, count in outcome.counts.items() if not name.startswith("submit "))
+    failed = [name for name, found in outcome.verdicts.items() if found]
+    lines = [
+        f"{about.get('at', '')}, commit `{about.get('commit', '')}`, seed {outcome.seed}, "
+        f"{about.get('cores', '?')} cores, {outcome.lasted_s / 60:.0f} minutes: {len(outcome.records)} faults of "
+        f"{len({record.kind for record in outcome.records})} kinds; {acknowledged:,} submissions acknowledged, "
+        f"{unknown:,} left unanswered, {reads:,} reads; {outcome.statements:,} statements on the log at the end. "
+        + (f"Violated: {', '.join(failed)}." if failed else f"All {len(outcome.verdicts)} properties held."),
+        "",
+        "| fault | how it is injected | survived | lost | silence s, p50 / max | back after s, p50 / max |",
+        "| --- | --- | --: | --- | --: | --: |",
+    ]
+    lost = "see the violations" if failed else "nothing"
+    for name, figures in summary(outcome).items():
+        lines.append(
+            f"| {name} | {FAULTS[name].how} | {figures['survived']} of {figures['injected']} | {lost} | "
+            f"{_two(figures['silence_s'])} | {_two(figures['acknowledged_after_healing_s'])} |"
+        )
+    lines += [f"| {name} | {FAULTS[name].how} | skipped: {why} | | | |" for name, why in outcome.skipped.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_into(document: Path, section: str) -> None:
+    """Put the section between its two marks. Raises ValueError if the document has no such place."""
+    text = document.read_text()
+    begin, end = text.find(BEGIN_TABLE), text.find(END_TABLE)
+    if not 0 <= begin < end:
+        raise ValueError(f"{document}: there is no place marked {BEGIN_TABLE}")
+    document.write_text(text[: begin + len(BEGIN_TABLE)] + "\n\n" + section + "\n" + text[end:])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.checker import PROPERTIES, Violation
 from tests.chaos.machine import SWITCH, Ability
-from tests.chaos.report import as_markdown, summary, write
+from tests.chaos.report import BEGIN_TABLE, END_TABLE, as_markdown, as_section, summary, write, write_into
 from tests.chaos.run import FaultRecord, Outcome
 
 ABILITIES = {SWITCH: Ability(SWITCH, False, "/dev/net/tun: permission denied")}
@@ -58,3 +60,30 @@ def test_both_files_are_written_and_the_json_can_be_computed_with(tmp_path: Path
     assert document["holds"] is True
     assert document["commit"] == "0123456789ab"
     assert (tmp_path / "report.md").read_text().startswith("# Chaos: everything held")
+
+
+def test_a_document_gets_the_table_of_a_run_in_its_place_and_keeps_the_rest(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text(f"before\n{BEGIN_TABLE}\nold\n{END_TABLE}\nafter\n")
+    write_into(document, as_section(_outcome(), ABOUT))
+    write_into(document, as_section(_outcome(), ABOUT))
+    text = document.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("| kill | SIGKILL of one validator | 1 of 2 | nothing |") == 1
+
+
+def test_a_run_with_a_violation_does_not_say_that_nothing_was_lost() -> None:
+    outcome = _outcome()
+    outcome.verdicts["at_most_once"] = [Violation("at_most_once", "aa stands at 1 and at 2")]
+    assert "| nothing |" not in as_section(outcome, ABOUT)
+    assert "Violated: at_most_once." in as_section(outcome, ABOUT)
+
+
+def test_a_document_without_the_place_is_left_alone(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("nothing marked\n")
+    with pytest.raises(ValueError, match="no place"):
+        write_into(document, "section")
+    assert document.read_text() == "nothing marked\n"
