@@ -304,7 +304,7 @@ class Chain:
         writes = _index_writes(first, statements)
         writes[numbered_key(ENTRY, record_index)] = raw_record
         writes[numbered_key(BLOCK_BY_HEIGHT, record.height)] = record_index.to_bytes(8, "big")
-        writes[block_at_key(record_index)] = b""
+        writes[block_at_key(record_index)] = applied.to_bytes(8, "big")
         grown = Head(record_index + 1, growth.frontier.root(), applied, update.root, record, record_hash, growth.tails)
         checkpoint = Checkpoint(self.genesis.origin, grown.size, grown.root)
         self._commit(checkpoint, grown, growth, update, writes, extra or {})
@@ -440,6 +440,11 @@ class Chain:
         if index is None:
             raise _contradiction(f"block {height} is missing")
         return self._record(index)
+
+    def order_of_block(self, height: int) -> int | None:
+        """Return the position of the order that the block came from; None if it was not executed here but copied."""
+        index = self._find(numbered_key(BLOCK_BY_HEIGHT, height))
+        return (self._find(block_at_key(index)) or None) if index is not None else None
 
     def subject_entries(self, sub: str, after: int = -1, limit: int = MAX_SUBJECT_PAGE) -> list[int]:
         """Return the first ``limit`` indexes above ``after`` of statements about ``sub``."""

@@ -16,7 +16,8 @@ STATEMENT = b"\x01i"  # + statement id -> index
 CTI = b"\x01c"  # + cti + issuer -> index
 SUBJECT = b"\x01s"  # + length of subject (2 bytes) + subject + index -> empty
 BLOCK_BY_HEIGHT = b"\x01b"  # + height -> index of the block record
-BLOCK_AT = b"\x01r"  # + index of a block record -> empty
+# + index of a block record -> position of the order that the block was executed at; empty if it was not executed here
+BLOCK_AT = b"\x01r"
 TILE = b"\x01t"  # + level (1 byte) + tile index -> 256 hashes
 CHUNK = b"\x01p"  # + level (1 byte) + tile index + offset (1 byte) -> hashes of a tile that is not yet full
 NOTE = b"\x01n"  # + size -> note of a final checkpoint

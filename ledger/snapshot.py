@@ -102,7 +102,7 @@ def _bad(what: str) -> Malformed:
 
 
 class SnapshotSource:
-    """The ledger of ``store`` as it is now. `describe` once a checkpoint that covers it is final; `close` at the end."""
+    """The ledger of ``store`` as it is now. `describe` once a checkpoint covering it is final; `close` at the end."""
 
     def __init__(self, store: Store) -> None:
         self._view = store.view()

@@ -183,6 +183,7 @@ class SnapshotBuilder:
             )
         if self._store.get(STATE_BEGUN) is not None:
             self._clear_state()
+        self._state = StateBuilder(STATE)
         self._descriptor, self._final = descriptor, final
         self.entries_complete = False
         del self._hashes[self.bundles * HASH_BYTES :]
@@ -231,13 +232,14 @@ class SnapshotBuilder:
         if found != expected:
             raise Untrue("snapshot_bundle_differs", f"bundle {index} of the log is not that of the final checkpoint")
         after, writes = self._take_entries(index * TILE_WIDTH, entries, leaves)
+        # A partial bundle comes again, longer, with a newer snapshot.
+        at = replace(after, bundles=index + 1) if full else self._at
         if full:
-            self._at = replace(after, bundles=index + 1)
             writes[tile_key(0, index)] = tile
             writes[numbered_key(BUNDLE, index)] = found
-        # A partial bundle comes again, longer, with a newer snapshot.
-        writes[PROGRESS] = self._at.encode()
+        writes[PROGRESS] = at.encode()
         self._store.write(writes, sync=False)
+        self._at = at
         if not full or (index + 1) * TILE_WIDTH == descriptor.size:
             self._end_entries(after.first, entries[-1])
 
@@ -302,7 +304,6 @@ class SnapshotBuilder:
 
     def _clear_state(self) -> None:
         """Forget the state of an earlier moment: a record of it that is gone since would be found for ever."""
-        self._state = StateBuilder(STATE)
         batch: dict[bytes, None] = {}
         for key, _ in self._store.iterate(STATE, STATE + b"\xff"):
             batch[key] = None

@@ -10,7 +10,7 @@ Does not promise anything of its own: every method is the plain call that the va
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from ledger.store import Store
 from nodes.clock import Clock, SystemClock
 from nodes.config import ValidatorConfig
 from nodes.files import Files
-from nodes.peers import PeerTransport
+from nodes.peers import PeerTransport, ServeFetch
 from nodes.proto import peer_pb2
 from nodes.service import ValidatorService, serve
 from nodes.versions import Announcement
@@ -45,6 +45,8 @@ class Transport(Protocol):
     def reachable(self, name: str) -> bool: ...
 
     def queued(self) -> int: ...
+
+    def fetch(self, name: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]: ...
 
 
 class Server(Protocol):
@@ -81,6 +83,7 @@ class Environment:
         on_announced: Callable[[str, Announcement], None],
         on_connected: Callable[[str], None],
         on_unreachable: Callable[[str], None],
+        serve_fetch: ServeFetch,
     ) -> Transport:
         return PeerTransport(
             config,
@@ -90,6 +93,7 @@ class Environment:
             on_announced=on_announced,
             on_connected=on_connected,
             on_unreachable=on_unreachable,
+            serve_fetch=serve_fetch,
             clock=self.clock,
         )
 

@@ -6,6 +6,7 @@ Promises that what was kept or removed survives a power cut, and that a kept fil
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from nodes.directories import sync_directory
@@ -24,6 +25,18 @@ class Files:
     def remove(self, path: Path) -> None:
         """Raises OSError."""
         path.unlink()
+        sync_directory(path.parent)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Move a file or a folder within one file system; nothing may be at ``new``. Raises OSError."""
+        old.rename(new)
+        sync_directory(new.parent)
+        if old.parent != new.parent:
+            sync_directory(old.parent)
+
+    def remove_folder(self, path: Path) -> None:
+        """With all that is in it. A power cut may leave any part. Raises OSError."""
+        shutil.rmtree(path)
         sync_directory(path.parent)
 
     def keep(self, path: Path, data: bytes) -> None:

@@ -28,18 +28,21 @@ from consensus import (
     Message,
     MessageRefused,
     MessageType,
+    ProgressState,
     ProposalDropped,
     RawNode,
     Ready,
     Role,
 )
+from consensus.errors import Compacted, Unavailable
+from consensus.messages import verify_message
 from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.blocks import block_time_ms
 from nodes.clock import Clock
 from nodes.metrics import Metrics
 from nodes.proto import peer_pb2
-from nodes.raft_store import RaftStore
+from nodes.raft_store import RaftStore, membership_to_bytes
 
 # Committed entries that wait for execution are kept in memory up to this; beyond it they are read from the disk again.
 WAITING_MAX_BYTES = 16 * 1024 * 1024
@@ -47,6 +50,9 @@ TAKE_MAX_BYTES = 4 * 1024 * 1024
 # A disk that takes longer than this to sync is written to from a thread, so that it cannot delay the event loop.
 SLOW_SYNC_S = 0.001
 DISK_RETRY_S = 0.5
+# Forgetting the order is worth a synced write for so many entries, and takes a turn of the loop for each so many.
+COMPACT_MIN_ENTRIES = 16
+COMPACT_STEP_ENTRIES = 1000
 # A block from further in the future than this is neither kept nor acknowledged: its time would be everybody's from
 # then on, since block time never goes back.
 MAX_AHEAD_MS = 5000
@@ -103,6 +109,7 @@ class RaftOrdering:
         disk: Executor | None = None,
         on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
         on_leadership: Callable[[], None] = lambda: None,
+        on_behind: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._node = RawNode(config, store)
         self._store = store
@@ -116,6 +123,7 @@ class RaftOrdering:
         self._ahead_ms = 0
         self._on_appended = on_appended
         self._on_leadership = on_leadership
+        self._on_behind = on_behind
         self._log = structlog.get_logger().bind(part="ordering")
         self._wake = asyncio.Event()
         self._available = asyncio.Event()
@@ -130,6 +138,7 @@ class RaftOrdering:
         self._sync_s = 0.0
         self._disk = disk or ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
         self._ticks: asyncio.Task[None] | None = None
+        self._compactable = 0
         self._said: tuple[str, int, int] | None = None
         self._said_s = 0.0
         self.disk_trouble: str | None = None
@@ -203,7 +212,16 @@ class RaftOrdering:
         counted.
         """
         try:
-            message = wire.from_raft(raft, sender, self._name)
+            if wire.is_snapshot(raft):
+                message = wire.from_snapshot(raft, sender, self._name, self._membership)
+                verify_message(message)
+                if not self._reaches(raft.index, raft.log_term):
+                    # Not for the core: it would forget what it has before there is anything in its place.
+                    if sender == self._leader and raft.term == self._term:
+                        self._on_behind(sender, raft.index)
+                    return
+            else:
+                message = wire.from_raft(raft, sender, self._name)
             if message.type in _FROM_LEADERS and self._is_ahead(message):
                 return
             self._node.step(message)
@@ -212,6 +230,12 @@ class RaftOrdering:
             self._log.warning("raft_message_refused", peer=sender, code=error.code, reason=str(error))
             return
         self._wake.set()
+
+    def _reaches(self, index: int, term: int) -> bool:
+        """Whether our order goes on from there, so that the leader need only be told."""
+        if index <= self._committed:
+            return True
+        return index <= self._store.last_index() and self._store.term(index) == term
 
     def _is_ahead(self, message: Message) -> bool:
         """Whether this comes from a leader whose blocks are dated further ahead than our clock lets us believe.
@@ -249,6 +273,45 @@ class RaftOrdering:
     def unreachable(self, peer: str) -> None:
         self._node.report_unreachable(peer)
 
+    def returned(self, peer: str) -> None:
+        """A peer is there again, perhaps with the snapshot that it was told to get: ask it how far it is."""
+        follower = self._node.status().followers.get(peer) if self.leading else None
+        if follower is not None and follower.state is ProgressState.SNAPSHOT:
+            self._node.report_snapshot(peer, ok=True)
+            self._wake.set()
+
+    # --- the beginning of the order ---------------------------------------------------------------------------------
+
+    def record(self, index: int) -> tuple[int, bytes] | None:
+        """The term of an executed position and the encoded membership after it; None if that is no longer here."""
+        try:
+            return self._store.term(index), membership_to_bytes(self._store.membership_at(index))
+        except (Compacted, Unavailable):
+            return None
+
+    def compact(self, index: int) -> None:
+        """The order up to ``index`` is not needed any more: forget it, a few entries at a time, as there is time."""
+        if index - self._store.first_index() + 1 >= COMPACT_MIN_ENTRIES:
+            self._compactable = max(self._compactable, index)
+            self._wake.set()
+
+    def _compact_some(self) -> None:
+        index = min(self._compactable, self._store.first_index() - 1 + COMPACT_STEP_ENTRIES)
+        if index < self._store.first_index():
+            return
+        try:
+            compacted = self._node.compact(index)
+        except StoreUnavailable as error:
+            self._log.error("disk_unavailable", reason=str(error))
+            self._compactable = 0
+            return
+        if compacted < index:
+            self._compactable = 0  # a follower still needs it; it is asked for again
+        elif index < self._compactable:
+            self._wake.set()
+        else:
+            self._log.info("order_compacted", first=self._store.first_index(), last=self._store.last_index())
+
     async def _tick(self) -> None:
         # One tick a turn, however late it is: after a stall, what the others said meanwhile is read first.
         while True:
@@ -267,6 +330,7 @@ class RaftOrdering:
                 self._wake.clear()
                 while self._node.has_ready():
                     await self._turn(self._node.ready())
+                self._compact_some()
         finally:
             self._ticks.cancel()
 

@@ -15,13 +15,15 @@ import asyncio
 import collections
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import structlog
 
+from nodes.catch_up import PeerFailed
+from nodes.catch_up_serving import FetchRefused
 from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.clock import Clock, SystemClock
 from nodes.config import PeerEntry, ValidatorConfig
@@ -35,6 +37,8 @@ QUEUE_MAX_ENVELOPES = 8192
 BACKOFF_FIRST_S = 0.05
 BACKOFF_LAST_S = 2.0
 WELCOME_TIMEOUT_S = 5.0
+# Of a snapshot: no piece for so long, and the other side is taken for dead.
+FETCH_IDLE_S = 30.0
 # A peer that is connected but has said nothing for so long is not called reachable.
 SILENCE_S = 5.0
 
@@ -65,6 +69,14 @@ _STREAM_ENDS = (
 )
 
 
+ServeFetch = Callable[[str, peer_pb2.FetchRequest], AsyncGenerator[peer_pb2.FetchPiece, None]]
+
+
+async def refuse_fetch(peer: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
+    raise FetchRefused("no snapshots are given here")
+    yield
+
+
 @dataclass(slots=True)
 class _Outgoing:
     entry: PeerEntry
@@ -90,6 +102,7 @@ class PeerTransport:
         on_announced: Callable[[str, Announcement], None] = lambda *_: None,
         on_connected: Callable[[str], None] = lambda _: None,
         on_unreachable: Callable[[str], None] = lambda _: None,
+        serve_fetch: ServeFetch = refuse_fetch,
         jitter: random.Random | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -101,6 +114,7 @@ class PeerTransport:
         self._on_announced = on_announced
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
+        self._serve_fetch = serve_fetch
         self._jitter = jitter or random.Random()
         self._clock = clock or SystemClock()
         self._log = structlog.get_logger().bind(part="peers")
@@ -172,21 +186,69 @@ class PeerTransport:
     def queued(self) -> int:
         return sum(len(outgoing.queue) for outgoing in self._outgoing.values())
 
-    # --- outgoing -------------------------------------------------------------------------------------------------
+    # --- fetching ---------------------------------------------------------------------------------------------------
 
-    async def _keep_connected(self, outgoing: _Outgoing) -> None:
-        peer = outgoing.entry
+    async def fetch(self, name: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
+        """Ask a peer for a snapshot, on a connection of its own: what is urgent is not to wait behind it.
+
+        Raises PeerFailed when the peer cannot be reached, refuses, or sends nothing for too long.
+        """
+        request.network = self._network
+        try:
+            async with self._channel(self._outgoing[name].entry) as channel:
+                call = peer_pb2_grpc.PeerStub(channel).Fetch(request)
+                try:
+                    while True:
+                        async with asyncio.timeout(FETCH_IDLE_S):
+                            piece = await call.read()
+                        if piece is grpc.aio.EOF:
+                            break
+                        yield piece
+                    if await call.code() is not grpc.StatusCode.OK:
+                        raise PeerFailed(f"{await call.details()}")
+                finally:
+                    call.cancel()
+        except (grpc.RpcError, grpc.aio.AioRpcError, grpc.aio.UsageError, TimeoutError, OSError) as error:
+            raise PeerFailed(_reason(error)) from error
+
+    def _channel(self, peer: PeerEntry) -> grpc.aio.Channel:
         credentials = grpc.ssl_channel_credentials(self._cas[peer.authority], self._key, self._certificate)
         options = [
             *_CHANNEL_OPTIONS,
             ("grpc.ssl_target_name_override", peer.name),
             ("grpc.use_local_subchannel_pool", 1),
         ]
+        return grpc.aio.secure_channel(str(peer.address), credentials, options=options)
+
+    async def serve_fetch(self, request: peer_pb2.FetchRequest, context: Any) -> None:
+        try:
+            name = self._directory.identify(context.auth_context())
+        except NotThePeer as error:
+            self.refused += 1
+            self._log.warning("peer_refused", reason=str(error), address=context.peer())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            return
+        pieces = self._serve_fetch(name, request)
+        try:
+            async for piece in pieces:
+                async with asyncio.timeout(FETCH_IDLE_S):
+                    await context.write(piece)
+        except FetchRefused as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"took no piece for {FETCH_IDLE_S} s")
+        finally:
+            await pieces.aclose()
+
+    # --- outgoing -------------------------------------------------------------------------------------------------
+
+    async def _keep_connected(self, outgoing: _Outgoing) -> None:
+        peer = outgoing.entry
         backoff = BACKOFF_FIRST_S
         while True:
             started = self._clock.monotonic_s()
             try:
-                async with grpc.aio.secure_channel(str(peer.address), credentials, options=options) as channel:
+                async with self._channel(peer) as channel:
                     await self._stream(outgoing, peer_pb2_grpc.PeerStub(channel))
             except asyncio.CancelledError:
                 # gRPC says that the other end cancelled the stream in the words in which this task is told to stop.
@@ -338,3 +400,7 @@ class _Servicer(peer_pb2_grpc.PeerServicer):
     async def Exchange(self, request_iterator: AsyncIterator[peer_pb2.Batch], context: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await self._transport.receive(request_iterator, context)
+
+    async def Fetch(self, request: peer_pb2.FetchRequest, context: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._transport.serve_fetch(request, context)

@@ -99,6 +99,18 @@ def decode_membership(value: Any) -> Membership:
     return Membership(configuration(value["incoming"]), outgoing)
 
 
+def membership_to_bytes(membership: Membership) -> bytes:
+    return cbor.encode(encode_membership(membership))
+
+
+def membership_from_bytes(data: bytes) -> Membership:
+    """Raises Malformed."""
+    try:
+        return decode_membership(cbor.decode(data, max_bytes=MAX_BASE_BYTES))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Malformed("bad_membership", f"membership cannot be read: {error!r}") from error
+
+
 def _encode_base(base: _Base) -> bytes:
     return cbor.encode(
         {

@@ -17,6 +17,14 @@ REMEMBERED_MAX_NAMES = 20_000
 MAX_NAME_BYTES = 512
 
 
+_LISTED_BYTES = tuple(prefix.encode() for prefix in LISTED)
+
+
+def index_keys(names: Iterable[bytes]) -> dict[bytes, bytes]:
+    """What the index says of these names, in UTF-8, all of which are new: for a ledger that is copied."""
+    return {RECORD_PREFIX + name: b"" for name in names if name.startswith(_LISTED_BYTES)}
+
+
 class RecordIndex:
     """`additions` and `added` in the thread that executes; `keys` in any."""
 

@@ -13,18 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
 
 import consensus
-from api.logs import configure_logs
 from consensus import Config, Entry
-from contracts.execute import genesis_state
-from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError, Malformed, UnknownDurableState
 from ledger.note import NoteSignature
@@ -33,31 +28,30 @@ from nodes import wire
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.checking import KnownKeys, SignatureChecks
-from nodes.config import ConfigError, ValidatorConfig
+from nodes.config import ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
 from nodes.divergence import Divergences
 from nodes.environment import Environment
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
 from nodes.health import HealthServer
-from nodes.identity import Identity, load_identity
+from nodes.identity import Identity
 from nodes.metrics import Metrics
+from nodes.opening import open_stores
 from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
-from nodes.raft_store import RaftStore
-from nodes.records import RecordIndex
 from nodes.service import Following, ValidatorService
+from nodes.snapshots import Snapshots
 from nodes.status import GAUGES, StatusReport
-from nodes.versions import SPOKEN, VersionRange, Versions
+from nodes.versions import SPOKEN, Feature, VersionRange, Versions
 
 EXIT_STOPPED = 0
 EXIT_CONFIG = 2
 EXIT_UNAVAILABLE = 3  # a port is taken, the disk cannot be written
 EXIT_DURABLE_STATE = 4  # what is on disk contradicts itself: people must look before it starts again
 EXIT_HALTED = 5  # it had halted by the time it was told to stop
+REOPEN = -1  # no exit status: it starts again in the same process, from the ledger that it has caught up to
 
-# Made with the configuration, and removed when both stores have been made: see `_open_stores`.
-FIRST_START = "first-start"
 EXECUTE_SLICE_S = 0.03
 # A block that is expected to take less than this is executed on the event loop.
 QUICK_S = 0.01
@@ -94,47 +88,12 @@ class Validator:
         self._executing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._open_stores()
+        self.stores = open_stores(config, identity, self.environment)
+        self._store, self.chain, self.records = self.stores.ledger, self.stores.chain, self.stores.records
         self.versions = Versions(config.name, lambda: self.identity.authority_of, self._store, spoken=spoken)
         self._assemble()
 
     # --- putting it together -----------------------------------------------------------------------------------------
-
-    def _open_stores(self) -> None:
-        config, identity, files = self.config, self.identity, self.environment.files
-        first_start = config.data / FIRST_START
-        if not files.exists(first_start):
-            for part in ("ledger", "order"):
-                if not files.exists(config.data / part):
-                    raise UnknownDurableState(
-                        f"{config.data} has no {part}, and this is not the first start: a validator that lost what it "
-                        "voted for or signed could do both a second time. Restore the folder as it was when the "
-                        "validator last stopped, or let a new validator with new keys take its place"
-                    )
-        self._store = self.environment.open_store(config.data / "ledger")
-        self.records = RecordIndex(self._store)
-        self.chain = Chain.open(self._store)
-        if not self.chain.initialised:
-            state = genesis_state(identity.genesis)
-            # First the index: a crash in between leaves names in it that are written again at the next start.
-            self._store.write(self.records.additions(state), sync=True)
-            self.chain.initialise(identity.genesis, state)
-        if self.chain.genesis != identity.genesis:
-            raise UnknownDurableState(f"{config.data}: the ledger begins with another genesis record")
-        self._raft_store = RaftStore(
-            self.environment.open_store(config.data / "order"),
-            node=config.name,
-            network=identity.network,
-            membership=identity.membership,
-        )
-        if self._raft_store.last_index() < self.chain.applied:
-            raise UnknownDurableState(
-                f"{config.data}: the ledger has executed the order up to {self.chain.applied}, "
-                f"but the order ends at {self._raft_store.last_index()}"
-            )
-        # Both are on the disk, so from now on both must be found.
-        if files.exists(first_start):
-            files.remove(first_start)
 
     def _assemble(self) -> None:
         config, identity, tuning, environment = self.config, self.identity, self.config.tuning, self.environment
@@ -148,7 +107,8 @@ class Validator:
             self._deliver,
             announcement=self.versions.own,
             on_announced=self.versions.hear,
-            on_connected=lambda _: self._exchange(),
+            on_connected=self._connected,
+            serve_fetch=lambda peer, request: self.snapshots.serve(peer, request),
             on_unreachable=lambda peer: self.ordering.unreachable(peer),
         )
         self.ordering = RaftOrdering(
@@ -157,9 +117,9 @@ class Validator:
                 seed=environment.seed(),
                 election_timeout_ticks=tuning.election_timeout_ticks,
                 heartbeat_ticks=tuning.heartbeat_ticks,
-                applied=self.chain.applied,
+                applied=max(self.chain.applied, self.stores.base),
             ),
-            self._raft_store,
+            self.stores.order,
             identity.membership,
             tick_ms=tuning.tick_ms,
             send=self.transport.send,
@@ -168,6 +128,16 @@ class Validator:
             disk=environment.executor(1, "raft-disk"),
             on_appended=self._appended,
             on_leadership=lambda: self.proposals.leadership_changed(),
+            on_behind=lambda leader, index: self.snapshots.behind(leader, index),
+        )
+        self.snapshots = Snapshots(
+            config,
+            identity,
+            self.stores,
+            environment,
+            order_record=self.ordering.record,
+            fetch=self.transport.fetch,
+            peers=self.transport.connected,
         )
         self.proposals = Proposals(
             config.name,
@@ -238,6 +208,7 @@ class Validator:
         for run, name in (
             (self.ordering.run(), "ordering"),
             (self._apply(), "execution"),
+            (self._catch_up(), "catching up"),
             (self.proposals.propose_blocks(), "proposing"),
             (self.proposals.keep_house(), "housekeeping"),
             (self._exchange_for_ever(), "exchange"),
@@ -286,6 +257,7 @@ class Validator:
         await self.transport.stop()
         self._apply_thread.shutdown(wait=True)
         self.checks.close()
+        await self.snapshots.close()
         self.ordering.close()
         self._store.close()
         self._log.info("stopped", size=self.chain.size, final_size=self.finality.final_size)
@@ -304,6 +276,12 @@ class Validator:
         connected = self.transport.connected()
         if self.ordering.leading and connected:
             self.ordering.transfer_leadership(connected[0])
+
+    async def _catch_up(self) -> None:
+        """A ledger that was made from a snapshot takes over when this validator starts again, at once."""
+        await self.snapshots.run()
+        self.finish(REOPEN)
+        await asyncio.Event().wait()
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -351,6 +329,8 @@ class Validator:
 
     async def _apply(self) -> None:
         loop = asyncio.get_running_loop()
+        if self.stores.behind:
+            await asyncio.Event().wait()  # what comes next for this ledger, the order no longer has
         while True:
             blocks = await self.ordering.take(self.execution.applied)
             while blocks and self.halted is None:
@@ -497,6 +477,10 @@ class Validator:
         self.following.changed()
         return True
 
+    def _connected(self, peer: str) -> None:
+        self._exchange()
+        self.ordering.returned(peer)
+
     def _exchange(self) -> None:
         """Tell everybody how far we are; who has signatures that help us sends them."""
         query = peer_pb2.CosignatureQuery(
@@ -511,6 +495,8 @@ class Validator:
             self._exchange()
             if self._unsaved_final is not None:
                 self._conclude()
+            if self.versions.speak(Feature.SNAPSHOTS):
+                self.ordering.compact(self.snapshots.compactable())
             if self.halted is not None:
                 continue
             why = self.divergences.verdict(self.finality.final_size, self.clock.monotonic_s())
@@ -546,49 +532,3 @@ def _cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> pee
     for line in lines:
         message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
     return peer_pb2.Envelope(cosignatures=message)
-
-
-async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None) -> int:
-    """Run one validator until a signal or until it can no longer be trusted. Returns the exit status."""
-    log = structlog.get_logger().bind(part="validator")
-    try:
-        validator = Validator(config, load_identity(config))
-    except ConfigError as error:
-        log.error("bad_configuration", reason=str(error))
-        return EXIT_CONFIG
-    except (UnknownDurableState, consensus.UnknownDurableState) as error:
-        log.error("durable_state_unknown", reason=str(error))
-        return EXIT_DURABLE_STATE
-    except (StoreUnavailable, OSError) as error:
-        log.error("unavailable", reason=str(error))
-        return EXIT_UNAVAILABLE
-    except LedgerError as error:
-        # A final note, say, that our own policy does not accept.
-        log.error("durable_state_unknown", reason=f"{config.data}: {error}")
-        return EXIT_DURABLE_STATE
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, validator.finish)
-    try:
-        await validator.start()
-    except OSError as error:
-        log.error("unavailable", reason=str(error))
-        return EXIT_UNAVAILABLE
-    if on_started is not None:
-        on_started(validator)
-    code = await validator.run()
-    await validator.stop()
-    return code
-
-
-def run_validator(config: ValidatorConfig) -> int:
-    """Run one validator in this process until SIGTERM or SIGINT. Returns the exit status (see the constants)."""
-    configure_logs(config.log_level, validator=config.name)
-    sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
-    try:
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve_validator(config))
-    except ImportError:
-        return asyncio.run(serve_validator(config))

@@ -7,7 +7,8 @@ right types; whether it makes sense is for `consensus.messages.verify_message`.
 from __future__ import annotations
 
 from consensus.errors import MessageRefused
-from consensus.messages import Entry, EntryType, Message, MessageType
+from consensus.messages import Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata
+from consensus.quorum import Membership
 from nodes.proto import peer_pb2
 
 _TYPES = {int(kind): kind for kind in MessageType}
@@ -15,7 +16,7 @@ _ENTRY_TYPES = {int(kind): kind for kind in EntryType}
 
 
 def to_envelope(message: Message) -> peer_pb2.Envelope:
-    """Snapshots are not sent: the Raft log is kept whole."""
+    """Of a snapshot only where it ends is sent: who needs one fetches it, from whomever it likes."""
     raft = peer_pb2.RaftMessage(
         type=int(message.type),
         term=message.term,
@@ -26,6 +27,8 @@ def to_envelope(message: Message) -> peer_pb2.Envelope:
         reject_hint=message.reject_hint,
         context=message.context,
     )
+    if message.snapshot is not None:
+        raft.index, raft.log_term = message.snapshot.metadata.index, message.snapshot.metadata.term
     for entry in message.entries:
         raft.entries.append(
             peer_pb2.RaftEntry(term=entry.term, index=entry.index, type=int(entry.type), data=entry.data)
@@ -36,6 +39,20 @@ def to_envelope(message: Message) -> peer_pb2.Envelope:
 def is_known(raft: peer_pb2.RaftMessage) -> bool:
     """Whether this release knows the type. A newer one may have more; a message of those is ignored, as if lost."""
     return raft.type in _TYPES
+
+
+def is_snapshot(raft: peer_pb2.RaftMessage) -> bool:
+    return raft.type == MessageType.SNAPSHOT
+
+
+def from_snapshot(raft: peer_pb2.RaftMessage, sender: str, to: str, membership: Membership) -> Message:
+    """The leader's message that what we need next comes after a position that it no longer has.
+
+    ``membership`` stands for the one as of there, which is not on the wire: good for a message that tells us nothing
+    new, and for no other.
+    """
+    snapshot = Snapshot(SnapshotMetadata(raft.index, raft.log_term, membership))
+    return Message(MessageType.SNAPSHOT, to, sender, raft.term, snapshot=snapshot)
 
 
 def from_raft(raft: peer_pb2.RaftMessage, sender: str, to: str) -> Message:

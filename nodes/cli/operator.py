@@ -125,7 +125,7 @@ def validator() -> None:
 def validator_run(path: Path) -> None:
     """Run one validator until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
     from nodes.config import ConfigError, load_validator_config
-    from nodes.validator import run_validator
+    from nodes.running import run_validator
 
     try:
         config = load_validator_config(path)

@@ -1,4 +1,5 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -119,3 +120,79 @@ class CosignatureQuery(_message.Message):
     executed_size: int
     final_root: bytes
     def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ..., final_root: _Optional[bytes] = ...) -> None: ...
+
+class FetchRequest(_message.Message):
+    __slots__ = ("network", "hashes_from", "bundles_from", "position")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FROM_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FROM_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    network: bytes
+    hashes_from: int
+    bundles_from: int
+    position: PositionQuery
+    def __init__(self, network: _Optional[bytes] = ..., hashes_from: _Optional[int] = ..., bundles_from: _Optional[int] = ..., position: _Optional[_Union[PositionQuery, _Mapping]] = ...) -> None: ...
+
+class FetchPiece(_message.Message):
+    __slots__ = ("beginning", "hashes", "bundle", "state", "end", "position")
+    BEGINNING_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    beginning: FetchBeginning
+    hashes: bytes
+    bundle: BundlePiece
+    state: bytes
+    end: FetchEnd
+    position: Position
+    def __init__(self, beginning: _Optional[_Union[FetchBeginning, _Mapping]] = ..., hashes: _Optional[bytes] = ..., bundle: _Optional[_Union[BundlePiece, _Mapping]] = ..., state: _Optional[bytes] = ..., end: _Optional[_Union[FetchEnd, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
+
+class FetchBeginning(_message.Message):
+    __slots__ = ("descriptor", "order_term", "membership")
+    DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TERM_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
+    descriptor: bytes
+    order_term: int
+    membership: bytes
+    def __init__(self, descriptor: _Optional[bytes] = ..., order_term: _Optional[int] = ..., membership: _Optional[bytes] = ...) -> None: ...
+
+class BundlePiece(_message.Message):
+    __slots__ = ("data", "more")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    more: bool
+    def __init__(self, data: _Optional[bytes] = ..., more: _Optional[bool] = ...) -> None: ...
+
+class FetchEnd(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PositionQuery(_message.Message):
+    __slots__ = ("applied", "height")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    applied: int
+    height: int
+    def __init__(self, applied: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("verdict", "order_term", "membership_sha256")
+    class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[Position.Verdict]
+        YES: _ClassVar[Position.Verdict]
+        NO: _ClassVar[Position.Verdict]
+    UNKNOWN: Position.Verdict
+    YES: Position.Verdict
+    NO: Position.Verdict
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TERM_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_SHA256_FIELD_NUMBER: _ClassVar[int]
+    verdict: Position.Verdict
+    order_term: int
+    membership_sha256: bytes
+    def __init__(self, verdict: _Optional[_Union[Position.Verdict, str]] = ..., order_term: _Optional[int] = ..., membership_sha256: _Optional[bytes] = ...) -> None: ...

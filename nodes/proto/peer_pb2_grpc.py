@@ -39,6 +39,11 @@ class PeerStub:
                 request_serializer=nodes_dot_proto_dot_peer__pb2.Batch.SerializeToString,
                 response_deserializer=nodes_dot_proto_dot_peer__pb2.Welcome.FromString,
                 _registered_method=True)
+        self.Fetch = channel.unary_stream(
+                '/comity.peer.v1.Peer/Fetch',
+                request_serializer=nodes_dot_proto_dot_peer__pb2.FetchRequest.SerializeToString,
+                response_deserializer=nodes_dot_proto_dot_peer__pb2.FetchPiece.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -53,6 +58,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Fetch(self, request, context):
+        """A snapshot of the ledger, for a validator that fell behind what the others keep of the order; or, where the request
+        names a position, a single answer about that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=nodes_dot_proto_dot_peer__pb2.Batch.FromString,
                     response_serializer=nodes_dot_proto_dot_peer__pb2.Welcome.SerializeToString,
+            ),
+            'Fetch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Fetch,
+                    request_deserializer=nodes_dot_proto_dot_peer__pb2.FetchRequest.FromString,
+                    response_serializer=nodes_dot_proto_dot_peer__pb2.FetchPiece.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +107,33 @@ class Peer:
             '/comity.peer.v1.Peer/Exchange',
             nodes_dot_proto_dot_peer__pb2.Batch.SerializeToString,
             nodes_dot_proto_dot_peer__pb2.Welcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fetch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/comity.peer.v1.Peer/Fetch',
+            nodes_dot_proto_dot_peer__pb2.FetchRequest.SerializeToString,
+            nodes_dot_proto_dot_peer__pb2.FetchPiece.FromString,
             options,
             channel_credentials,
             insecure,

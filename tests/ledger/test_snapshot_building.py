@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.chain import Chain
-from ledger.chain_layout import CHUNK, FIRST_FOREIGN_KEY, HEAD, NOTE
+from ledger.chain_layout import BLOCK_AT, CHUNK, FIRST_FOREIGN_KEY, HEAD, NOTE
 from ledger.checkpoint import Checkpoint
 from ledger.entry import BlockRecord
 from ledger.errors import LedgerError, Malformed, Misuse, Untrue
@@ -40,7 +40,8 @@ def of_ledger(store: MemoryStore) -> dict[bytes, bytes]:
         if key.startswith(CHUNK):
             kept[key[:-1]] = kept.get(key[:-1], b"") + value
         elif not key.startswith(NOTE):
-            kept[key] = value
+            # Which position of the order a block came from is known to those who executed it.
+            kept[key] = value if not key.startswith(BLOCK_AT) else b""
     return kept
 
 
@@ -57,6 +58,17 @@ def test_the_ledger_built_is_the_senders_key_for_key(world: World, honest: list[
     )
     chain.verify_all()
     assert chain.latest_final == (world.chain.size, world.note())
+
+
+def test_a_block_that_was_copied_has_no_position_of_the_order_and_a_later_one_has(
+    world: World, honest: list[Piece]
+) -> None:
+    chain = receive(world, honest)
+    assert [world.chain.order_of_block(height) for height in (0, 1, 5, world.chain.height + 1)] == [None, 1, 5, None]
+    assert chain.order_of_block(5) is None
+    state = dict.fromkeys(["counter/x"], b"1")
+    chain.append_block(chain.applied + 3, world.time_ms + 1, "kz-kgd-1", [], dict(state))
+    assert chain.order_of_block(chain.height) == chain.applied
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 24, 25, 26, 51])

@@ -23,10 +23,15 @@ from nodes.network import Network, NetworkValidator, init_network
 
 AUTHORITIES = [("kz-kgd", "KZ"), ("cn-gacc", "CN")]
 ORIGIN = "comity.example/bakhty-baketu"
-RUN = (
-    "import sys; from nodes.config import load_validator_config as l; from nodes.validator import run_validator as r; "
-)
-RUN += "sys.exit(r(l(sys.argv[1])))"
+RUN = """
+import sys
+from nodes.config import load_validator_config
+try:
+    from nodes.running import run_validator
+except ImportError:  # a release of before there was that module
+    from nodes.validator import run_validator
+sys.exit(run_validator(load_validator_config(sys.argv[1])))
+"""
 
 
 class Processes:

@@ -1,0 +1,89 @@
+"""Running one validator in this process: from the configuration to the exit status.
+
+A validator that has caught up by a snapshot is taken apart and put together again here, from the new ledger: every part
+of it starts from what is on the disk, as after any start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+
+import consensus
+from api.logs import configure_logs
+from ledger.errors import LedgerError, UnknownDurableState
+from ledger.store import StoreUnavailable
+from nodes.config import ConfigError, ValidatorConfig
+from nodes.identity import load_identity
+from nodes.validator import EXIT_CONFIG, EXIT_DURABLE_STATE, EXIT_STOPPED, EXIT_UNAVAILABLE, REOPEN, Validator
+
+
+async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None) -> int:
+    """Run one validator until a signal or until it can no longer be trusted. Returns the exit status."""
+    present: list[Validator] = []
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        if present:
+            present[-1].finish()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    while True:
+        code = await _serve_once(config, present, on_started)
+        if code != REOPEN:
+            return code
+        if stopping.is_set():
+            return EXIT_STOPPED
+
+
+async def _serve_once(
+    config: ValidatorConfig, present: list[Validator], on_started: Callable[[Validator], None] | None
+) -> int:
+    log = structlog.get_logger().bind(part="validator")
+    present.clear()
+    try:
+        validator = Validator(config, load_identity(config))
+    except ConfigError as error:
+        log.error("bad_configuration", reason=str(error))
+        return EXIT_CONFIG
+    except (UnknownDurableState, consensus.UnknownDurableState) as error:
+        log.error("durable_state_unknown", reason=str(error))
+        return EXIT_DURABLE_STATE
+    except (StoreUnavailable, OSError) as error:
+        log.error("unavailable", reason=str(error))
+        return EXIT_UNAVAILABLE
+    except LedgerError as error:
+        # A final note, say, that our own policy does not accept.
+        log.error("durable_state_unknown", reason=f"{config.data}: {error}")
+        return EXIT_DURABLE_STATE
+    present.append(validator)
+    try:
+        await validator.start()
+    except OSError as error:
+        log.error("unavailable", reason=str(error))
+        return EXIT_UNAVAILABLE
+    if on_started is not None:
+        on_started(validator)
+    code = await validator.run()
+    await validator.stop()
+    return code
+
+
+def run_validator(config: ValidatorConfig) -> int:
+    """Run one validator in this process until SIGTERM or SIGINT. Returns the exit status (see `nodes.validator`)."""
+    configure_logs(config.log_level, validator=config.name)
+    sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
+    try:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve_validator(config))
+    except ImportError:
+        return asyncio.run(serve_validator(config))

@@ -1,0 +1,94 @@
+"""What a validator has to do with snapshots: it gives them, it asks for one, and it keeps the order short.
+
+The order is kept for a while after it was executed (`tuning.order_tail_entries`): a validator that was away for a
+moment gets it from whoever leads, one that was away for longer gets a snapshot (docs/adr/0015). Nothing is let go of
+before the ledger has it on the disk, nor before every member of the network speaks a version that knows snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from consensus.messages import Snapshot, SnapshotMetadata
+from contracts.execute import genesis_state
+from ledger.chain_layout import STATE
+from ledger.snapshot_building import SnapshotBuilder
+from ledger.statemap import StateMap
+from ledger.store import MemoryStore, Store
+from nodes.catch_up import CatchUp, Fetch
+from nodes.catch_up_serving import OrderRecord, SnapshotServer
+from nodes.config import ValidatorConfig
+from nodes.environment import Environment
+from nodes.identity import Identity
+from nodes.opening import Stores
+from nodes.proto import peer_pb2
+from nodes.raft_store import membership_from_bytes
+from nodes.records import index_keys
+
+
+class Snapshots:
+    """`run` ends when a new ledger stands ready, for which the validator has to start again."""
+
+    def __init__(
+        self,
+        config: ValidatorConfig,
+        identity: Identity,
+        stores: Stores,
+        environment: Environment,
+        *,
+        order_record: OrderRecord,
+        fetch: Fetch,
+        peers: Callable[[], Sequence[str]],
+    ) -> None:
+        self._identity = identity
+        self._stores = stores
+        self._executor = executor = environment.executor(1, "snapshots")
+        self._tail_entries = config.tuning.order_tail_entries
+        stores.order.snapshot_provider = self._beginning_of_order
+        self.server = SnapshotServer(stores.ledger, stores.chain, identity.network, order_record, executor)
+        self.catch_up = CatchUp(
+            config.data,
+            open_store=environment.open_store,
+            make_builder=self._make_builder,
+            own=stores.chain,
+            fetch=fetch,
+            peers=peers,
+            authority=config.authority,
+            authority_of={name: owner for name, owner in identity.authority_of.items() if name != config.name},
+            decode_membership=membership_from_bytes,
+            executor=executor,
+            files=environment.files,
+        )
+
+    def _beginning_of_order(self) -> Snapshot:
+        """What a follower is told that needs more than the order has: how far it has to get by a snapshot.
+
+        The position before the first that is kept, and not the newest: a follower beyond it needs no snapshot at all.
+        """
+        order, base = self._stores.order, self._stores.base
+        return Snapshot(SnapshotMetadata(base, order.term(base), order.membership_at(base)))
+
+    def _make_builder(self, store: Store) -> SnapshotBuilder:
+        genesis = self._identity.genesis
+        state_root = StateMap(MemoryStore(), STATE).update(dict(genesis_state(genesis))).root
+        return SnapshotBuilder(store, self._identity.policy, genesis, state_root, index_keys)
+
+    def serve(self, peer: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
+        return self.server.serve(peer, request)
+
+    def behind(self, leader: str, index: int) -> None:
+        """The leader keeps the order only from behind ``index`` on, and we do not reach there."""
+        self.catch_up.need(index, leader)
+
+    def compactable(self) -> int:
+        """Up to which position the order need not be kept."""
+        return self._stores.chain.applied - self._tail_entries
+
+    async def run(self) -> None:
+        if self._stores.behind:
+            self.catch_up.need(self._stores.base)
+        await self.catch_up.run()
+
+    async def close(self) -> None:
+        await self.catch_up.close()
+        self._executor.shutdown(wait=True)
