@@ -15,7 +15,8 @@ without gaps, the roots of tree and state), when it is read and in every scrub.
 
 The key `00` is the store's own: its format. A store of the format before this one, without checksums, is rewritten
 when it is opened, a bounded batch at a time; a crash in between goes on where it stopped. A program of that version
-does not take the new records for its own: what it reads first has four bytes too many for it.
+does not take the new records for its own: what it reads first has four bytes too many for it. `write_unchecked` is the
+way back.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _FIRST_KEY: Final = b"\x00\x00"
 _CHECKED: Final = b"comity store 2"
 # Followed by the last key that was rewritten.
 _REWRITING: Final = b"comity store 1 to 2 up to "
+_REWRITING_BACK: Final = b"comity store 2 to 1 up to "
 REWRITE_BATCH_BYTES = 4 * 1024 * 1024
 # How many records of a store without a mark are looked at before it is believed to be of the format before.
 _PROBES = 8
@@ -131,6 +133,8 @@ class CheckedStore(_CheckedReads):
         mark = mark[:-CHECKSUM_BYTES]
         if mark.startswith(_REWRITING):
             self._rewrite(mark[len(_REWRITING) :], on_rewritten)
+        elif mark.startswith(_REWRITING_BACK):
+            raise UnknownDurableState(f"{name}: going back to the format without checksums was begun and must be ended")
         elif mark != _CHECKED:
             raise UnknownDurableState(f"{name}: has a format that this program does not know: {mark[:64]!r}")
 
@@ -174,3 +178,31 @@ class CheckedStore(_CheckedReads):
 
     def view(self) -> Store:
         return _CheckedReads(self._inner.view(), self._name, self._describe)
+
+
+def write_unchecked(inner: Store, *, name: str = "store", on_rewritten: Callable[[int], None] = lambda _: None) -> None:
+    """Rewrite a checked store to the format before, for the release before this one; a crash in between goes on."""
+    mark = inner.get(FORMAT_KEY)
+    if mark is None:
+        return
+    after = b""
+    if mark[:-CHECKSUM_BYTES].startswith(_REWRITING_BACK) and holds(FORMAT_KEY, mark):
+        after = mark[len(_REWRITING_BACK) : -CHECKSUM_BYTES]
+    else:
+        CheckedStore(inner, name=name)
+        inner.write({FORMAT_KEY: sealed(FORMAT_KEY, _REWRITING_BACK)}, sync=True)
+    batch: dict[bytes, bytes | None] = {}
+    size = done = 0
+    for key, record in inner.iterate(max(after + b"\x00", _FIRST_KEY), b"\xff" * 64):
+        if not holds(key, record):
+            raise DamagedRecord(f"{name}: record {key.hex()} is damaged", key)
+        batch[key] = record[:-CHECKSUM_BYTES]
+        size += len(key) + len(record)
+        done += 1
+        if size >= REWRITE_BATCH_BYTES:
+            batch[FORMAT_KEY] = sealed(FORMAT_KEY, _REWRITING_BACK + key)
+            inner.write(batch, sync=False)
+            batch, size = {}, 0
+            on_rewritten(done)
+    inner.write({**batch, FORMAT_KEY: None}, sync=True)
+    on_rewritten(done)

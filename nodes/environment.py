@@ -15,8 +15,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from ledger.leveldb import LevelDBStore
 from ledger.store import Store
+from nodes.checked_stores import open_checked
 from nodes.clock import Clock, SystemClock
 from nodes.config import ValidatorConfig
 from nodes.files import Files
@@ -67,8 +67,8 @@ class Environment:
         return time.time_ns()
 
     def open_store(self, path: Path) -> Store:
-        """Raises StoreUnavailable, UnknownDurableState."""
-        return LevelDBStore(path)
+        """A store in which every record is checked. Raises StoreUnavailable, UnknownDurableState."""
+        return open_checked(path)
 
     def executor(self, threads: int, name: str) -> Executor:
         return ThreadPoolExecutor(threads, thread_name_prefix=name)

@@ -32,6 +32,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "proof": ("nodes.cli.participant", "proof", "Fetch the proof of a statement."),
     "sign": ("nodes.cli.participant", "sign", "Sign a statement."),
     "status": ("nodes.cli.participant", "status", "Say how a network is doing."),
+    "storage": ("nodes.cli.storage", "storage", "Check, repair or take back what a validator has on its disk."),
     "submit": ("nodes.cli.participant", "submit", "Send signed statements to a gateway."),
     "validator": ("nodes.cli.operator", "validator", "Run a validator."),
     "verify": ("nodes.cli.offline", "verify", "Verify a proof offline."),

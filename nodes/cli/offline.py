@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILA
 
 # Read no more than this of a file that should be small: the files are somebody else's.
 MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
+PROGRESS_S = 2.0
 STATEMENT_SUFFIX = ".cose"
 MAX_CALENDAR_S = 253_402_300_799  # the last second of the year 9999
 
@@ -58,6 +60,20 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_count(what: str) -> Iterator[Callable[[int], None]]:
+    """Something to call with how many are done: said on a terminal every two seconds, nowhere else."""
+    shown_s = time.monotonic()
+
+    def show(done: int) -> None:
+        nonlocal shown_s
+        if sys.stderr.isatty() and time.monotonic() - shown_s >= PROGRESS_S:
+            shown_s = time.monotonic()
+            click.echo(f"\r{done} {what}", err=True, nl=False)
+
+    yield show
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -16,8 +16,8 @@ from typing import Any
 
 from ledger.archive import archive_policy, export_archive
 from ledger.chain import Chain
-from ledger.leveldb import LevelDBStore
 from ledger.policy import parse_policy
+from nodes.checked_stores import open_checked
 from nodes.network import Network
 from tests.benchmarks.machine import REPOSITORY
 
@@ -34,7 +34,7 @@ def export_and_audit(network: Network, directory: Path, progress: Callable[[str]
     validator = network.validators[0]
     policy_path = next(a.policy for a in network.authorities if a.name == validator.authority)
     started = time.perf_counter()
-    store = LevelDBStore(validator.config.parent / "data" / "ledger")
+    store = open_checked(validator.config.parent / "data" / "ledger")
     try:
         chain = Chain.open(store)
         final = chain.latest_final

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.checked import CHECKSUM_BYTES, FORMAT_KEY, CheckedStore, DamagedRecord, holds, sealed
+from ledger.checked import CHECKSUM_BYTES, FORMAT_KEY, CheckedStore, DamagedRecord, holds, sealed, write_unchecked
 from ledger.errors import Misuse, UnknownDurableState
 from ledger.leveldb import LevelDBStore
 from ledger.store import Batch, MemoryStore, Store
@@ -156,6 +156,44 @@ def test_a_rewriting_that_is_cut_off_anywhere_goes_on_at_the_next_start(
             assert lives > 5
             return
     pytest.fail("never came to its end")
+
+
+@pytest.mark.parametrize("keeps_unsynced", [False, True])
+def test_a_way_back_that_is_cut_off_anywhere_is_ended_later_and_not_opened_before(
+    keeps_unsynced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.checked.REWRITE_BATCH_BYTES", 30)
+    old = {b"key-%02d" % number: b"value %d" % number for number in range(20)}
+    for lives in range(1, 30):
+        disk = DyingStore()
+        disk.write(old)
+        CheckedStore(disk)
+        disk.lives = lives
+        try:
+            write_unchecked(disk)
+        except PowerCut:
+            survivor = MemoryStore()
+            survivor.write(everything(disk) if keeps_unsynced else disk.synced)
+            if survivor.get(FORMAT_KEY) is not None:
+                with pytest.raises(UnknownDurableState, match="going back"):
+                    CheckedStore(survivor)
+            write_unchecked(survivor)
+            assert everything(survivor) == old
+        else:
+            assert lives > 5
+            assert everything(disk) == old
+            write_unchecked(disk)
+            assert everything(disk) == old
+            return
+    pytest.fail("never came to its end")
+
+
+def test_a_damaged_record_is_not_taken_back_to_where_nothing_would_notice() -> None:
+    disk = MemoryStore()
+    CheckedStore(disk).write({b"aa": b"1", b"bb": b"2"})
+    disk.write({b"bb": b"3" + (disk.get(b"bb") or b"")[1:]})
+    with pytest.raises(DamagedRecord):
+        write_unchecked(disk)
 
 
 def test_progress_of_a_rewriting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
