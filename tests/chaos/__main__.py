@@ -17,6 +17,7 @@ from tests.chaos import machine, report
 from tests.chaos.cluster import ClusterFailed
 from tests.chaos.disks import DiskFailed
 from tests.chaos.faults import FAULTS
+from tests.chaos.planted import BUGS
 from tests.chaos.run import Outcome, perform
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,6 +34,9 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", default="", help="kinds of fault, by comma; all if not given")
     parser.add_argument("--into", type=Path, help="a document whose table of faults is replaced by this run's")
+    parser.add_argument(
+        "--plant", choices=sorted(BUGS), default="", help="a bug in every validator, which has to be found"
+    )
     parser.add_argument("--no-namespaces", action="store_true", help="loopback and processes only")
     parser.add_argument("--kinds", action="store_true", help="list the kinds of fault and end")
     return parser.parse_args(given)
@@ -72,11 +76,12 @@ def _run(arguments: argparse.Namespace, seed: int, only: frozenset[str], why_not
     directory: Path = arguments.out.resolve()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    outcome = Outcome(seed, arguments.minutes)
+    outcome = Outcome(seed, arguments.minutes, arguments.plant)
     status = EXIT_NO_NETWORK
     try:
         perform(directory, outcome, abilities, only, arguments.rate, _say)
-        status = EXIT_HOLDS if outcome.holds else EXIT_VIOLATED
+        # With a bug planted, the run is good if it found it.
+        status = EXIT_HOLDS if outcome.holds != bool(arguments.plant) else EXIT_VIOLATED
     except (ClusterFailed, DiskFailed) as error:
         _say(f"error: {error}")
     except KeyboardInterrupt:
@@ -84,11 +89,14 @@ def _run(arguments: argparse.Namespace, seed: int, only: frozenset[str], why_not
         status = 130
     about["at"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     report.write(directory, outcome, abilities, about)
-    if arguments.into and status in (EXIT_HOLDS, EXIT_VIOLATED):
+    if arguments.into and not arguments.plant and status in (EXIT_HOLDS, EXIT_VIOLATED):
         report.write_into(arguments.into, report.as_section(outcome, about))
     for found in outcome.verdicts.values():
         for violation in found[:5]:
             _say(f"VIOLATION {violation.name}: {violation.text}")
+    if arguments.plant:
+        _say(f"the planted bug {arguments.plant} was {'found' if status == EXIT_HOLDS else 'NOT FOUND'}")
+        return status
     held = "everything held" if status == EXIT_HOLDS else "VIOLATED" if status == EXIT_VIOLATED else "not finished"
     _say(f"{held}: {len(outcome.records)} faults, {outcome.statements} statements; {directory / 'report.md'}")
     return status

@@ -48,10 +48,11 @@ class ClusterFailed(Exception):
 class Cluster:
     """Use as a context: leaving it leaves no process, namespace or mount of it behind."""
 
-    def __init__(self, directory: Path, abilities: Mapping[str, Ability], seed: int) -> None:
+    def __init__(self, directory: Path, abilities: Mapping[str, Ability], seed: int, plant: str = "") -> None:
         self.directory = directory
         self._abilities = abilities
         self._seed = seed
+        self._plant = plant
         self.isolated = abilities[SWITCH].there
         self.network: Network
         self.nodes: dict[str, NodeProcess] = {}
@@ -172,6 +173,8 @@ class Cluster:
 
     def _add_node(self, name: str, kind: str, config: Path) -> None:
         command = comity_command(kind, "run", "--config", str(config))
+        if self._plant and kind == "validator":
+            command = [sys.executable, "-m", "tests.chaos.planted", self._plant, *command[3:]]
         if name in self._clocks:
             preload = [f"LD_PRELOAD={self.directory / 'clock_step.so'}", f"CHAOS_CLOCK_FILE={self._clocks[name]}"]
             command = ["env", *preload, *command]

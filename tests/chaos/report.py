@@ -44,6 +44,7 @@ def as_json(outcome: Outcome, abilities: Mapping[str, Ability], about: Mapping[s
         "holds": outcome.holds,
         "seed": outcome.seed,
         "minutes_asked": outcome.minutes,
+        "planted": outcome.plant,
         "lasted_s": round(outcome.lasted_s, 1),
         **about,
         "abilities": {item.name: {"there": item.there, "reason": item.reason} for item in abilities.values()},

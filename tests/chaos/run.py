@@ -54,6 +54,7 @@ class Outcome:
 
     seed: int
     minutes: float
+    plant: str = ""
     records: list[FaultRecord] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, list[Violation]] = field(default_factory=dict)
@@ -234,7 +235,10 @@ def perform(
 ) -> None:
     """A whole run, into `directory` and `outcome`."""
     possible, outcome.skipped = faults.allowed(abilities, only)
-    with Cluster(directory, abilities, outcome.seed) as cluster, (directory / "history.jsonl").open("w") as file:
+    with (
+        Cluster(directory, abilities, outcome.seed, outcome.plant) as cluster,
+        (directory / "history.jsonl").open("w") as file,
+    ):
         history = History(file)
         archives: list[ArchiveView] = []
         kept: list[str] = []
