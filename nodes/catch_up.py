@@ -69,15 +69,16 @@ class Progress:
     records_per_s: float
 
     @property
-    def percent(self) -> int:
-        """By entries, then by the part of the state, each counted as half."""
+    def fraction(self) -> float:
+        """By entries, then by the part of the state, each counted as half; from 0 to 1."""
         entries = self.entries / self.entries_of if self.entries_of else 0.0
-        return int(50 * entries + 50 * self.state_fraction)
+        return (entries + self.state_fraction) / 2
 
     def __str__(self) -> str:
+        rate = f"{self.records_per_s:.0f} records/s" if self.records else f"{self.entries_per_s:.0f} entries/s"
         return (
-            f"a snapshot from {self.peer}, {self.percent} %: {self.entries} of {self.entries_of} entries, "
-            f"{self.records} records"
+            f"a snapshot from {self.peer}, {self.fraction:.0%}: {self.entries} of {self.entries_of} entries, "
+            f"{self.records} records, {rate}"
         )
 
 
@@ -134,6 +135,10 @@ class CatchUp:
             self._first = peer
             self._log.warning("catching_up_by_snapshot", needed=index, peer=peer, own_size=self._own.size)
             self._wanted.set()
+
+    def __str__(self) -> str:
+        progress = self.progress()
+        return str(progress) if progress is not None else f"a snapshot: {self.trouble or 'looking for a peer'}"
 
     def progress(self) -> Progress | None:
         builder = self._builder

@@ -34,6 +34,14 @@ GAUGES = {
     "protocol_effective": "Highest version of the protocol that every validator of the network speaks",
     "protocol_unknown_messages": "Messages ignored because this release does not know their kind",
     "halted": "1 if this validator has halted",
+    "order_first_index": "The first position of the order that is still kept",
+    "catching_up_by_snapshot": "1 while a snapshot is being fetched",
+    "catch_up_entries": "Entries of the snapshot that are here and verified",
+    "catch_up_entries_expected": "Entries that the snapshot has",
+    "catch_up_records": "Records of the state of the snapshot that are here",
+    "catch_up_fraction": "How much of the snapshot is here, from 0 to 1",
+    "snapshots_refused": "Snapshots of which something did not verify",
+    "snapshots_being_sent": "Validators that are being sent a snapshot",
 }
 
 
@@ -73,6 +81,8 @@ class StatusReport:
         trouble = validator.ordering.disk_trouble or validator.disk_trouble
         if trouble is not None:
             return False, f"waiting for the disk: {trouble}"
+        if validator.snapshots.catch_up.wanted:
+            return False, f"catching up by {validator.snapshots.catch_up}"
         missing = validator.missing_authorities()
         refusals = [why for name, why in validator.versions.refusals.items() if name not in validator.reachable()]
         if missing and refusals:
@@ -171,6 +181,8 @@ class StatusReport:
 
     def gauges(self) -> dict[str, float]:
         validator = self._validator
+        catch_up = validator.snapshots.catch_up
+        progress = catch_up.progress()
         return {
             "raft_term": validator.ordering.term,
             "raft_leading": validator.ordering.leading,
@@ -192,4 +204,12 @@ class StatusReport:
             "protocol_effective": validator.versions.effective,
             "protocol_unknown_messages": sum(validator.versions.unknown.values()),
             "halted": validator.halted is not None,
+            "order_first_index": validator.stores.order.first_index(),
+            "catching_up_by_snapshot": catch_up.wanted,
+            "catch_up_entries": progress.entries if progress else 0,
+            "catch_up_entries_expected": progress.entries_of if progress else 0,
+            "catch_up_records": progress.records if progress else 0,
+            "catch_up_fraction": progress.fraction if progress else 0.0,
+            "snapshots_refused": catch_up.refused,
+            "snapshots_being_sent": validator.snapshots.server.sessions,
         }
