@@ -38,6 +38,21 @@ def block_time_ms(payload: bytes) -> int:
     return int.from_bytes(payload[-8:], "big")
 
 
+def block_proposer(payload: bytes) -> bytes | None:
+    """The name that a payload begins with, read without decoding the rest; None where this is no block."""
+    # A map of three whose first key is `p`, then a text: its length is in the head, or in the byte behind it.
+    if payload[:3] != b"\xa3ap" or len(payload) > MAX_BLOCK_BYTES:
+        return None
+    head = payload[3:4]
+    if b"\x60" <= head < b"\x78":
+        start, length = 4, head[0] - 0x60
+    elif head == b"\x78":
+        start, length = 5, int.from_bytes(payload[4:5], "big")
+    else:
+        return None
+    return payload[start : start + length]
+
+
 def decode_block(payload: bytes) -> Block:
     """Raises Malformed. Whether the proposer is a validator is for the caller."""
     value = cbor.decode(payload, max_bytes=MAX_BLOCK_BYTES)

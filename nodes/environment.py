@@ -31,6 +31,8 @@ class Transport(Protocol):
 
     refused: int
     dropped: int
+    # Why nothing of a peer is to be read now, or None.
+    cut_off: Callable[[str], str | None]
 
     async def start(self) -> None: ...
 

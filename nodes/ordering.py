@@ -38,7 +38,7 @@ from consensus.errors import Compacted, Unavailable
 from consensus.messages import verify_message
 from ledger.store import StoreUnavailable
 from nodes import wire
-from nodes.blocks import block_time_ms
+from nodes.blocks import block_proposer, block_time_ms
 from nodes.clock import Clock
 from nodes.metrics import Metrics
 from nodes.proto import peer_pb2
@@ -57,7 +57,7 @@ COMPACT_STEP_ENTRIES = 1000
 # then on, since block time never goes back.
 MAX_AHEAD_MS = 5000
 # Who sends one is not listened to as a leader for this long, longer than an election takes, so that another leads.
-AHEAD_SILENCE_S = 4.0
+SILENCE_S = 4.0
 _FROM_LEADERS = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT, MessageType.TIMEOUT_NOW})
 
 
@@ -110,6 +110,7 @@ class RaftOrdering:
         on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
         on_leadership: Callable[[], None] = lambda: None,
         on_behind: Callable[[str, int], None] = lambda *_: None,
+        on_refused: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._node = RawNode(config, store)
         self._store = store
@@ -119,8 +120,9 @@ class RaftOrdering:
         self._send = send
         self._metrics = metrics
         self._clock = clock
-        self._silenced: dict[str, float] = {}
-        self._ahead_ms = 0
+        # Leaders that are not listened to as such: until when, and why.
+        self._silenced: dict[str, tuple[float, str]] = {}
+        self._on_refused = on_refused
         self._on_appended = on_appended
         self._on_leadership = on_leadership
         self._on_behind = on_behind
@@ -222,12 +224,14 @@ class RaftOrdering:
                     return
             else:
                 message = wire.from_raft(raft, sender, self._name)
-            if message.type in _FROM_LEADERS and self._is_ahead(message):
+            if message.type in _FROM_LEADERS and not self._is_believed(message):
                 return
             self._node.step(message)
         except MessageRefused as error:
             self.refused += 1
             self._log.warning("raft_message_refused", peer=sender, code=error.code, reason=str(error))
+            if error.code != "unknown_type":  # a newer peer may well know more types than we do
+                self._on_refused(sender, f"a message that no validator sends: {error.code}")
             return
         self._wake.set()
 
@@ -237,33 +241,44 @@ class RaftOrdering:
             return True
         return index <= self._store.last_index() and self._store.term(index) == term
 
-    def _is_ahead(self, message: Message) -> bool:
-        """Whether this comes from a leader whose blocks are dated further ahead than our clock lets us believe.
+    def _is_believed(self, message: Message) -> bool:
+        """Whether this is to be heard as a leader's. Whoever proposed what no honest leader does is not, for a while.
 
-        Such a block is not acknowledged, so it is never committed while one side's clocks are right; and as its sender
-        is not heard either, another leader is elected.
+        Such a block is not acknowledged, so it is never committed while one side is honest; and as its sender is not
+        heard either, another leader is elected.
         """
-        times = [block_time_ms(_payload(entry)) for entry in message.entries]
-        ahead_ms = max(times, default=0) - self._clock.now_ms()
-        if ahead_ms > MAX_AHEAD_MS:
-            if message.sender not in self._silenced:
-                self._log.error("block_ahead_of_our_clock", peer=message.sender, ahead_ms=ahead_ms)
-            self._silenced[message.sender] = self._clock.monotonic_s() + AHEAD_SILENCE_S
-            self._ahead_ms = ahead_ms
-            self.refused += 1
-            return True
-        until_s = self._silenced.get(message.sender)
-        if until_s is None:
-            return False
-        if self._clock.monotonic_s() < until_s:
-            return True
-        del self._silenced[message.sender]
-        return False
-
-    def ahead(self) -> tuple[str, int] | None:
-        """Who dates blocks further ahead than we believe, and how far in milliseconds; one of the clocks is wrong."""
+        lie = self._lie(message)
         now_s = self._clock.monotonic_s()
-        return next(((peer, self._ahead_ms) for peer, until_s in self._silenced.items() if now_s < until_s), None)
+        if lie is not None:
+            if message.sender not in self._silenced:
+                self._log.error("leader_not_believed", peer=message.sender, reason=lie)
+            self._silenced[message.sender] = (now_s + SILENCE_S, lie)
+            self.refused += 1
+            return False
+        if message.sender not in self._silenced:
+            return True
+        if now_s < self._silenced[message.sender][0]:
+            return False
+        del self._silenced[message.sender]
+        return True
+
+    def _lie(self, message: Message) -> str | None:
+        """What is wrong with the blocks of an append: dated further ahead than our clock lets us believe, or, as far as
+        the sender itself made them, proposed in another's name. All entries of a term are made by its one leader.
+        """
+        ahead_ms = -self._clock.now_ms() + max((block_time_ms(_payload(entry)) for entry in message.entries), default=0)
+        if ahead_ms > MAX_AHEAD_MS:
+            return f"{message.sender} dates blocks {ahead_ms // 1000} s ahead of our clock: one of the clocks is wrong"
+        for entry in message.entries:
+            proposer = block_proposer(_payload(entry)) if entry.term == message.term else None
+            if proposer is not None and proposer != message.sender.encode():
+                return f"{message.sender} proposes blocks in the name of {proposer[:64].decode(errors='replace')!r}"
+        return None
+
+    def not_believed(self) -> str | None:
+        """Why some leader is not listened to now."""
+        now_s = self._clock.monotonic_s()
+        return next((why for until_s, why in self._silenced.values() if now_s < until_s), None)
 
     def set_passive(self, *, passive: bool) -> None:
         """A passive node keeps its copy of the order and votes; it proposes nothing, and leads only to hand over."""

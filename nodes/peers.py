@@ -129,6 +129,8 @@ class PeerTransport:
         self._server: grpc.aio.Server | None = None
         self.refused = 0
         self.dropped = 0
+        # Set by whoever judges what peers send: why a stream is to be ended, and not to be begun for now.
+        self.cut_off: Callable[[str], str | None] = lambda _: None
 
     async def start(self) -> None:
         """Listen, and connect to every peer. Raises OSError when the port is taken."""
@@ -361,6 +363,9 @@ class PeerTransport:
         async for batch in batches:
             if self._incoming.get(name) != stream:
                 await context.abort(grpc.StatusCode.ABORTED, "a newer stream of the same peer has taken over")
+            reason = self.cut_off(name)
+            if reason:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
             reason = self._objection(name, batch, first=not welcomed)
             if reason:
                 self.refused += 1

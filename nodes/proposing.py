@@ -21,10 +21,12 @@ from hashlib import sha256
 
 import structlog
 
+from contracts.outcome import Outcome
 from ledger.statement import MAX_STATEMENT_BYTES
 from nodes.blocks import encode_block
 from nodes.clock import Clock
 from nodes.config import Tuning
+from nodes.execution import Rejected, Unparsable
 from nodes.metrics import Metrics
 from nodes.ordering import NotLeading, Ordering
 from nodes.proto import peer_pb2
@@ -70,6 +72,13 @@ class _Pending:
         self.waiters: list[Waiter] = []
 
 
+def _is_garbage(result: object) -> bool:
+    """What no honest validator forwards: it parses every statement and checks its signature first."""
+    return isinstance(result, Unparsable) or (
+        isinstance(result, Rejected) and result.outcome is Outcome.SIGNATURE_INVALID
+    )
+
+
 class Proposals:
     """Belongs to the event loop. `applied` tells how far this validator has executed the order."""
 
@@ -85,6 +94,7 @@ class Proposals:
         missing_authorities: Callable[[], tuple[str, ...]],
         applied: Callable[[], int],
         due_ms: Callable[[], int | None],
+        on_garbage: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._name = name
         self._ordering = ordering
@@ -95,6 +105,7 @@ class Proposals:
         self._missing_authorities = missing_authorities
         self._applied = applied
         self._due_ms = due_ms
+        self._on_garbage = on_garbage
         self._log = structlog.get_logger().bind(part="proposing")
         self._pending: dict[bytes, _Pending] = {}
         self._unproposed: collections.deque[_Pending] = collections.deque()
@@ -235,6 +246,8 @@ class Proposals:
             return
         self._bytes -= len(raw)
         self._of_origin[pending.origin] -= 1
+        if pending.origin and _is_garbage(result):
+            self._on_garbage(pending.origin, "statements that it had not checked")
         for waiter in pending.waiters:
             waiter(result)
 

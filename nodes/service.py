@@ -35,6 +35,7 @@ from nodes.metrics import Metrics
 from nodes.peers import SERVER_OPTIONS
 from nodes.proposing import Proposals, Unordered
 from nodes.records import RecordIndex
+from nodes.rejections import RejectionLimits
 
 MAX_ITEMS = 4096
 MAX_UNANSWERED = 32_768
@@ -140,6 +141,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         status: Status,
         directory: PeerDirectory,
         metrics: Metrics,
+        rejections: RejectionLimits,
     ) -> None:
         self._chain = chain
         self._checks = checks
@@ -149,6 +151,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self._status = status
         self._directory = directory
         self._metrics = metrics
+        self._rejections = rejections
         self._log = structlog.get_logger().bind(part="service")
         self._looking = 0
 
@@ -272,7 +275,23 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         if index is None and checked.verified_kid is None:
             self._unknown_key(tag, checked, replies, looked)
             return
-        self._proposals.submit(checked.raw, lambda result: replies.put(to_result(tag, result)))
+        self._order(tag, checked.raw, checked.statement.iss, replies)
+
+    def _order(self, tag: int, raw: bytes, issuer: str, replies: _Replies) -> None:
+        """Hand in a statement whose signature holds, unless too much of its issuer's was rejected lately."""
+        wait_ms = self._rejections.wait_ms(issuer)
+        if wait_ms:
+            self._metrics.refused.labels("too_many_rejections").inc()
+            detail = f"too many statements of {issuer} were rejected: send it again later"
+            replies.put(to_result(tag, Unordered(True, detail, wait_ms)))
+            return
+
+        def answered(result: object) -> None:
+            self._rejections.ended(issuer)
+            replies.put(to_result(tag, result))
+
+        self._rejections.begun(issuer)
+        self._proposals.submit(raw, answered)
 
     def _unknown_key(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
         """Nobody we know signed this, so its signature could not be checked, and it is not ordered: what is ordered

@@ -30,6 +30,8 @@ GAUGES = {
     "peer_refusals": "Streams and batches refused for what their sender is not",
     "peer_drops": "Messages dropped because a queue was full",
     "cosignatures_refused": "Signature lines of known keys that do not verify",
+    "peer_offences": "Messages of peers that no validator sends",
+    "rate_limited_participants": "Participants who have to wait because too much of theirs was rejected",
     "protocol_highest": "Highest version of the protocol that this validator speaks",
     "protocol_effective": "Highest version of the protocol that every validator of the network speaks",
     "protocol_unknown_messages": "Messages ignored because this release does not know their kind",
@@ -95,9 +97,9 @@ class StatusReport:
         if len(reachable) * 2 <= len(everybody):
             absent = ", ".join(sorted(everybody - reachable))
             return False, f"waiting for a majority: {absent} cannot be reached"
-        ahead = validator.ordering.ahead()
-        if ahead is not None:
-            return False, f"{ahead[0]} dates blocks {ahead[1] // 1000} s ahead of our clock: one of the clocks is wrong"
+        not_believed = validator.ordering.not_believed()
+        if not_believed is not None:
+            return False, not_believed
         if validator.ordering.leader is None:
             return False, "no leader: an election is under way"
         behind = validator.ordering.waiting(validator.execution.applied)
@@ -108,6 +110,8 @@ class StatusReport:
             size = validator.chain.size
             late = [name for name, times in validator.finality.times.items() if times.size < size]
             return True, f"waiting {lag_ms // 1000} s for the cosignature of {' and '.join(late) or 'the others'}"
+        for why in validator.offences.cut_off():
+            return True, f"ready; {why}"
         if validator.divergences.odd:
             return True, f"ready; {', '.join(sorted(validator.divergences.odd))} signed another root and was outvoted"
         return True, "ready"
@@ -200,6 +204,8 @@ class StatusReport:
             "peer_refusals": validator.transport.refused,
             "peer_drops": validator.transport.dropped,
             "cosignatures_refused": validator.finality.refused,
+            "peer_offences": validator.offences.total(),
+            "rate_limited_participants": len(validator.rejections.limited()),
             "protocol_highest": validator.versions.own.versions.highest,
             "protocol_effective": validator.versions.effective,
             "protocol_unknown_messages": sum(validator.versions.unknown.values()),

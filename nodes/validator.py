@@ -36,10 +36,12 @@ from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Sig
 from nodes.health import HealthServer
 from nodes.identity import Identity
 from nodes.metrics import Metrics
+from nodes.offences import Offences
 from nodes.opening import open_stores
 from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
+from nodes.rejections import RejectionLimits
 from nodes.service import Following, ValidatorService
 from nodes.snapshots import Snapshots
 from nodes.status import GAUGES, StatusReport
@@ -101,6 +103,8 @@ class Validator:
             KnownKeys(self.chain).find, self.metrics, environment.executor(tuning.signature_threads, "signatures")
         )
         self.following = Following()
+        self.offences = Offences(self.clock)
+        self.rejections = RejectionLimits(self.clock)
         self.transport = environment.transport(
             config,
             identity.network,
@@ -128,6 +132,7 @@ class Validator:
             disk=environment.executor(1, "raft-disk"),
             on_appended=self._appended,
             on_leadership=lambda: self.proposals.leadership_changed(),
+            on_refused=self.offences.add,
             on_behind=lambda leader, index: self.snapshots.behind(leader, index),
         )
         self.snapshots = Snapshots(
@@ -149,6 +154,7 @@ class Validator:
             missing_authorities=self.missing_authorities,
             applied=lambda: self.execution.applied,
             due_ms=lambda: self.execution.next_due_ms,
+            on_garbage=self.offences.add,
         )
         stored = self._store.get(INTENT_KEY)
         cosigner = Cosigner(
@@ -186,7 +192,9 @@ class Validator:
             self.report,
             gateways,
             self.metrics,
+            self.rejections,
         )
+        self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -286,6 +294,8 @@ class Validator:
     # --- messages ----------------------------------------------------------------------------------------------------
 
     def _deliver(self, peer: str, envelope: peer_pb2.Envelope) -> None:
+        if self.offences.why(peer) is not None:
+            return
         try:
             self._take(peer, envelope)
         except (UnknownDurableState, consensus.UnknownDurableState) as error:
@@ -304,13 +314,12 @@ class Validator:
             self.checks.expect(fresh)
         elif kind == "cosignatures":
             message = envelope.cosignatures
-            lines = [NoteSignature(line.name, line.key_id, line.signature) for line in message.lines]
-            self._receive_cosignatures(peer, message.size, message.root, lines)
+            self._receive_cosignatures(peer, message.size, message.root, wire.from_cosignatures(message))
             self._conclude()
         elif kind == "cosignature_query":
             query = envelope.cosignature_query
             for size, root, kept in self.finality.answer(query.final_size, query.executed_size, query.final_root):
-                self.transport.send(peer, _cosignatures(size, root, kept))
+                self.transport.send(peer, wire.to_cosignatures(size, root, kept))
         else:
             self.versions.ignore(peer, "envelope")
 
@@ -404,6 +413,7 @@ class Validator:
             for raw, result in each.results:
                 self.proposals.executed(raw, result, None if isinstance(result, Accepted) else each.index)
                 if isinstance(result, Rejected):
+                    self.rejections.rejected(self.checks.statement(raw).iss, each.time_ms)
                     self.metrics.rejected.labels(result.outcome.fact).inc()
             self.checks.forget(each.block.statements)
             self.metrics.accepted.inc(sum(isinstance(result, Accepted) for _, result in each.results))
@@ -446,7 +456,7 @@ class Validator:
         if self.finality.own is None:
             return
         checkpoint, lines = self.finality.own
-        envelope = _cosignatures(checkpoint.size, checkpoint.root, lines)
+        envelope = wire.to_cosignatures(checkpoint.size, checkpoint.root, lines)
         for peer in self.config.peers:
             if peer.authority != self.config.authority:
                 self.transport.send(peer.name, envelope)
@@ -525,10 +535,3 @@ class Validator:
     def missing_authorities(self) -> tuple[str, ...]:
         """The authorities of which no validator can be reached: without them nothing becomes committed."""
         return self.ordering.missing_authorities(self.reachable())
-
-
-def _cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> peer_pb2.Envelope:
-    message = peer_pb2.Cosignatures(size=size, root=root)
-    for line in lines:
-        message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
-    return peer_pb2.Envelope(cosignatures=message)

@@ -1,4 +1,4 @@
-"""Messages of the consensus core as protocol buffers, and back.
+"""Messages of the consensus core, and signatures, as protocol buffers, and back.
 
 Sender and receiver are not on the wire: they are those of the stream, whose name TLS proved. What comes back is of the
 right types; whether it makes sense is for `consensus.messages.verify_message`.
@@ -6,9 +6,12 @@ right types; whether it makes sense is for `consensus.messages.verify_message`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from consensus.errors import MessageRefused
 from consensus.messages import Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata
 from consensus.quorum import Membership
+from ledger.note import NoteSignature
 from nodes.proto import peer_pb2
 
 _TYPES = {int(kind): kind for kind in MessageType}
@@ -34,6 +37,17 @@ def to_envelope(message: Message) -> peer_pb2.Envelope:
             peer_pb2.RaftEntry(term=entry.term, index=entry.index, type=int(entry.type), data=entry.data)
         )
     return peer_pb2.Envelope(raft=raft)
+
+
+def to_cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> peer_pb2.Envelope:
+    message = peer_pb2.Cosignatures(size=size, root=root)
+    for line in lines:
+        message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
+    return peer_pb2.Envelope(cosignatures=message)
+
+
+def from_cosignatures(message: peer_pb2.Cosignatures) -> list[NoteSignature]:
+    return [NoteSignature(line.name, line.key_id, line.signature) for line in message.lines]
 
 
 def is_known(raft: peer_pb2.RaftMessage) -> bool:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consensus import Config, Configuration, Membership
 from ledger.store import MemoryStore, StoreUnavailable
 from nodes import ordering as ordering_module
-from nodes.blocks import block_time_ms, encode_block
+from nodes.blocks import block_proposer, block_time_ms, encode_block
 from nodes.metrics import Metrics
 from nodes.ordering import NotLeading, RaftOrdering
 from nodes.proto import peer_pb2
@@ -190,19 +192,63 @@ def test_the_time_of_a_block_is_read_without_decoding_it(time_ms: int) -> None:
 async def test_a_block_dated_ahead_is_never_committed_and_its_sender_loses_the_lead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ordering_module, "AHEAD_SILENCE_S", 0.3)
+    await check_lie_is_not_committed(monkeypatch, lambda liar: encode_block(liar, CLOCK.time_ms + 3_600_000, []))
+
+
+async def test_a_block_in_anothers_name_is_never_committed_and_its_sender_loses_the_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await check_lie_is_not_committed(monkeypatch, lambda liar: encode_block("z" + liar[1:], CLOCK.time_ms, [b"s"]))
+
+
+async def check_lie_is_not_committed(monkeypatch: pytest.MonkeyPatch, lie: Callable[[str], bytes]) -> None:
+    monkeypatch.setattr(ordering_module, "SILENCE_S", 0.3)
     names = ["a-1", "a-2", "b-1", "b-2"]
     async with group(FOUR, {name: Disk() for name in names}) as made:
         liar = await made.leader()
-        honest = [node for node in made.nodes.values() if node is not liar]
-        liar.submit(encode_block("x", CLOCK.time_ms + 3_600_000, []))
-        await until(lambda: any(node.leading for node in honest))
-        assert any(node.ahead() is not None or node.refused for node in honest)
-        leader = next(node for node in honest if node.leading)
-        good = encode_block("y", CLOCK.time_ms + 4_000, [])
+        honest = {name: node for name, node in made.nodes.items() if node is not liar}
+        liar.submit(lie(next(name for name, node in made.nodes.items() if node is liar)))
+        await until(lambda: any(node.leading for node in honest.values()))
+        assert all(node.refused for node in honest.values())
+        name, leader = next((name, node) for name, node in honest.items() if node.leading)
+        good = encode_block(name, CLOCK.time_ms + 4_000, [])
         leader.submit(good)
-        for node in honest:
+        for node in honest.values():
             assert await taken(node, 1) == [good]
+
+
+async def test_blocks_of_earlier_terms_carry_the_names_of_their_own_leaders() -> None:
+    """Whoever leads sends what others proposed before: that is no lie."""
+    disks = {"a-1": Disk(), "b-1": Disk()}
+    first = encode_block("a-1", CLOCK.time_ms, [b"one"])
+    async with group(PAIR, disks) as made:
+        leader = await made.leader()
+        name = next(name for name, node in made.nodes.items() if node is leader)
+        first = encode_block(name, CLOCK.time_ms, [b"one"])
+        leader.submit(first)
+        for node in made.nodes.values():
+            await taken(node, 1)
+        (other,) = (each for each in made.nodes if each != name)
+        leader.transfer_leadership(other)
+        await until(lambda: made.nodes[other].leading)
+        second = encode_block(other, CLOCK.time_ms, [b"two"])
+        made.nodes[other].submit(second)
+        assert await taken(leader, 2) == [first, second]
+        assert leader.refused == 0
+
+
+@given(st.text(max_size=300), st.integers(0, 2**53), st.lists(st.binary(max_size=8), max_size=3))
+def test_the_proposer_of_a_block_is_read_without_decoding_it(
+    proposer: str, time_ms: int, statements: list[bytes]
+) -> None:
+    found = block_proposer(encode_block(proposer, time_ms, statements))
+    assert found == (proposer.encode() if len(proposer.encode()) < 256 else None)
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_block_has_no_proposer_or_some_bytes_of_its_own(payload: bytes) -> None:
+    found = block_proposer(payload)
+    assert found is None or found in payload
 
 
 async def test_a_passive_leader_hands_over_and_orders_nothing_more() -> None:

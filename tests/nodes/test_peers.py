@@ -179,6 +179,30 @@ async def test_a_range_that_is_none_ends_the_stream(network: Network) -> None:
         assert made.versions["kz-kgd-1"].said("kz-kgd-2") is None
 
 
+async def test_a_peer_that_is_cut_off_is_let_in_again_when_it_may_be(network: Network) -> None:
+    async with ends(network, "kz-kgd-1", "cn-gacc-1") as made:
+        sender, receiver = made.transports["kz-kgd-1"], made.transports["cn-gacc-1"]
+
+        async def heard() -> bool:
+            sender.send("cn-gacc-1", query(1))
+            return bool(made.heard["cn-gacc-1"])
+
+        await until(heard)
+        receiver.cut_off = lambda name: f"{name} is cut off for a while"
+
+        async def ended() -> bool:
+            sender.send("cn-gacc-1", query(2))
+            return sender.connected() == []
+
+        await until(ended)
+        made.heard["cn-gacc-1"].clear()
+        await asyncio.sleep(0.3)
+        assert made.heard["cn-gacc-1"] == []
+        assert sender.connected() == []
+        receiver.cut_off = lambda name: None
+        await until(heard)
+
+
 async def test_a_certificate_from_the_other_authoritys_ca_is_refused(network: Network) -> None:
     forged, key = certificates.issue(ca_of(network, "kz-kgd"), "cn-gacc-2", datetime.datetime.now(datetime.UTC))
     async with ends(network, "cn-gacc-1") as made, caller(network, forged, key, "cn-gacc-1") as stub:

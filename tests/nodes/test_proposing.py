@@ -7,8 +7,11 @@ import dataclasses
 
 import pytest
 
+from contracts.outcome import Outcome
+from ledger.errors import Malformed
 from nodes.blocks import Block, decode_block
 from nodes.config import Tuning
+from nodes.execution import Rejected, Unparsable
 from nodes.metrics import Metrics
 from nodes.ordering import NotLeading
 from nodes.proposing import Proposals, Unordered
@@ -54,6 +57,7 @@ class Desk:
         self.applied = 0
         self.due_ms: int | None = None
         self.answers: list[object] = []
+        self.garbage: list[str] = []
         self.proposals = Proposals(
             "kz-kgd-1",
             self.order,
@@ -64,6 +68,7 @@ class Desk:
             missing_authorities=lambda: self.missing,
             applied=lambda: self.applied,
             due_ms=lambda: self.due_ms,
+            on_garbage=lambda peer, _: self.garbage.append(peer),
         )
 
     def _send(self, to: str, envelope: peer_pb2.Envelope) -> bool:
@@ -259,3 +264,14 @@ async def test_when_statements_come_fast_blocks_come_less_often(statements: int,
     await desk.run(0.05)
     assert [len(block.statements) for block in desk.order.blocks] == [statements]
     assert desk.proposals._interval_ms() == interval_ms
+
+
+async def test_a_peer_that_forwards_what_it_did_not_check_is_named() -> None:
+    desk = Desk()
+    desk.proposals.forwarded("cn-gacc-1", [b"a", b"b", b"c"], 0)
+    desk.submit(b"d")
+    desk.proposals.executed(b"a", Unparsable(Malformed("bad_statement", "not a statement")), 1)
+    desk.proposals.executed(b"b", Rejected(Outcome.SIGNATURE_INVALID, None), 1)
+    desk.proposals.executed(b"c", Rejected(Outcome.DECLARATION_UNKNOWN, None), 1)  # that is for execution to know
+    desk.proposals.executed(b"d", Unparsable(Malformed("bad_statement", "ours")), 1)
+    assert desk.garbage == ["cn-gacc-1", "cn-gacc-1"]

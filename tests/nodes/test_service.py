@@ -16,8 +16,9 @@ from ledger.statement import Statement, sign_statement
 from nodes.checking import SignatureChecks
 from nodes.execution import Rejected
 from nodes.proposing import Unordered
+from nodes.rejections import REJECTIONS_MAX, REJECTIONS_PER_S, RejectionLimits
 from nodes.service import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, Following, ValidatorService, _Replies, to_result
-from tests.nodes.world import World
+from tests.nodes.world import HandClock, World
 
 
 def test_a_rejection_carries_what_the_contracts_said() -> None:
@@ -52,14 +53,17 @@ class Ready:
 
 
 async def submitted(
-    statements: list[Statement], find_key: Callable[[str, bytes], PublicKey | None]
+    statements: list[Statement],
+    find_key: Callable[[str, bytes], PublicKey | None],
+    limits: RejectionLimits | None = None,
 ) -> tuple[Any, Asked]:
     world = World()
     node = world.node()
     asked = Asked()
     checks = SignatureChecks(find_key, node.metrics, ThreadPoolExecutor(1))
     make: Any = ValidatorService
-    service = make(node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics)
+    limits = limits or RejectionLimits(HandClock(0))
+    service = make(node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics, limits)
     replies = _Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
     replies.unanswered += len(items)
@@ -99,3 +103,26 @@ async def test_a_statement_whose_key_becomes_known_a_moment_later_is_ordered(mon
 
     _, asked = await submitted([statement], find_key)
     assert asked.raws == [statement.raw]
+
+
+async def test_who_has_had_too_much_rejected_is_told_when_to_come_again_and_nobody_else_is() -> None:
+    keys = {name: PrivateKey.generate() for name in ("kz/truck/t-1", "kz/truck/t-2")}
+    statements = [
+        sign_statement(
+            key, kind="escort.position", iss=name, sub="19GBCKKCQSXV2FGVA8", iat_s=1, cti=bytes(16), payload={}
+        )
+        for name, key in keys.items()
+    ]
+    clock = HandClock(1_000_000)
+    limits = RejectionLimits(clock)
+    for _ in range(REJECTIONS_MAX):
+        limits.rejected("kz/truck/t-1", clock.time_ms)
+    results, asked = await submitted(statements, lambda issuer, kid: keys[issuer].public, limits)
+    assert asked.raws == [statements[1].raw]
+    limited = next(result for result in results if result.tag == 0).refused
+    assert limited.reason == validator_pb2.Refused.OVERLOADED
+    assert limited.retry_after_ms == 1000 / REJECTIONS_PER_S
+    assert "kz/truck/t-1" in limited.detail
+    clock.time_ms += limited.retry_after_ms
+    _, asked = await submitted(statements, lambda issuer, kid: keys[issuer].public, limits)
+    assert asked.raws == [statement.raw for statement in statements]
