@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
@@ -61,6 +62,14 @@ log = structlog.get_logger("api.validators")
 
 Reply = TypeVar("Reply")
 Callback = Callable[[Answer], None]
+
+
+class Age(Enum):
+    """Whether an answer takes in all that this gateway knows to be final. `UNSAID`: it does not show by itself."""
+
+    CURRENT = 1
+    BEHIND = 2
+    UNSAID = 3
 
 
 class Backoff:
@@ -471,11 +480,23 @@ class ValidatorPool:
 
     # ---- questions
 
-    async def _ask(self, method: str, request: Any, reply_type: type[Reply]) -> Reply:
-        """Asks the best validator, then the others, twice over with a pause between, within one time-out for all."""
+    async def _ask(
+        self,
+        method: str,
+        request: Any,
+        reply_type: type[Reply],
+        age: Callable[[Reply, int], Age] = lambda *_: Age.CURRENT,
+    ) -> Reply:
+        """Asks the best validator, then the others, twice over with a pause between, within one time-out for all.
+
+        An answer of a validator that has not got yet what this gateway knows to be final is not taken: what was said
+        to be there would seem to be gone again. While there are such, they are asked until the time is over.
+        """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._request_timeout_s
-        for attempt in range(2):
+        known, backoff, attempt, behind = self.finality.size, Backoff(), 0, False
+        while attempt < 2 or (behind and loop.time() < deadline_s):
+            behind = False
             for lane in self._ranked():
                 left_s = deadline_s - loop.time()
                 if left_s <= 0:
@@ -484,22 +505,41 @@ class ValidatorPool:
                 timeout_s = left_s if attempt or len(self._lanes) == 1 else max(left_s / 2, 0.05)
                 try:
                     reply: Reply = await getattr(lane.stub, method)(request, timeout=timeout_s)
-                    return reply
+                    found = age(reply, known)
+                    if found is Age.UNSAID:
+                        found, reply = await self._ask_once_more(lane, method, request, timeout_s, known)
                 except grpc.aio.AioRpcError as error:
                     if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
                         raise Problem("bad_request", error.details() or "") from error
-            await asyncio.sleep(min(Backoff().next_s(), max(0.0, deadline_s - loop.time())))
+                    continue
+                if found is Age.CURRENT:
+                    return reply
+                behind = True
+            attempt += 1
+            await asyncio.sleep(min(backoff.next_s(), max(0.0, deadline_s - loop.time())))
         detail = "none of this authority's validators answered"
+        if behind:
+            detail = f"those of this authority's validators that answer are behind the {known} entries that are final"
         raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
 
+    async def _ask_once_more(
+        self, lane: Lane, method: str, request: Any, timeout_s: float, known: int
+    ) -> tuple[Age, Any]:
+        """Whether the validator has it all, and then its answer: the one before may be from before it had."""
+        lane.status = await lane.stub.GetStatus(wire.StatusQuery(), timeout=timeout_s)
+        if lane.status.final_size < known:
+            return Age.BEHIND, None
+        return Age.CURRENT, await getattr(lane.stub, method)(request, timeout=timeout_s)
+
     async def statement(self, statement_id: bytes) -> wire.StatementInfo:
-        return await self._ask("GetStatement", wire.StatementQuery(id=statement_id), wire.StatementInfo)
+        query = wire.StatementQuery(id=statement_id)
+        return await self._ask("GetStatement", query, wire.StatementInfo, _age_of_statement)
 
     async def proof(self, statement_id: bytes) -> wire.ProofReply:
-        return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply)
+        return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply, _age_of_proof)
 
     async def records_reply(self, keys: Iterable[str]) -> wire.RecordsReply:
-        return await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply)
+        return await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply, _age_of_records)
 
     async def records(self, keys: Iterable[str]) -> dict[str, bytes]:
         reply = await self.records_reply(keys)
@@ -507,7 +547,7 @@ class ValidatorPool:
 
     async def list_records(self, prefix: str, after: str, limit: int) -> wire.RecordsReply:
         query = wire.ListQuery(prefix=prefix, after=after, limit=limit)
-        return await self._ask("ListRecords", query, wire.RecordsReply)
+        return await self._ask("ListRecords", query, wire.RecordsReply, _age_of_records)
 
     async def entries(self, first: int, limit: int, subject: str = "") -> wire.EntriesReply:
         """Final entries only."""
@@ -517,6 +557,20 @@ class ValidatorPool:
     async def tile(self, path: str) -> bytes | None:
         reply = await self._ask("GetTile", wire.TileQuery(path=path), wire.TileReply)
         return reply.data if reply.found else None
+
+
+def _age_of_statement(reply: wire.StatementInfo, known: int) -> Age:
+    if not reply.found:
+        return Age.UNSAID
+    return Age.CURRENT if reply.final or reply.index >= known else Age.BEHIND
+
+
+def _age_of_proof(reply: wire.ProofReply, known: int) -> Age:
+    return Age.CURRENT if reply.found and reply.final else Age.UNSAID
+
+
+def _age_of_records(reply: wire.RecordsReply, known: int) -> Age:
+    return Age.CURRENT if reply.size >= known else Age.BEHIND
 
 
 def _channel(endpoint: ValidatorEndpoint, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:

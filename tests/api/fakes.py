@@ -106,6 +106,7 @@ class FakeValidator(service.ValidatorServicer):
         self.deaf = False  # answers no status
         self.no_leader = False
         self.overloaded = False
+        self.behind_at: int | None = None  # answers as if the log ended there
         self.answer_delay_s = 0.0
         self.break_after: int | None = (
             None  # ends the submit stream once it has ordered so many, answering none of them
@@ -133,6 +134,14 @@ class FakeValidator(service.ValidatorServicer):
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop(None)
+
+    @property
+    def size(self) -> int:
+        return len(self.ledger.entries) if self.behind_at is None else self.behind_at
+
+    @property
+    def final_size(self) -> int:
+        return min(self.size, self.ledger.final_size)
 
     def result(self, tag: int, raw: bytes) -> wire.Result | None:
         """What becomes of one statement; None is silence."""
@@ -186,10 +195,10 @@ class FakeValidator(service.ValidatorServicer):
     async def GetStatement(self, request: wire.StatementQuery, context: Any) -> wire.StatementInfo:
         self.calls.append("GetStatement")
         index = self.ledger.by_id.get(request.id)
-        if index is None:
+        if index is None or index >= self.size:
             return wire.StatementInfo(found=False)
         raw, height = self.ledger.entries[index]
-        final = index < self.ledger.final_size
+        final = index < self.final_size
         return wire.StatementInfo(
             found=True,
             index=index,
@@ -202,9 +211,9 @@ class FakeValidator(service.ValidatorServicer):
 
     async def GetProof(self, request: wire.StatementQuery, context: Any) -> wire.ProofReply:
         index = self.ledger.by_id.get(request.id)
-        if index is None:
+        if index is None or index >= self.size:
             return wire.ProofReply(found=False)
-        final = index < self.ledger.final_size
+        final = index < self.final_size
         proof = b"c2sp.org/tlog-proof@v1\nindex %d\n" % index if final else b""
         return wire.ProofReply(found=True, final=final, proof=proof, statement=self.ledger.entries[index][0])
 
@@ -212,13 +221,13 @@ class FakeValidator(service.ValidatorServicer):
         self.calls.append("GetRecords")
         found = [(key, self.ledger.records[key]) for key in request.keys if key in self.ledger.records]
         records = [wire.Record(key=key, value=value) for key, value in found]
-        return wire.RecordsReply(records=records, size=len(self.ledger.entries))
+        return wire.RecordsReply(records=records, size=self.size)
 
     async def ListRecords(self, request: wire.ListQuery, context: Any) -> wire.RecordsReply:
         keys = sorted(key for key in self.ledger.records if key.startswith(request.prefix) and key > request.after)
         page = keys[: request.limit]
         records = [wire.Record(key=key, value=self.ledger.records[key]) for key in page]
-        return wire.RecordsReply(records=records, more=len(keys) > len(page), size=len(self.ledger.entries))
+        return wire.RecordsReply(records=records, more=len(keys) > len(page), size=self.size)
 
     async def GetEntries(self, request: wire.EntriesQuery, context: Any) -> wire.EntriesReply:
         self.calls.append("GetEntries")
@@ -257,9 +266,9 @@ class FakeValidator(service.ValidatorServicer):
             authority="kz-kgd",
             origin=ORIGIN,
             leader="" if self.no_leader else self.leader,
-            size=len(self.ledger.entries),
-            height=self.ledger.entries[-1][1],
-            final_size=self.ledger.final_size,
+            size=self.size,
+            height=self.ledger.entries[self.size - 1][1],
+            final_size=self.final_size,
             authorities=authorities,
             ready=self.ready and not missing and not self.no_leader,
             state=state,

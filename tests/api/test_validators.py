@@ -289,6 +289,73 @@ async def test_questions_are_answered_by_another_validator_when_the_best_is_gone
     assert (info.found, info.statement) == (True, raw)
 
 
+async def _final(pool: ValidatorPool) -> bytes:
+    """A statement that this gateway knows to be final."""
+    raw = signed_statement().raw
+    answer = await submit(pool, raw)
+    assert isinstance(answer, Accepted)
+    await asyncio.wait_for(pool.finality.beyond(answer.index), 3)
+    return leaf_hash(raw)
+
+
+@pytest.mark.parametrize("lagging", [0, 1])
+async def test_what_is_final_is_not_gone_again_because_a_validator_that_answers_is_behind(
+    pool: ValidatorPool, validators: list[FakeValidator], lagging: int
+) -> None:
+    statement_id = await _final(pool)
+    validators[lagging].behind_at = 1
+    for _ in range(5):
+        assert (await pool.statement(statement_id)).final
+        assert (await pool.proof(statement_id)).final
+        assert (await pool.records_reply(["registry/kz/truck/t-001"])).size >= pool.finality.size
+        assert (await pool.list_records("registry/", "", 10)).size >= pool.finality.size
+
+
+async def test_what_is_final_is_not_called_less_by_a_validator_that_lacks_the_cosignatures(
+    pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
+) -> None:
+    statement_id = await _final(pool)
+    ledger.final_size = 1  # all have executed it, none has it final
+    with pytest.raises(Problem) as caught:
+        await pool.statement(statement_id)
+    assert caught.value.code == "validators_unreachable"
+    ledger.final_size = len(ledger.entries)
+    assert (await pool.statement(statement_id)).final
+
+
+async def test_while_all_that_answer_are_behind_the_answer_is_not_now_and_never_no(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    statement_id = await _final(pool)
+    for validator in validators:
+        validator.behind_at = 1
+    questions = (pool.statement(statement_id), pool.proof(statement_id), pool.records_reply(["registry/x"]))
+    for answer in await asyncio.gather(*questions, return_exceptions=True):
+        assert isinstance(answer, Problem)
+        assert "behind the 3 entries that are final" in str(answer)
+
+
+async def test_a_validator_that_catches_up_in_time_answers(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    statement_id = await _final(pool)
+    for validator in validators:
+        validator.behind_at = 1
+    asking = asyncio.create_task(pool.statement(statement_id))
+    await until(lambda: all("GetStatement" in validator.calls for validator in validators))
+    validators[1].behind_at = None
+    assert (await asking).final
+
+
+async def test_what_is_nowhere_is_answered_so_by_a_validator_that_has_everything(
+    pool: ValidatorPool, validators: list[FakeValidator]
+) -> None:
+    await _final(pool)
+    validators[0].behind_at = 1
+    assert not (await pool.statement(bytes(32))).found
+    assert not (await pool.proof(bytes(32))).found
+
+
 async def test_finality_is_followed_through_another_validator_when_one_breaks(
     pool: ValidatorPool, validators: list[FakeValidator], ledger: FakeLedger
 ) -> None:
