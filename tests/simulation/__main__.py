@@ -1,0 +1,121 @@
+"""`make simulate` and `make soak`: many seeds, or one. Prints the commit and the seeds first.
+
+A seed that fails prints the end of its trace and the one line that brings it back.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count, islice
+from pathlib import Path
+
+import click
+
+from tests.simulation.simulation import Result, simulate
+
+TRACE_LINES_SHOWN = 60
+IN_FLIGHT = 4
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+class Tally:
+    """What a soak has to show."""
+
+    def __init__(self) -> None:
+        self.seeds = self.steps = self.blocks = self.answers = self.virtual_us = 0
+        self.faults: collections.Counter[str] = collections.Counter()
+        self.started_s = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        self.seeds += 1
+        self.steps += result.steps
+        self.blocks += result.blocks
+        self.answers += result.answers
+        self.virtual_us += result.virtual_us
+        self.faults.update(result.faults)
+
+    def lines(self) -> list[str]:
+        took_s = time.monotonic() - self.started_s
+        lines = [
+            f"{self.seeds} seeds, {self.virtual_us / 3.6e9:.2f} simulated hours, {self.steps} steps, "
+            f"{self.blocks} blocks executed, {self.answers} acknowledgements checked",
+            f"{took_s:.0f} s, {self.seeds / took_s:.2f} seeds/s, {self.steps / took_s:.0f} steps/s, "
+            f"{self.virtual_us / 1e6 / took_s:.1f} simulated seconds a second",
+            "faults:",
+        ]
+        return lines + [f"  {kind:30} {times}" for kind, times in sorted(self.faults.items())]
+
+
+def show(result: Result) -> None:
+    for line in result.trace[-TRACE_LINES_SHOWN:]:
+        click.echo(f"  {line}")
+    click.echo(f"seed {result.seed} FAILED: {result.violation}")
+    click.echo(f"again: make simulate SEED={result.seed}    (commit {commit()})")
+
+
+def one(seed: int, trace: Path | None) -> bool:
+    result = simulate(seed, events=trace is not None)
+    if trace is not None:
+        with trace.open("w") as file:
+            for event in result.events:
+                file.write(json.dumps(event, sort_keys=True) + "\n")
+    if result.violation is not None:
+        show(result)
+        return False
+    click.echo(
+        f"seed {seed}: {result.virtual_us / 1e6:.1f} simulated s, {result.steps} steps, {result.blocks} blocks, "
+        f"{result.answers} acknowledgements, trace {result.trace_hash[:16]}"
+    )
+    return True
+
+
+def many(first: int, number: int | None, minutes: float | None, processes: int) -> bool:
+    tally, failed = Tally(), 0
+    end_s = time.monotonic() + minutes * 60 if minutes is not None else None
+    seeds = count(first) if number is None else iter(range(first, first + number))
+    with ProcessPoolExecutor(processes) as pool:
+        running = [pool.submit(simulate, seed) for seed in islice(seeds, processes * IN_FLIGHT)]
+        while running:
+            result = running.pop(0).result()
+            tally.add(result)
+            if result.violation is not None:
+                failed += 1
+                show(result)
+            if end_s is None or time.monotonic() < end_s:
+                running += [pool.submit(simulate, seed) for seed in islice(seeds, 1)]
+    for line in tally.lines():
+        click.echo(line)
+    click.echo(f"{failed} of {tally.seeds} seeds failed" if failed else "every invariant held in every seed")
+    return failed == 0
+
+
+@click.command()
+@click.option("--seed", type=int, help="Run this one seed.")
+@click.option("--seeds", type=int, help="Run so many fresh ones.")
+@click.option("--minutes", type=float, help="Run fresh ones for so long.")
+@click.option("--first", type=int, help="The first of them; drawn if not given.")
+@click.option("--processes", type=int, default=2, show_default=True)
+@click.option("--trace", type=click.Path(path_type=Path), help="Write the abstract events of --seed as JSON lines.")
+def main(
+    seed: int | None, seeds: int | None, minutes: float | None, first: int | None, processes: int, trace: Path | None
+) -> None:
+    if seed is not None:
+        click.echo(f"commit {commit()}, seed {seed}")
+        sys.exit(0 if one(seed, trace) else 1)
+    start = first if first is not None else random.SystemRandom().randrange(10**9)
+    click.echo(f"commit {commit()}, seeds from {start}")
+    sys.exit(0 if many(start, seeds if minutes is None else None, minutes, processes) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What goes wrong, and when: drawn from the seed.
+
+A fault has a beginning and mostly an end. `heal` ends all of them. Whoever must never be lost for the network to go on
+(a majority, and one validator of each authority) is never lost for good; everything else is fair.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.links import Links, Weather
+from tests.simulation.node import Node
+from tests.simulation.world import MS, S, World
+
+# How often each, relative to the others.
+KINDS = (
+    *("crash_at",) * 8,
+    *("crash",) * 3,
+    *("authority_down",),
+    *("all_down",),
+    *("cut_one",) * 3,
+    *("cut_authority",) * 2,
+    *("cut_half",),
+    *("cut_link",) * 3,
+    *("storm",) * 3,
+    *("disk_full",) * 2,
+    *("disk_slow",) * 2,
+    *("write_failure",) * 2,
+    *("read_failure",),
+    *("flip",),
+    *("clock_step",) * 2,
+    *("drift",),
+    *("pause",) * 3,
+    *("hand_over",) * 2,
+    *("stop",),
+)
+# So often a validator whose disk contradicts itself is started again before somebody says that it is lost.
+RESTARTS_MAX = 3
+
+
+class Faults:
+    def __init__(self, world: World, links: Links, nodes: dict[str, Node], *, pace_us: int) -> None:
+        self.world = world
+        self.links = links
+        self.nodes = nodes
+        self.pace_us = pace_us
+        self.over = False
+        self._troubles: dict[str, int] = dict.fromkeys(nodes, 0)
+        # Those whose disk was made to contradict itself: the only ones that may say so.
+        self.excused: set[str] = set()
+        for node in nodes.values():
+            node.on_ended = self.ended
+
+    def begin(self) -> None:
+        self.world.after(self.world.rng.randrange(self.pace_us), self._go_on)
+
+    def _go_on(self) -> None:
+        if self.over:
+            return
+        kind = self.world.rng.choice(KINDS)
+        node = self.world.rng.choice(list(self.nodes.values()))
+        self.world.faults[kind.replace("_", " ")] += 1
+        self.world.note(f"fault {kind} {node.name}")
+        getattr(self, f"_{kind}")(node)
+        self.world.after(self.world.rng.randrange(1, 2 * self.pace_us), self._go_on)
+
+    def heal(self) -> None:
+        """From now on the machines and the network are as they should be."""
+        self.over = True
+        self.world.note("heal")
+        self.links.heal()
+        for node in self.nodes.values():
+            disk = node.disk
+            disk.full, disk.slow_us, disk.write_failure, disk.read_failure = False, 0, 0.0, 0.0
+            disk.crash_at = None
+            node.clock_error_ms = 0
+            node.start()
+
+    def ended(self, node: Node, code: int, why: str) -> None:
+        """A validator stopped by itself. It says why, and somebody starts it again, or gives it up."""
+        if code in (3, 4):
+            if node.name not in self.excused and not node.lies:
+                self.world.fail("nobody gives up without cause", f"{node.name} ended with {code}: {why}")
+            self._troubles[node.name] += 1
+            flipped = any(platter.flipped for platter in node.disk.platters.values())
+            if flipped and (self._troubles[node.name] >= RESTARTS_MAX or self.over):
+                node.lost = why
+                return
+        elif code != 0 and not node.lies and not any(other.lies for other in self.nodes.values()):
+            self.world.fail("nobody halts without cause", f"{node.name} ended with {code}: {why}")
+        self.world.after(self.world.rng.randrange(50 * MS, 2 * S), node.start)
+
+    def _later(self, low_us: int, high_us: int, run: object) -> None:
+        self.world.after(self.world.rng.randrange(low_us, high_us), run)  # type: ignore[arg-type]
+
+    # --- crashes ----------------------------------------------------------------------------------------------------
+
+    def _crash(self, node: Node) -> None:
+        node.crash(keep_unsynced=self.world.rng.random() < 0.4)
+        self._later(50 * MS, 4 * S, node.start)
+
+    def _crash_at(self, node: Node) -> None:
+        rng = self.world.rng
+        node.disk.crash_at = node.disk.operations + rng.choice((1, 1, 2, 3, 5, 10))
+        node.disk.crash_how = rng.choice(("before", "during", "after"))
+
+    def _authority_down(self, node: Node) -> None:
+        for other in self.nodes.values():
+            if other.authority == node.authority:
+                self._crash(other)
+
+    def _all_down(self, node: Node) -> None:
+        for other in self.nodes.values():
+            self._crash(other)
+
+    def _stop(self, node: Node) -> None:
+        """An operator stops it and starts it again."""
+        if node.validator is not None and node.serving and node.loop is not None:
+            node.loop.call_soon(node.validator.finish)
+
+    def _pause(self, node: Node) -> None:
+        if node.loop is not None:
+            node.loop.pause(self.world.rng.choice((100, 1000, 4000)) * MS)
+
+    def _hand_over(self, node: Node) -> None:
+        for other in self.nodes.values():
+            if other.validator is not None and other.serving and other.loop is not None:
+                other.loop.call_soon(other.validator.hand_over)
+
+    # --- the network ------------------------------------------------------------------------------------------------
+
+    def _cut(self, island: set[str]) -> None:
+        pairs = {
+            (one, other)
+            for one in self.nodes
+            for other in self.nodes
+            if one != other and (one in island) != (other in island)
+        }
+        self._block(pairs)
+
+    def _block(self, pairs: set[tuple[str, str]]) -> None:
+        self.links.block(pairs)
+
+        def unblock() -> None:
+            self.links.blocked -= pairs
+
+        self._later(200 * MS, 6 * S, unblock)
+
+    def _cut_one(self, node: Node) -> None:
+        self._cut({node.name})
+
+    def _cut_authority(self, node: Node) -> None:
+        self._cut({other.name for other in self.nodes.values() if other.authority == node.authority})
+
+    def _cut_half(self, node: Node) -> None:
+        self._cut({name for name in self.nodes if self.world.rng.random() < 0.5})
+
+    def _cut_link(self, node: Node) -> None:
+        """One way only."""
+        others = [name for name in self.nodes if name != node.name]
+        some = self.world.rng.sample(others, self.world.rng.randrange(1, len(others) + 1))
+        self._block({(node.name, other) if self.world.rng.random() < 0.5 else (other, node.name) for other in some})
+
+    def _storm(self, node: Node) -> None:
+        self.links.weather = Weather.draw(self.world.rng)
+
+        def calm() -> None:
+            self.links.weather = Weather()
+
+        self._later(500 * MS, 6 * S, calm)
+
+    # --- disks ------------------------------------------------------------------------------------------------------
+
+    def _disk_full(self, node: Node) -> None:
+        node.disk.full = True
+
+        def empty() -> None:
+            node.disk.full = False
+
+        self.excused.add(node.name)
+        self._later(200 * MS, 4 * S, empty)
+
+    def _disk_slow(self, node: Node) -> None:
+        node.disk.slow_us = self.world.rng.choice((10 * MS, 200 * MS, 2 * S))
+
+        def quick() -> None:
+            node.disk.slow_us = 0
+
+        self._later(500 * MS, 4 * S, quick)
+
+    def _write_failure(self, node: Node) -> None:
+        self.excused.add(node.name)
+        node.disk.write_failure = self.world.rng.choice((0.02, 0.2, 1.0))
+
+        def well() -> None:
+            node.disk.write_failure = 0.0
+
+        self._later(200 * MS, 2 * S, well)
+
+    def _read_failure(self, node: Node) -> None:
+        self.excused.add(node.name)
+        node.disk.read_failure = self.world.rng.choice((0.001, 0.02))
+
+        def well() -> None:
+            node.disk.read_failure = 0.0
+
+        self._later(200 * MS, 2 * S, well)
+
+    def _flip(self, node: Node) -> None:
+        """Damage something for good, if the network can do without this validator."""
+        damaged = {
+            name
+            for name, other in self.nodes.items()
+            if other.lost or other.lies or any(platter.flipped for platter in other.disk.platters.values())
+        } | {node.name}
+        left = [other for name, other in self.nodes.items() if name not in damaged]
+        if 2 * len(left) <= len(self.nodes) or {other.authority for other in left} != {
+            other.authority for other in self.nodes.values()
+        }:
+            return
+        self.excused.add(node.name)
+        platters = [node.disk.platters[path] for path in sorted(node.disk.platters)]
+        if platters:
+            node.disk.flip(self.world.rng.choice(platters))
+
+    # --- clocks -----------------------------------------------------------------------------------------------------
+
+    def _clock_step(self, node: Node) -> None:
+        node.clock_error_ms = self.world.rng.choice((-20_000, -3000, -500, 500, 3000, 4500, 20_000))
+
+        def right() -> None:
+            node.clock_error_ms = 0
+
+        self._later(500 * MS, 6 * S, right)
+
+    def _drift(self, node: Node) -> None:
+        """From its next start on."""
+        node.drift = self.world.rng.choice((0.95, 0.999, 1.001, 1.05))

@@ -1,0 +1,463 @@
+"""The judge: sees every write, every message, every execution and every answer, and believes none of them.
+
+Everything here is recomputed from what was seen, by rules written a second time and as plainly as possible; nothing
+asks the code under test for its opinion. References: the invariants of the Raft thesis, figure 3.2; "persist before
+answering", figure 3.1; the commit rule with a voter of each authority and the one of finality, `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
+from hashlib import sha256
+from typing import Any
+
+from consensus.messages import EntryType, HardState, MessageType
+from ledger.chain import Chain
+from ledger.errors import LedgerError
+from ledger.note import parse_note
+from ledger.statement import Statement
+from nodes.cosigning import INTENT_KEY, Intent
+from nodes.execution import Accepted, Execution
+from nodes.proto import peer_pb2
+from nodes.raft_store import RaftStore
+from tests.simulation.corridor import Corridor
+from tests.simulation.disk import Platter, SimulatedStore
+from tests.simulation.node import Node
+from tests.simulation.world import World
+
+SIGN_AHEAD_MAX_MS = 5000
+_PRE_VOTES = (int(MessageType.PRE_VOTE), int(MessageType.PRE_VOTE_RESPONSE))
+_FROM_LEADER = (int(MessageType.APPEND), int(MessageType.HEARTBEAT))
+_PROMISES = (int(MessageType.APPEND_RESPONSE), int(MessageType.VOTE), int(MessageType.VOTE_RESPONSE))
+Key = tuple[int, int, bytes]  # index, term, digest
+
+
+@dataclass
+class _Log:
+    """What a node's order holds, and how much of it is on the disk for good."""
+
+    entries: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    last: int = 0
+    hard: HardState = field(default_factory=HardState)
+    pending: list[_Batch] = field(default_factory=list)
+
+    def durable_last(self) -> int:
+        firsts = [batch.first - 1 for batch in self.pending if batch.first]
+        return min([self.last, *firsts])
+
+    def durable_hard(self) -> HardState:
+        return next((batch.hard_before for batch in self.pending if batch.hard is not None), self.hard)
+
+
+class _Batch:
+    """One write of the order: the model that goes with its bytes."""
+
+    def __init__(self, oracle: Oracle, node: Node, hard: HardState | None, entries: Any) -> None:
+        self._oracle = oracle
+        self._node = node
+        self._log = oracle.logs[node.name]
+        self.entries: list[Key] = [(entry.index, entry.term, _digest(int(entry.type), entry.data)) for entry in entries]
+        self.hard = hard
+        self.first = self.entries[0][0] if self.entries else 0
+        self.hard_before = self._log.hard
+        self._last_before = self._log.last
+        self._before: dict[int, tuple[int, bytes]] = {}
+
+    def applied(self) -> None:
+        log = self._log
+        self.hard_before, self._last_before = log.hard, log.last
+        if self.hard is not None:
+            log.hard = self.hard
+        if self.entries:
+            for index in range(self.first, log.last + 1):
+                self._before[index] = log.entries.pop(index)
+            for index, term, digest in self.entries:
+                log.entries[index] = (term, digest)
+            log.last = self.entries[-1][0]
+            self._oracle.check_log(self._node, self.entries)
+        log.pending.append(self)
+
+    def lost(self) -> None:
+        log = self._log
+        log.hard = self.hard_before
+        if self.entries:
+            for index, _, _ in self.entries:
+                log.entries.pop(index, None)
+            log.entries |= self._before
+            log.last = self._last_before
+        log.pending.remove(self)
+
+
+def _digest(kind: int, data: bytes) -> bytes:
+    return sha256(bytes([kind]) + data).digest()[:12]
+
+
+@dataclass
+class Answer:
+    """A statement that was acknowledged to a client."""
+
+    raw: bytes
+    index: int
+    end_us: int
+
+
+class Oracle:
+    """`watching` installs the hooks; then the simulation runs; then `conclude`."""
+
+    def __init__(self, world: World, corridor: Corridor, nodes: dict[str, Node]) -> None:
+        self.world = world
+        self.corridor = corridor
+        self.nodes = nodes
+        self.logs = {name: _Log() for name in nodes}
+        self.events: list[dict[str, Any]] | None = None
+        # Raft
+        self._leaders: dict[int, str] = {}
+        self._votes: dict[tuple[str, int], str] = {}
+        self._shown_term: dict[str, int] = dict.fromkeys(nodes, 0)
+        self._previous: dict[tuple[int, int], tuple[bytes, int]] = {}
+        self.holders: dict[Key, set[str]] = {}
+        self.committed: dict[int, tuple[int, bytes]] = {}
+        # Ledger
+        self.roots: dict[int, bytes] = {}
+        self._times: dict[int, int] = {}
+        self._applied: dict[str, int] = {}
+        self.places: dict[bytes, int] = {}
+        self._ctis: dict[tuple[str, bytes], bytes] = {}
+        self.valid: dict[bytes, Statement] = {}
+        # Cosigning
+        self._signed: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._notes: set[bytes] = set()
+        self.lies_told: set[tuple[str, int]] = set()
+        # Clients
+        self.answers: list[Answer] = []
+        self.first_asked_us: dict[bytes, int] = {}
+        self.executed_blocks = 0
+
+    def fail(self, invariant: str, detail: str) -> None:
+        self.world.fail(invariant, detail)
+
+    def event(self, kind: str, node: str, **more: Any) -> None:
+        if self.events is not None:
+            self.events.append({"time_us": self.world.now_us, "event": kind, "node": node, **more})
+
+    # --- the order on the disks -------------------------------------------------------------------------------------
+
+    def writing(self, node: Node, platter: Platter, hard: HardState | None, entries: Any) -> None:
+        platter.next_model = _Batch(self, node, hard, entries)
+        platter.on_synced = lambda: self._synced(node)
+
+    def _synced(self, node: Node) -> None:
+        log = self.logs[node.name]
+        for batch in log.pending:
+            for key in batch.entries:
+                self.holders.setdefault(key, set()).add(node.name)
+            if batch.entries:
+                last = batch.entries[-1]
+                self.event("append", node.name, first=batch.first, last=last[0], term=last[1])
+        log.pending.clear()
+
+    def check_log(self, node: Node, entries: list[Key]) -> None:
+        """Log matching: an index and a term mean one entry, and one predecessor."""
+        log = self.logs[node.name]
+        for index, term, digest in entries:
+            before = log.entries.get(index - 1, (0, b""))[0]
+            known = self._previous.setdefault((index, term), (digest, before))
+            if known != (digest, before):
+                self.fail("log matching", f"{node.name} has another entry at {index} of term {term}")
+            agreed = self.committed.get(index)
+            if agreed is not None and agreed != (term, digest) and not node.lies:
+                self.fail("committed entries stay", f"{node.name} replaces entry {index} of term {agreed[0]} by {term}")
+
+    def started(self, node: Node) -> None:
+        """After every start: nothing that was said is forgotten."""
+        hard = self.logs[node.name].hard
+        shown = self._shown_term[node.name]
+        if hard.term < shown:
+            self.fail("terms never go back", f"{node.name} spoke in term {shown} and comes back in {hard.term}")
+        vote = self._votes.get((node.name, hard.term))
+        if vote is not None and hard.vote != vote:
+            self.fail("one vote a term", f"{node.name} voted for {vote} in {hard.term} and remembers {hard.vote}")
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def sent(self, sender: str, to: str, envelope: peer_pb2.Envelope) -> None:
+        node = self.nodes[sender]
+        if node.lies:
+            return
+        kind = envelope.WhichOneof("body")
+        if kind == "raft":
+            self._raft(node, to, envelope.raft)
+        elif kind == "cosignatures":
+            self._cosigned(node, envelope.cosignatures)
+
+    def _raft(self, node: Node, to: str, raft: peer_pb2.RaftMessage) -> None:
+        name, kind, term = node.name, raft.type, raft.term
+        log = self.logs[name]
+        if kind in _FROM_LEADER:
+            leader = self._leaders.get(term)
+            if leader is None:
+                self._leaders[term] = name
+                self.world.note(f"{name} leads term {term}")
+                self.event("lead", name, term=term)
+                for index in sorted(self.committed):
+                    if log.entries.get(index) != self.committed[index] and index <= log.last + 1:
+                        self.fail("leader completeness", f"{name} leads term {term} without committed entry {index}")
+                        break
+                if self.committed and log.last < max(self.committed):
+                    self.fail("leader completeness", f"{name} leads term {term} and its log ends at {log.last}")
+            elif leader != name:
+                self.fail("election safety", f"{leader} and {name} both lead term {term}")
+        if kind in _PRE_VOTES:
+            return
+        self._shown_term[name] = max(self._shown_term[name], term)
+        if kind not in _PROMISES:
+            return
+        durable = log.durable_hard()
+        if durable.term < term:
+            self.fail("persist, then answer", f"{name} speaks of term {term}, on its disk is {durable.term}")
+        if kind == MessageType.VOTE or (kind == MessageType.VOTE_RESPONSE and not raft.reject):
+            candidate = name if kind == MessageType.VOTE else to
+            known = self._votes.setdefault((name, term), candidate)
+            if known != candidate:
+                self.fail("one vote a term", f"{name} votes for {known} and {candidate} in term {term}")
+            if durable.term == term and durable.vote != candidate:
+                self.fail("persist, then answer", f"{name} votes for {candidate}, on its disk is {durable.vote}")
+        if kind == MessageType.APPEND_RESPONSE and not raft.reject and raft.index > log.durable_last():
+            self.fail("persist, then answer", f"{name} has entry {raft.index}, on its disk is {log.durable_last()}")
+
+    def _cosigned(self, node: Node, message: peer_pb2.Cosignatures) -> None:
+        name, size, root = node.name, message.size, message.root
+        known = self.roots.get(size)
+        if known is not None and known != root:
+            self.fail("cosigned checkpoints are consistent", f"{name} sends another root of size {size}")
+        for line in message.lines:
+            if line.name != name:
+                continue
+            fact = (root, line.signature)
+            if self._signed.setdefault((name, size), fact) != fact:
+                self.fail("one signature a size", f"{name} signed size {size} twice")
+            stored = next(iter(node.disk.platters.values())) if node.disk.platters else None
+            data = _durable(node, INTENT_KEY) if stored is not None else None
+            if data is None or Intent.decode(data).size < size:
+                self.fail("persist, then sign", f"{name} signed size {size}, which is not on its disk")
+
+    # --- execution --------------------------------------------------------------------------------------------------
+
+    def executed(self, node: Node, index: int, payload: bytes, done: Any) -> None:
+        if node.lies:
+            return
+        name = node.name
+        self.executed_blocks += 1
+        expected = self._applied.get(name)
+        if expected is not None and index != expected + 1:
+            self.fail("executed in order", f"{name} executes {index} after {expected}")
+        self._applied[name] = index
+        self._check_committed(node, index, payload)
+        if done.checkpoint is not None:
+            self._check_block(node, index, done)
+        for raw, result in done.results:
+            if isinstance(result, Accepted):
+                self._accepted(node, raw, result)
+
+    def _check_committed(self, node: Node, index: int, payload: bytes) -> None:
+        entry = self.logs[node.name].entries.get(index)
+        if entry is None or (payload and entry[1] != _digest(int(EntryType.NORMAL), payload)):
+            self.fail("state machine safety", f"{node.name} executes at {index} what is not in its order")
+            return
+        known = self.committed.setdefault(index, entry)
+        if known != entry:
+            self.fail("state machine safety", f"{node.name} executes another entry at {index}")
+        holders = self.holders.get((index, *entry), set())
+        voters = self.corridor.validators
+        if 2 * len(holders) <= len(voters):
+            self.fail("commit rule", f"entry {index} is executed and on the disks of {sorted(holders)} only")
+        missing = set(voters.values()) - {voters[holder] for holder in holders}
+        if missing:
+            self.fail("commit rule", f"entry {index} is executed and on no disk of {sorted(missing)}")
+        self.event("execute", node.name, index=index, term=entry[0])
+
+    def _check_block(self, node: Node, index: int, done: Any) -> None:
+        name, checkpoint = node.name, done.checkpoint
+        if self.roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+            self.fail("one ledger", f"{name} has another root at size {checkpoint.size}")
+        if self._times.setdefault(done.height, done.time_ms) != done.time_ms:
+            self.fail("one ledger", f"{name} has another time at height {done.height}")
+        if done.time_ms < self._times.get(done.height - 1, 0):
+            self.fail("block time never goes back", f"height {done.height} of {name} is dated {done.time_ms}")
+        self.world.note(f"{name} block {done.height} size {checkpoint.size} {checkpoint.root.hex()[:16]}")
+        if done.signed is not None:
+            self.event("cosign", name, size=checkpoint.size, root=checkpoint.root.hex())
+            validator = node.validator
+            ahead_ms = done.time_ms - validator.clock.now_ms() if validator is not None else 0
+            if ahead_ms > SIGN_AHEAD_MAX_MS:
+                self.fail("nothing from the future is signed", f"{name} signs a block {ahead_ms} ms ahead")
+
+    def _accepted(self, node: Node, raw: bytes, result: Accepted) -> None:
+        statement = self.valid.get(raw)
+        if statement is None:
+            self.fail("only what was signed is accepted", f"{node.name} accepts a forgery at {result.index}")
+            return
+        if self.places.setdefault(raw, result.index) != result.index:
+            self.fail("nothing twice", f"{node.name} has a statement at {self.places[raw]} and {result.index}")
+        if self._ctis.setdefault((statement.iss, statement.cti), raw) != raw:
+            self.fail("nothing twice", f"{node.name} accepts two statements with one cti")
+
+    def crashed(self, node: Node) -> None:
+        self._applied.pop(node.name, None)
+
+    # --- finality ---------------------------------------------------------------------------------------------------
+
+    def final(self, node: Node, size: int, note: bytes) -> None:
+        if node.lies or note in self._notes:
+            return
+        self._notes.add(note)
+        self.world.note(f"{node.name} final {size}")
+        self.event("final", node.name, size=size)
+        for authority, policy in sorted(self.corridor.policies.items()):
+            try:
+                result = policy.check(parse_note(note))
+                result.check()
+            except LedgerError as error:
+                self.fail("final means cosigned by both", f"{node.name} at {size}, policy of {authority}: {error}")
+                return
+            if self.roots.get(result.checkpoint.size, result.checkpoint.root) != result.checkpoint.root:
+                self.fail("cosigned checkpoints are consistent", f"{node.name} has a final note of another root")
+        names = {line.name for line in parse_note(note).signatures}
+        missing = set(self.corridor.validators.values()) - {
+            authority for name, authority in self.corridor.validators.items() if name in names
+        }
+        if missing:
+            self.fail("final means cosigned by both", f"{node.name} at {size}: nobody of {sorted(missing)}")
+
+    # --- clients ----------------------------------------------------------------------------------------------------
+
+    def asked(self, raw: bytes, statement: Statement | None) -> None:
+        """A client is about to send this; `statement` if it is one that may be accepted."""
+        self.first_asked_us.setdefault(raw, self.world.now_us)
+        if statement is not None:
+            self.valid[raw] = statement
+
+    def answered(self, raw: bytes, index: int) -> None:
+        self.answers.append(Answer(raw, index, self.world.now_us))
+        if raw not in self.valid:
+            self.fail("only what was signed is accepted", "a forgery was acknowledged")
+        elif self.places.get(raw, index) != index:
+            self.fail("nothing acknowledged is lost", f"acknowledged at {index}, executed at {self.places[raw]}")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def conclude(self) -> None:
+        """What everybody has, once the network has healed."""
+        longest: list[bytes] = []
+        for node in self.nodes.values():
+            if node.validator is None or node.lies:
+                continue
+            entries = self._ledger(node, node.validator.chain)
+            shared = min(len(entries), len(longest))
+            if entries[:shared] != longest[:shared]:
+                self.fail("one ledger", f"{node.name} has other entries")
+            longest = max(entries, longest, key=len)
+        at = {raw: index for index, raw in enumerate(longest)}
+        for answer in self.answers:
+            if at.get(answer.raw) != answer.index:
+                self.fail(
+                    "nothing acknowledged is lost", f"acknowledged at {answer.index}, found at {at.get(answer.raw)}"
+                )
+        self._check_real_time()
+
+    def _ledger(self, node: Node, chain: Chain) -> list[bytes]:
+        entries = list(chain.entries(0, chain.size))
+        if _merkle_root(entries) != chain.root:
+            self.fail("one ledger", f"{node.name}: the root is not that of the entries")
+        statements = [raw for raw in entries[1:] if raw in self.valid]
+        if len(set(statements)) != len(statements):
+            self.fail("nothing twice", f"{node.name} has a statement twice")
+        return entries
+
+    def _check_real_time(self) -> None:
+        """What was first asked for after an answer had come is ordered behind what was answered."""
+        ended: dict[bytes, Answer] = {}
+        for answer in self.answers:
+            ended.setdefault(answer.raw, answer)
+        ends = list(ended.values())
+        newest, position = -1, 0
+        for answer in sorted(ends, key=lambda answer: self.first_asked_us[answer.raw]):
+            while position < len(ends) and ends[position].end_us < self.first_asked_us[answer.raw]:
+                newest = max(newest, ends[position].index)
+                position += 1
+            if answer.index < newest:
+                self.fail("order respects real time", f"{answer.index} was asked for after {newest} was answered")
+
+
+def _merkle_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962 section 2.1, level by level."""
+    hashes = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    while len(hashes) > 1:
+        odd = [hashes[-1]] if len(hashes) % 2 else []
+        pairs = zip(hashes[0::2], hashes[1::2], strict=False)
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs] + odd
+    return hashes[0]
+
+
+def _durable(node: Node, key: bytes) -> bytes | None:
+    """What would be there if the power went now."""
+    platter = node.disk.platters.get(node.config.data / "ledger")
+    if platter is None:
+        return None
+    for batch in platter.unsynced:
+        if key in batch.before:
+            return batch.before[key]
+    return platter.values.get(key)
+
+
+@contextlib.contextmanager
+def watching(oracle: Oracle) -> Iterator[None]:
+    """While this holds, every write of the order, every execution and every final note is seen."""
+
+    def of(part: Any) -> Node | None:
+        store = part._store
+        while not isinstance(store, SimulatedStore) and hasattr(store, "_store"):
+            store = store._store
+        return oracle.nodes[store.disk.node] if isinstance(store, SimulatedStore) else None
+
+    write, execute, put_cosigned = RaftStore.write, Execution.execute, Chain.put_cosigned
+
+    @wraps(write)
+    def watched_write(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
+        node = of(self)
+        if node is not None and (hard_state is not None or entries):
+            platter = node.disk.platter(node.config.data / "order")
+            oracle.writing(node, platter, hard_state, entries)
+        write(self, hard_state, entries, sync=sync)
+
+    @wraps(execute)
+    def watched_execute(self: Execution, index: int, payload: bytes, behind: int) -> Any:
+        done = execute(self, index, payload, behind)
+        node = of(self)
+        if node is not None:
+            oracle.executed(node, index, payload, done)
+        return done
+
+    @wraps(put_cosigned)
+    def watched_put(self: Chain, size: int, note: bytes, *, sync: bool = True) -> None:
+        put_cosigned(self, size, note, sync=sync)
+        node = of(self)
+        if node is not None:
+            oracle.final(node, size, note)
+
+    patches: list[tuple[type, str, Callable[..., Any]]] = [
+        (RaftStore, "write", watched_write),
+        (Execution, "execute", watched_execute),
+        (Chain, "put_cosigned", watched_put),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    for owner, name, watched in patches:
+        setattr(owner, name, watched)
+    try:
+        yield
+    finally:
+        for owner, name, original in before:
+            setattr(owner, name, original)

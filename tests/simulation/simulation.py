@@ -1,0 +1,253 @@
+"""One run of the whole network from one seed: trouble for a while, then peace, and a look at what is left.
+
+    python -m tests.simulation --seed 7                one run
+    python -m tests.simulation --seeds 300             that many fresh ones
+    python -m tests.simulation --minutes 30            as many as there is time for
+
+Real: consensus, ordering, execution, contracts, the ledger and its state, cosigning, finality, divergence, the
+service to gateways, the protocol buffers, every signature. Simulated: time, threads, disks, the network, and who uses
+it.
+The oracle looks at every step; at the end the network heals, and within `HEALING_BOUND_US` a fresh statement of each
+authority is final on every validator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import structlog
+
+from ledger.algorithms import eddsa
+from ledger.errors import LedgerError
+from nodes.certificates import PeerDirectory
+from tests.simulation.clients import Client, Errand
+from tests.simulation.corridor import Corridor, corridor
+from tests.simulation.faults import Faults
+from tests.simulation.links import Links
+from tests.simulation.node import Node
+from tests.simulation.oracle import Oracle, watching
+from tests.simulation.world import MS, S, Violation, World
+
+SHAPES = (
+    "kz-kgd:2 cn-gacc:2",
+    "kz-kgd:2 cn-gacc:2",
+    "kz-kgd:2 cn-gacc:2",
+    "kz-kgd:3 cn-gacc:2",
+    "kz-kgd:2 cn-gacc:1",
+    "kz-kgd:1 cn-gacc:1",
+    "kz-kgd:1 cn-gacc:1 ru-fts:1",
+)
+# Connections, an election or two, the patience of clients and of whoever was lied to: measured in virtual time.
+HEALING_BOUND_US = 45 * S
+SETTLE_US = 8 * S
+REMEMBERED_SIGNATURES = 20_000
+
+
+@dataclass
+class Result:
+    seed: int
+    trace_hash: str
+    virtual_us: int
+    steps: int
+    blocks: int
+    answers: int
+    faults: dict[str, int]
+    violation: Violation | None
+    trace: list[str]
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Simulation:
+    def __init__(self, seed: int, *, shape: str | None = None, trouble_us: int | None = None) -> None:
+        self.world = World(seed)
+        rng = self.world.rng
+        self.corridor: Corridor = corridor(shape or rng.choice(SHAPES))
+        self.links = Links(self.world, list(self.corridor.validators))
+        tick_ms, timeout_ticks = rng.choice(((50, 20), (50, 10), (100, 10)))
+        changes: dict[str, Any] = {
+            "tick_ms": tick_ms,
+            "election_timeout_ticks": timeout_ticks,
+            "inline_max_bytes": rng.choice((0, 16 * 1024)),
+            "block_interval_ms": rng.choice((5, 30, 100)),
+            "blocks_in_flight": rng.choice((1, 4)),
+            "block_max_statements": rng.choice((2, 400)),
+        }
+        self.nodes: dict[str, Node] = {}
+        for name, config in self.corridor.configs.items():
+            config = dataclasses.replace(config, tuning=dataclasses.replace(config.tuning, **changes))
+            self.nodes[name] = Node(self.world, self.links, self.corridor, config)
+        self.oracle = Oracle(self.world, self.corridor, self.nodes)
+        self.links.on_sent = self.oracle.sent
+        for node in self.nodes.values():
+            node.on_started = self.oracle.started
+            node.on_crashed = self.oracle.crashed
+        self.clients = [
+            Client(
+                self.world,
+                self.corridor,
+                self.oracle,
+                authority,
+                [node for node in self.nodes.values() if node.authority == authority],
+            )
+            for authority in self.corridor.authorities
+        ]
+        self.faults = Faults(self.world, self.links, self.nodes, pace_us=rng.choice((250, 700, 1500)) * MS)
+        self.trouble_us = trouble_us if trouble_us is not None else rng.choice((4, 8, 16)) * S
+        self.liar: Callable[[Simulation], None] | None = None
+
+    # --- one run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Raises Violation."""
+        world = self.world
+        world.note(f"seed {world.seed} {self.corridor.shape}")
+        for node in self.nodes.values():
+            world.after(world.rng.randrange(200 * MS), node.start)
+        for client in self.clients:
+            client.begin()
+        self.faults.begin()
+        world.run_until(self.trouble_us)
+        self.faults.heal()
+        healed_us = world.now_us
+        world.run_until(healed_us + 2 * S)
+        for client in self.clients:
+            client.resting = True
+        probes = [self._probe(client) for client in self.clients]
+        world.run_until(healed_us + HEALING_BOUND_US, lambda: world.now_us > healed_us and self._settled(probes))
+        if not self._settled(probes):
+            world.fail("progress after healing", self._standing(probes))
+            raise world.failure or Violation("progress after healing", "")
+        world.run_until(world.now_us + SETTLE_US, self._agreed)
+        self.oracle.conclude()
+        if world.failure is not None:
+            raise world.failure
+
+    def _probe(self, client: Client) -> Errand:
+        errand = client.fresh()
+        client.send([errand])
+        return errand
+
+    def _well(self) -> list[Node]:
+        return [node for node in self.nodes.values() if node.lost is None and not node.lies]
+
+    def _settled(self, probes: list[Errand]) -> bool:
+        if any(probe.accepted_at is None for probe in probes):
+            return False
+        newest = max(probe.accepted_at or 0 for probe in probes)
+        for node in self._well():
+            final = node.validator.latest_final if node.validator is not None else None
+            if final is None or final[0] <= newest:
+                return False
+        return True
+
+    def _agreed(self) -> bool:
+        sizes = {node.validator.chain.size if node.validator is not None else -1 for node in self._well()}
+        return len(sizes) == 1 and -1 not in sizes
+
+    def _standing(self, probes: list[Errand]) -> str:
+        """What everybody is waiting for, for whoever has to find out why."""
+        parts = [f"probes {[probe.accepted_at for probe in probes]}"]
+        for node in self._well():
+            validator = node.validator
+            if validator is None:
+                parts.append(f"{node.name} down {node.exit_code}")
+                continue
+            parts.append(
+                f"{node.name} term {validator.ordering.term} leader {validator.ordering.leader} "
+                f"committed {validator.ordering.committed} applied {validator.execution.applied} "
+                f"final {validator.finality.final_size}/{validator.chain.size} {validator.report.readiness()[1]}"
+            )
+        return "; ".join(parts)
+
+
+def _verified_once(verify: Callable[[bytes, bytes, bytes], None]) -> Callable[[bytes, bytes, bytes], None]:
+    """Whether bytes carry a signature does not depend on who asks: all validators of one process share the answer."""
+
+    @lru_cache(maxsize=REMEMBERED_SIGNATURES)
+    def found(key: bytes, message: bytes, signature: bytes) -> LedgerError | None:
+        try:
+            verify(key, message, signature)
+        except LedgerError as error:
+            return error
+        return None
+
+    def answer(key: bytes, message: bytes, signature: bytes) -> None:
+        error = found(key, message, signature)
+        if error is not None:
+            raise error.with_traceback(None)
+
+    return answer
+
+
+_identities: dict[tuple[frozenset[tuple[str, str]], bytes], str] = {}
+
+
+def _identified(directory: PeerDirectory, pem: bytes, identify: Callable[[PeerDirectory, bytes], str]) -> str:
+    place = (frozenset(directory._members.items()), pem)
+    if place not in _identities:
+        _identities[place] = identify(directory, pem)
+    return _identities[place]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the logs of the validators, and without asking twice what has one answer."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    collecting = gc.isenabled()
+    gc.disable()
+    verify, identify = eddsa.verify, PeerDirectory.identify_certificate
+    eddsa.verify = _verified_once(verify)  # type: ignore[assignment]
+    PeerDirectory.identify_certificate = lambda self, pem: _identified(self, pem, identify)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        eddsa.verify = verify
+        PeerDirectory.identify_certificate = identify  # type: ignore[method-assign]
+        structlog.configure(**before)
+        if collecting:
+            gc.enable()
+
+
+def simulate(
+    seed: int, *, prepare: Callable[[Simulation], None] | None = None, events: bool = False, **options: Any
+) -> Result:
+    """One run. `prepare` may change the simulation before it begins."""
+    with quiet():
+        simulation = Simulation(seed, **options)
+        if events:
+            simulation.oracle.events = []
+        if prepare is not None:
+            prepare(simulation)
+        violation: Violation | None = None
+        with watching(simulation.oracle):
+            try:
+                simulation.run()
+            except Violation as found:
+                violation = found
+        world = simulation.world
+        result = Result(
+            seed,
+            world.trace_hash(),
+            world.now_us,
+            world.steps,
+            simulation.oracle.executed_blocks,
+            len(simulation.oracle.answers),
+            dict(sorted(world.faults.items())),
+            violation,
+            list(world.trace),
+            simulation.oracle.events or [],
+        )
+        for node in simulation.nodes.values():
+            if node.loop is not None:
+                node.loop.kill()
+        del simulation
+    gc.collect()
+    return result
