@@ -6,7 +6,7 @@ A process that is merely killed loses nothing that it wrote.
 
 `Disk` counts what is done to it and can end the node just before, in the middle of or just after the n-th operation. It
 can be full (`StoreUnavailable`, nothing written), fail (`UnknownDurableState`, the batch may be there or not), be slow,
-and give back a value that does not fit its checksum, once or for ever.
+fail to read, and turn a bit of what it keeps over: that is for `ledger.checked` above it to notice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ledger.errors import Misuse, UnknownDurableState
-from ledger.store import Batch, Store, StoreUnavailable, check_batch
+from ledger.store import Batch, MemoryStore, Store, StoreUnavailable, check_batch
 from nodes.files import Files
 from tests.simulation.world import Crash
 
@@ -50,7 +50,7 @@ class Platter:
     values: dict[bytes, bytes] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)
     unsynced: list[_Unsynced] = field(default_factory=list)
-    # Keys whose value no longer fits its checksum.
+    # Keys in whose value a bit was turned over.
     flipped: set[bytes] = field(default_factory=set)
     # Of the batch that is written next.
     next_model: Model | None = None
@@ -124,11 +124,28 @@ class Disk:
         self.crash_at = None
         return lost
 
+    def forget(self, path: Path) -> None:
+        """A file, or a folder with all that is in it."""
+        for each in [each for each in self.files if path in (each, *each.parents)]:
+            del self.files[each]
+        for each in [each for each in self.platters if path in (each, *each.parents)]:
+            del self.platters[each]
+
+    def move(self, old: Path, new: Path) -> None:
+        for each in [each for each in self.files if old in (each, *each.parents)]:
+            self.files[new / each.relative_to(old)] = self.files.pop(each)
+        for each in [each for each in self.platters if old in (each, *each.parents)]:
+            self.platters[new / each.relative_to(old)] = self.platters.pop(each)
+
     def flip(self, platter: Platter) -> bytes | None:
-        """Damage one value for good. Returns its key."""
-        if not platter.keys:
+        """Turn one bit of one value over, where the database below does not notice. Returns its key."""
+        keys = [key for key in platter.keys if platter.values[key]]
+        if not keys:
             return None
-        key = self.rng.choice(platter.keys)
+        key = self.rng.choice(keys)
+        value = bytearray(platter.values[key])
+        value[self.rng.randrange(len(value))] ^= 1 << self.rng.randrange(8)
+        platter.values[key] = bytes(value)
         platter.flipped.add(key)
         return key
 
@@ -161,19 +178,16 @@ class SimulatedStore:
         if self._failed is not None:
             raise UnknownDurableState(self._failed)
 
-    def _read(self, key: bytes) -> None:
+    def _read(self) -> None:
         disk = self.disk
-        if disk.read_failure and disk.rng.random() < disk.read_failure:
+        if disk.rng.random() < disk.read_failure:
             disk.failures += 1
             raise UnknownDurableState(f"store {self.platter.name}: a block could not be read")
-        if key in self.platter.flipped:
-            disk.failures += 1
-            raise UnknownDurableState(f"store {self.platter.name} is corrupt: checksum of {key.hex()}")
 
     def get(self, key: bytes) -> bytes | None:
         self._check()
-        if self.disk.read_failure or self.platter.flipped:
-            self._read(key)
+        if self.disk.read_failure:
+            self._read()
         return self.platter.values.get(key)
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
@@ -182,9 +196,8 @@ class SimulatedStore:
         low, high = bisect_left(keys, start), bisect_left(keys, stop)
         values = self.platter.values
         pairs = [(key, values[key]) for key in keys[low:high]]
-        if self.disk.read_failure or self.platter.flipped:
-            for key, _ in pairs:
-                self._read(key)
+        if self.disk.read_failure:
+            self._read()
         return iter(pairs[::-1] if reverse else pairs)
 
     def write(self, batch: Batch, sync: bool = True) -> None:
@@ -215,25 +228,53 @@ class SimulatedStore:
             raise Crash
 
     def view(self) -> Store:
-        from ledger.store import _MemoryView
-
         self._check()
-        return _MemoryView(dict(self.platter.values))
+        return _View(dict(self.platter.values), self._alive)
 
     def close(self) -> None:
         self._closed = True
 
 
+class _View(MemoryStore):
+    """What a store held at one moment."""
+
+    def __init__(self, values: dict[bytes, bytes], alive: Callable[[], bool]) -> None:
+        super().__init__()
+        self._values = values
+        self._alive = alive
+
+    def get(self, key: bytes) -> bytes | None:
+        if not self._alive():
+            raise Crash
+        return super().get(key)
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        raise Misuse("a view of a store cannot be written")
+
+
 class SimulatedFiles(Files):
     """The files of a node's data folder in memory; what its configuration names is read as it is."""
 
-    def __init__(self, disk: Disk, data: Path, alive: Callable[[], bool]) -> None:
+    def __init__(self, disk: Disk, data: Path, alive: Callable[[], bool], crash: Callable[[], None]) -> None:
         self._disk = disk
         self._data = data
         self._alive = alive
+        self._crash = crash
+
+    def _operate(self, change: Callable[[], None]) -> None:
+        disk = self._disk
+        if not self._alive():
+            raise Crash
+        disk.operations += 1
+        crash = disk.crash_at is not None and disk.operations >= disk.crash_at
+        if not crash or disk.crash_how == "after":
+            change()
+        if crash:
+            self._crash()
+            raise Crash
 
     def exists(self, path: Path) -> bool:
-        return path in self._disk.files or path in self._disk.platters
+        return path in self._disk.files or any(path in (each, *each.parents) for each in self._disk.platters)
 
     def read(self, path: Path) -> bytes:
         if self._data in path.parents:
@@ -243,13 +284,21 @@ class SimulatedFiles(Files):
         return super().read(path)
 
     def remove(self, path: Path) -> None:
-        if not self._alive():
-            raise Crash
-        del self._disk.files[path]
+        self._operate(lambda: self._disk.forget(path))
+
+    def remove_folder(self, path: Path) -> None:
+        self._operate(lambda: self._disk.forget(path))
+
+    def rename(self, old: Path, new: Path) -> None:
+        if self.exists(new):
+            raise FileExistsError(new)
+        self._operate(lambda: self._disk.move(old, new))
 
     def keep(self, path: Path, data: bytes) -> None:
-        if not self._alive():
-            raise Crash
         if self._disk.full:
             raise OSError(28, "No space left on device")
-        self._disk.files[path] = data
+
+        def put() -> None:
+            self._disk.files[path] = data
+
+        self._operate(put)

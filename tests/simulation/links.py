@@ -8,12 +8,16 @@ each other: Raft and the anti-entropy have to bear that in any case.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from ledger.errors import LedgerError
+from nodes.catch_up import PeerFailed
+from nodes.catch_up_serving import FetchRefused
 from nodes.config import ValidatorConfig
-from nodes.peers import SILENCE_S
+from nodes.peers import FETCH_IDLE_S, SILENCE_S, ServeFetch
 from nodes.proto import peer_pb2
 from nodes.versions import Announcement, VersionsDoNotMeet
 from tests.simulation.world import MS, NodeLoop, S, World
@@ -62,6 +66,7 @@ class Links:
         self.names = names
         # What is watched: sender, receiver, envelope. And what a liar turns an envelope into before it leaves.
         self.on_sent: Callable[[str, str, peer_pb2.Envelope], None] = lambda *_: None
+        self.altered: dict[str, Callable[[peer_pb2.FetchPiece], peer_pb2.FetchPiece]] = {}
         self.lies: dict[str, Callable[[str, peer_pb2.Envelope], peer_pb2.Envelope | None]] = {}
 
     def healthy(self, one: str, other: str) -> bool:
@@ -164,6 +169,48 @@ class Links:
         if end is not None:
             end.loop.call_soon(end.receive, stream[0], data)
 
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def fetch(
+        self, asker: SimulatedTransport, name: str, request: bytes, arrive: Callable[[bytes | str], None]
+    ) -> None:
+        world = self.world
+        sent_us = world.now_us
+
+        def carry(piece: bytes | str) -> None:
+            nonlocal sent_us
+            if not self.healthy(asker.name, name):
+                return
+            sent_us = max(sent_us, world.now_us) + world.rng.randrange(100, 100 + self.weather.delay_us)
+            world.at(sent_us, lambda: _soon(asker, arrive, piece))
+
+        giver = self.ends.get(name)
+        if giver is None or not self.healthy(asker.name, name):
+            world.after(world.rng.randrange(1 * MS, 1 * S), lambda: carry("cannot be reached"))
+            return
+        world.faults["snapshot asked for"] += 1
+
+        async def give() -> None:
+            change = self.altered.get(name, _unaltered)
+            try:
+                async for piece in giver.serve_fetch(asker.name, peer_pb2.FetchRequest.FromString(request)):
+                    carry(change(piece).SerializeToString())
+                carry("")
+            except (FetchRefused, LedgerError) as error:
+                carry(f"refused: {error}")
+
+        world.after(
+            world.rng.randrange(200, 5000), lambda: giver.loop.call_soon(lambda: giver.loop.create_task(give()))
+        )
+
+
+def _soon(end: SimulatedTransport, callback: Callable[..., object], *arguments: object) -> None:
+    end.loop.call_soon(callback, *arguments)
+
+
+def _unaltered(piece: peer_pb2.FetchPiece) -> peer_pb2.FetchPiece:
+    return piece
+
 
 class SimulatedTransport:
     """What `nodes.peers.PeerTransport` is to a validator."""
@@ -179,6 +226,7 @@ class SimulatedTransport:
         on_announced: Callable[[str, Announcement], None],
         on_connected: Callable[[str], None],
         on_unreachable: Callable[[str], None],
+        serve_fetch: ServeFetch,
     ) -> None:
         self.links = links
         self.loop = loop
@@ -191,6 +239,7 @@ class SimulatedTransport:
         self._on_announced = on_announced
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
+        self.serve_fetch = serve_fetch
         self._heard: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -227,6 +276,22 @@ class SimulatedTransport:
 
     def queued(self) -> int:
         return 0
+
+    async def fetch(self, name: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
+        """The stream of a snapshot, piece by piece over the same bad network; the other end runs on its own loop."""
+        pieces: asyncio.Queue[bytes | str] = asyncio.Queue()
+        self.links.fetch(self, name, request.SerializeToString(), pieces.put_nowait)
+        try:
+            while True:
+                async with asyncio.timeout(FETCH_IDLE_S):
+                    piece = await pieces.get()
+                if piece == "":
+                    return
+                if isinstance(piece, str):
+                    raise PeerFailed(piece)
+                yield peer_pb2.FetchPiece.FromString(piece)
+        except TimeoutError as error:
+            raise PeerFailed("nothing came") from error
 
     # --- from the links ---------------------------------------------------------------------------------------------
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import consensus
 from api.proto import validator_pb2
+from ledger.checked import CheckedStore
 from ledger.errors import LedgerError, UnknownDurableState
 from ledger.store import Store, StoreUnavailable
 from nodes.config import ValidatorConfig
 from nodes.environment import Environment, Server, Transport
+from nodes.opening import FIRST_START
 from nodes.service import ValidatorService
-from nodes.validator import EXIT_DURABLE_STATE, EXIT_UNAVAILABLE, FIRST_START, Validator
+from nodes.validator import EXIT_DURABLE_STATE, EXIT_UNAVAILABLE, REOPEN, Validator
 from tests.simulation.corridor import START_MS, Corridor
 from tests.simulation.disk import Disk, SimulatedFiles, SimulatedStore
 from tests.simulation.links import Links, SimulatedTransport
@@ -45,7 +47,7 @@ class SimulatedEnvironment(Environment):
         self.clock = NodeClock(node, loop)
         self._node = node
         self._loop = loop
-        self.files = SimulatedFiles(node.disk, node.config.data, self._alive)
+        self.files = SimulatedFiles(node.disk, node.config.data, self._alive, node.power_failed)
 
     def _alive(self) -> bool:
         return not self._loop.dead
@@ -55,9 +57,10 @@ class SimulatedEnvironment(Environment):
 
     def open_store(self, path: Path) -> Store:
         node = self._node
-        return SimulatedStore(
+        below = SimulatedStore(
             node.disk, node.disk.platter(path), crash=node.power_failed, alive=self._alive, stall=self._loop.stall
         )
+        return CheckedStore(below, name=f"store {path}")
 
     def executor(self, threads: int, name: str) -> Executor:
         return SimulatedExecutor(self._loop, threads)
@@ -136,17 +139,29 @@ class Node:
             self.world.fail("no callback fails", f"{self.name}: {message}: {error!r}")
 
     async def _run(self, loop: NodeLoop) -> None:
-        """As `nodes.validator.serve_validator` does it."""
+        """As `nodes.running.serve_validator` does it."""
+        while True:
+            code, why = await self._serve_once(loop)
+            self.serving = False
+            if code != REOPEN:
+                return self._end(code, why)
+            self.world.note(f"{self.name} opens again")
+            self.world.faults["taken over by a snapshot"] += 1
+            self.validator = None
+            self.on_crashed(self)
+
+    async def _serve_once(self, loop: NodeLoop) -> tuple[int, str]:
         try:
-            identity = self.corridor.identities[self.name]
-            validator = self.validator = Validator(self.config, identity, environment=SimulatedEnvironment(self, loop))
+            validator = self.validator = Validator(
+                self.config, self.corridor.identities[self.name], environment=SimulatedEnvironment(self, loop)
+            )
             self.on_started(self)
         except (UnknownDurableState, consensus.UnknownDurableState) as error:
-            return self._end(EXIT_DURABLE_STATE, str(error))
+            return EXIT_DURABLE_STATE, str(error)
         except (StoreUnavailable, OSError) as error:
-            return self._end(EXIT_UNAVAILABLE, str(error))
+            return EXIT_UNAVAILABLE, str(error)
         except LedgerError as error:
-            return self._end(EXIT_DURABLE_STATE, str(error))
+            return EXIT_DURABLE_STATE, str(error)
         try:
             await validator.start()
             self.serving = True
@@ -155,8 +170,8 @@ class Node:
             await validator.stop()
         except (UnknownDurableState, consensus.UnknownDurableState) as error:
             # Serving ended with a traceback: the exit status of the process is another one, the state is the same.
-            return self._end(EXIT_DURABLE_STATE, str(error))
-        return self._end(code, "ended")
+            return EXIT_DURABLE_STATE, str(error)
+        return code, "ended"
 
     def _end(self, code: int, why: str) -> None:
         self.world.note(f"{self.name} ended with {code}: {why}")

@@ -14,8 +14,9 @@ from functools import wraps
 from hashlib import sha256
 from typing import Any
 
-from consensus.messages import EntryType, HardState, MessageType
+from consensus.messages import EntryType, HardState, MessageType, SnapshotMetadata
 from ledger.chain import Chain
+from ledger.checked import CHECKSUM_BYTES
 from ledger.errors import LedgerError
 from ledger.note import parse_note
 from ledger.statement import Statement
@@ -41,6 +42,8 @@ class _Log:
 
     entries: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     last: int = 0
+    # What is before it was compacted, or came with a snapshot.
+    base: int = 0
     hard: HardState = field(default_factory=HardState)
     pending: list[_Batch] = field(default_factory=list)
 
@@ -159,6 +162,19 @@ class Oracle:
                 self.event("append", node.name, first=batch.first, last=last[0], term=last[1])
         log.pending.clear()
 
+    def installed(self, node: Node, index: int, term: int, last: int) -> None:
+        """The order now begins behind a snapshot."""
+        log = self.logs[node.name]
+        self.world.note(f"{node.name} order begins behind {index}")
+        log.base = index
+        agreed = self.committed.get(index)
+        if agreed is not None and agreed[0] != term and not node.lies:
+            self.fail("snapshots are verified", f"{node.name} takes {index} of term {term}, agreed was {agreed[0]}")
+        if last == index:
+            log.entries, log.last = {}, index
+        log.entries[index] = agreed or (term, b"")
+        log.pending.clear()
+
     def check_log(self, node: Node, entries: list[Key]) -> None:
         """Log matching: an index and a term mean one entry, and one predecessor."""
         log = self.logs[node.name]
@@ -203,7 +219,7 @@ class Oracle:
                 self.world.note(f"{name} leads term {term}")
                 self.event("lead", name, term=term)
                 for index in sorted(self.committed):
-                    if log.entries.get(index) != self.committed[index] and index <= log.last + 1:
+                    if log.entries.get(index) != self.committed[index] and log.base < index <= log.last + 1:
                         self.fail("leader completeness", f"{name} leads term {term} without committed entry {index}")
                         break
                 if self.committed and log.last < max(self.committed):
@@ -239,8 +255,7 @@ class Oracle:
             fact = (root, line.signature)
             if self._signed.setdefault((name, size), fact) != fact:
                 self.fail("one signature a size", f"{name} signed size {size} twice")
-            stored = next(iter(node.disk.platters.values())) if node.disk.platters else None
-            data = _durable(node, INTENT_KEY) if stored is not None else None
+            data = _durable(node, INTENT_KEY)
             if data is None or Intent.decode(data).size < size:
                 self.fail("persist, then sign", f"{name} signed size {size}, which is not on its disk")
 
@@ -409,8 +424,11 @@ def _durable(node: Node, key: bytes) -> bytes | None:
         return None
     for batch in platter.unsynced:
         if key in batch.before:
-            return batch.before[key]
-    return platter.values.get(key)
+            record = batch.before[key]
+            break
+    else:
+        record = platter.values.get(key)
+    return record[:-CHECKSUM_BYTES] if record is not None else None
 
 
 @contextlib.contextmanager
@@ -419,11 +437,12 @@ def watching(oracle: Oracle) -> Iterator[None]:
 
     def of(part: Any) -> Node | None:
         store = part._store
-        while not isinstance(store, SimulatedStore) and hasattr(store, "_store"):
-            store = store._store
+        while not isinstance(store, SimulatedStore) and hasattr(store, "_inner"):
+            store = store._inner
         return oracle.nodes[store.disk.node] if isinstance(store, SimulatedStore) else None
 
     write, execute, put_cosigned = RaftStore.write, Execution.execute, Chain.put_cosigned
+    install = RaftStore.install
 
     @wraps(write)
     def watched_write(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
@@ -432,6 +451,13 @@ def watching(oracle: Oracle) -> Iterator[None]:
             platter = node.disk.platter(node.config.data / "order")
             oracle.writing(node, platter, hard_state, entries)
         write(self, hard_state, entries, sync=sync)
+
+    @wraps(install)
+    def watched_install(self: RaftStore, metadata: SnapshotMetadata) -> None:
+        install(self, metadata)
+        node = of(self)
+        if node is not None:
+            oracle.installed(node, metadata.index, metadata.term, self.last_index())
 
     @wraps(execute)
     def watched_execute(self: Execution, index: int, payload: bytes, behind: int) -> Any:
@@ -450,6 +476,7 @@ def watching(oracle: Oracle) -> Iterator[None]:
 
     patches: list[tuple[type, str, Callable[..., Any]]] = [
         (RaftStore, "write", watched_write),
+        (RaftStore, "install", watched_install),
         (Execution, "execute", watched_execute),
         (Chain, "put_cosigned", watched_put),
     ]

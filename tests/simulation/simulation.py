@@ -77,6 +77,7 @@ class Simulation:
             "inline_max_bytes": rng.choice((0, 16 * 1024)),
             "block_interval_ms": rng.choice((5, 30, 100)),
             "blocks_in_flight": rng.choice((1, 4)),
+            "order_tail_entries": rng.choice((16, 40, 100_000)),
             "block_max_statements": rng.choice((2, 400)),
         }
         self.nodes: dict[str, Node] = {}

@@ -55,7 +55,7 @@ class World:
         self.faults: collections.Counter[str] = collections.Counter()
         self.trace: collections.deque[str] = collections.deque(maxlen=TRACE_LINES)
         self._digest = sha256()
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._sequence = 0
 
     def note(self, line: str) -> None:
@@ -73,11 +73,11 @@ class World:
             self.failure = Violation(invariant, detail)
             self.note(f"VIOLATION {invariant}: {detail}")
 
-    def at(self, time_us: int, run: Callable[[], None]) -> None:
+    def at(self, time_us: int, run: Callable[[], object]) -> None:
         self._sequence += 1
         heapq.heappush(self._events, (max(time_us, self.now_us), self._sequence, run))
 
-    def after(self, delay_us: int, run: Callable[[], None]) -> None:
+    def after(self, delay_us: int, run: Callable[[], object]) -> None:
         self.at(self.now_us + delay_us, run)
 
     def run_until(self, time_us: int, done: Callable[[], bool] | None = None) -> None:
