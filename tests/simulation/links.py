@@ -127,7 +127,7 @@ class Links:
         if self.ends.get(end.name) is not end or stream in self.streams:
             return
         theirs = self.ends.get(other)
-        if theirs is None or not self.healthy(end.name, other):
+        if theirs is None or not self.healthy(end.name, other) or theirs.cut_off(end.name):
             self._later(end, other, self.world.rng.randrange(*RECONNECT_US))
             return
         self._numbers += 1
@@ -240,6 +240,7 @@ class SimulatedTransport:
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
         self.serve_fetch = serve_fetch
+        self.cut_off: Callable[[str], str | None] = lambda _: None
         self._heard: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -317,5 +318,10 @@ class SimulatedTransport:
         self._on_unreachable(name)
 
     def receive(self, name: str, data: bytes) -> None:
+        why = self.cut_off(name)
+        if why:
+            self.links.world.note(f"{self.name} cuts {name} off: {why}")
+            self.links.disconnect((name, self.name))
+            return
         self._heard[name] = self.loop.time()
         self._deliver(name, peer_pb2.Envelope.FromString(data))
