@@ -105,6 +105,7 @@ class Execution:
         clock: Clock,
         metrics: Metrics,
         is_validator: Callable[[str], bool],
+        permits: Callable[[Checkpoint], bool] = lambda _: True,
     ) -> None:
         self._chain = chain
         self._store = store
@@ -114,6 +115,7 @@ class Execution:
         self._clock = clock
         self._metrics = metrics
         self._is_validator = is_validator
+        self._permits = permits
         self._log = structlog.get_logger().bind(part="execution")
         self._state = RecentState(chain.state)
         self.applied = chain.applied
@@ -154,9 +156,16 @@ class Execution:
             return None
         # Size and root of one head: two reads could straddle a block.
         checkpoint = Checkpoint(self._chain.genesis.origin, head.size, head.root)
+        if not self._permits(checkpoint):
+            return None
         intent = self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000)
         self._store.write({INTENT_KEY: intent.encode()}, sync=True)
         return Signed(checkpoint, self._cosigner.sign(checkpoint, intent))
+
+    @property
+    def intent(self) -> Intent | None:
+        """The last that was promised to be signed and is on the disk."""
+        return self._cosigner.intent
 
     # --- executing ---------------------------------------------------------------------------------------------------
 
@@ -221,7 +230,8 @@ class Execution:
 
         def extra(checkpoint: Checkpoint) -> dict[bytes, bytes]:
             own = self._records.additions(changes)
-            if sign:
+            # Asked about every checkpoint, signed or not: see `nodes.promises`.
+            if self._permits(checkpoint) and sign:
                 intents.append(self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000))
                 own[INTENT_KEY] = intents[0].encode()
             return own
@@ -230,7 +240,7 @@ class Execution:
         self._records.added(changes)
         self.next_due_ms = next_deadline_ms(chain.state)
         self._state.written(changes)
-        signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if sign else None
+        signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if intents else None
         results = tuple(
             (
                 raw,

@@ -14,8 +14,10 @@ from ledger.errors import UnknownDurableState
 from ledger.store import Store
 from nodes.catch_up_adoption import adopt, install_order_base, order_base_of
 from nodes.config import ValidatorConfig
+from nodes.cosigning import INTENT_KEY, Intent
 from nodes.environment import Environment
 from nodes.identity import Identity
+from nodes.promises import Promise
 from nodes.raft_store import RaftStore, membership_from_bytes
 from nodes.records import RecordIndex
 
@@ -31,6 +33,12 @@ class Stores:
     order: RaftStore
 
     @property
+    def intent(self) -> Intent | None:
+        """The last intent to sign that is on the disk."""
+        stored = self.ledger.get(INTENT_KEY)
+        return None if stored is None else Intent.decode(stored)
+
+    @property
     def base(self) -> int:
         """The last position of the order that is no longer on the disk."""
         return self.order.first_index() - 1
@@ -44,29 +52,56 @@ class Stores:
 def open_stores(config: ValidatorConfig, identity: Identity, environment: Environment) -> Stores:
     """Raises UnknownDurableState, StoreUnavailable, OSError."""
     open_store, files = environment.open_store, environment.files
-    first_start = config.data / FIRST_START
-    if not files.exists(first_start):
+    first = files.exists(config.data / FIRST_START)
+    if not first:
         adopt(config.data, open_store, files)
-        for part in ("ledger", "order"):
-            if not files.exists(config.data / part):
-                raise UnknownDurableState(
-                    f"{config.data} has no {part}, and this is not the first start: a validator that lost what it "
-                    "voted for or signed could do both a second time. Restore the folder as it was when the "
-                    "validator last stopped, or let a new validator with new keys take its place"
-                )
-    ledger = open_store(config.data / "ledger")
-    records = RecordIndex(ledger)
-    chain = Chain.open(ledger)
+        if not files.exists(config.data / "order"):
+            raise _lost(config, "order")
+    order_store = open_store(config.data / "order")
+    opened = [order_store]
+    try:
+        if not first and RaftStore.is_new(order_store):
+            raise _lost(config, "order")
+        order = RaftStore(order_store, node=config.name, network=identity.network, membership=identity.membership)
+        repaired = order.promise is not None and Promise.decode(order.promise).floor > 0
+        if not first and not repaired and not files.exists(config.data / "ledger"):
+            raise _lost(config, "ledger")
+        ledger = open_store(config.data / "ledger")
+        opened.append(ledger)
+        chain = Chain.open(ledger)
+        if not first and not repaired and not chain.initialised:
+            raise _lost(config, "ledger")
+        stores = Stores(ledger, RecordIndex(ledger), chain, order)
+        _agree(config, identity, stores)
+    except BaseException:
+        for store in opened:
+            store.close()
+        raise
+    # Both are on the disk, so from now on both must be found.
+    if first:
+        files.remove(config.data / FIRST_START)
+    return stores
+
+
+def _lost(config: ValidatorConfig, part: str) -> UnknownDurableState:
+    remedy = "comity storage repair" if part == "ledger" else "comity storage check"
+    return UnknownDurableState(
+        f"{config.data} has no {part}, and this is not the first start: a validator that lost what it voted for or "
+        f"signed could do both a second time. Restore the folder as it was when the validator last stopped; what else "
+        f"can be done, `{remedy} {config.data}` says"
+    )
+
+
+def _agree(config: ValidatorConfig, identity: Identity, stores: Stores) -> None:
+    """Begin a ledger that is new, and hold ledger and order against each other."""
+    ledger, chain, order = stores.ledger, stores.chain, stores.order
     if not chain.initialised:
         state = genesis_state(identity.genesis)
         # First the index: a crash in between leaves names in it that are written again at the next start.
-        ledger.write(records.additions(state), sync=True)
+        ledger.write(stores.records.additions(state), sync=True)
         chain.initialise(identity.genesis, state)
     if chain.genesis != identity.genesis:
         raise UnknownDurableState(f"{config.data}: the ledger begins with another genesis record")
-    order = RaftStore(
-        open_store(config.data / "order"), node=config.name, network=identity.network, membership=identity.membership
-    )
     base = order_base_of(ledger)
     if base is not None:
         install_order_base(order, base, membership_from_bytes(base.membership))
@@ -75,7 +110,3 @@ def open_stores(config: ValidatorConfig, identity: Identity, environment: Enviro
             f"{config.data}: the ledger has executed the order up to {chain.applied}, "
             f"but the order ends at {order.last_index()}"
         )
-    # Both are on the disk, so from now on both must be found.
-    if files.exists(first_start):
-        files.remove(first_start)
-    return Stores(ledger, records, chain, order)

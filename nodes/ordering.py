@@ -108,6 +108,7 @@ class RaftOrdering:
         clock: Clock,
         disk: Executor | None = None,
         on_appended: Callable[[Sequence[Entry]], None] = lambda _: None,
+        promise: Callable[[], bytes | None] = lambda: None,
         on_leadership: Callable[[], None] = lambda: None,
         on_behind: Callable[[str, int], None] = lambda *_: None,
         on_refused: Callable[[str, str], None] = lambda *_: None,
@@ -124,6 +125,7 @@ class RaftOrdering:
         self._silenced: dict[str, tuple[float, str]] = {}
         self._on_refused = on_refused
         self._on_appended = on_appended
+        self._promise = promise
         self._on_leadership = on_leadership
         self._on_behind = on_behind
         self._log = structlog.get_logger().bind(part="ordering")
@@ -379,15 +381,16 @@ class RaftOrdering:
         """Nothing that waits for the disk is sent before this returns; a full disk is waited for, silently to the
         peers.
         """
+        promise = self._promise() if entries else None
         while True:
             started = self._clock.monotonic_s()
             try:
                 if sync and self._sync_s > SLOW_SYNC_S:
                     await asyncio.get_running_loop().run_in_executor(
-                        self._disk, lambda: self._store.write(hard_state, entries, sync=sync)
+                        self._disk, lambda: self._store.write(hard_state, entries, sync=sync, promise=promise)
                     )
                 else:
-                    self._store.write(hard_state, entries, sync=sync)
+                    self._store.write(hard_state, entries, sync=sync, promise=promise)
             except StoreUnavailable as error:
                 if self.disk_trouble is None:
                     self._log.error("disk_unavailable", reason=str(error))

@@ -11,8 +11,8 @@ a validator that starts from another's vote and log could break the promise it h
 
 Keys: `n` whose this is; `s` term, vote, commit; `b` the base: index and term of the newest entry that is no longer
 there and the membership as of it (thesis section 5.1), and `until`, the end of a log that is being thrown away; `d` how
-far what lies before the base is deleted; `c` + index: there is a change of the membership at this index; `e` + index
-(8 bytes, big-endian): term, type, data.
+far what lies before the base is deleted; `p` what may have been signed (`nodes.promises`); `c` + index: there is a
+change of the membership at this index; `e` + index (8 bytes, big-endian): term, type, data.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _IDENTITY = b"n"
 _STATE = b"s"
 _BASE = b"b"
 _DELETED = b"d"
+_PROMISE = b"p"
 _CHANGE = b"c"
 _AFTER_CHANGES = b"d"
 _ENTRY = b"e"
@@ -152,10 +153,16 @@ class RaftStore:
         elif found != identity:
             raise UnknownDurableState(f"raft log: belongs to another node or network than {node}")
         self._hard_state = self._read_state()
+        self._promise = store.get(_PROMISE)
         stored = store.get(_BASE)
         self._base = _Base(0, 0, membership) if stored is None else _decode_base(stored)
         self._finish_deleting()
         self._read_ends()
+
+    @staticmethod
+    def is_new(store: Store) -> bool:
+        """Whether nobody has begun a log in this store yet."""
+        return store.get(_IDENTITY) is None
 
     def _read_ends(self) -> None:
         base = self._base
@@ -348,7 +355,19 @@ class RaftStore:
 
     # --- what the Ready loop writes ---------------------------------------------------------------------------------
 
-    def write(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
+    @property
+    def promise(self) -> bytes | None:
+        """What the caller last had written beside the log, and is on the disk."""
+        return self._promise
+
+    def put_promise(self, promise: bytes) -> None:
+        """Keep this beside the log at once."""
+        self._store.write({_PROMISE: promise}, sync=True)
+        self._promise = promise
+
+    def write(
+        self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool, promise: bytes | None = None
+    ) -> None:
         """One atomic batch. Raises StoreUnavailable: nothing was written, try again; UnknownDurableState: stop."""
         batch: dict[bytes, bytes | None] = {}
         changes = self._changes
@@ -373,7 +392,11 @@ class RaftStore:
             batch[_STATE] = _encode_state(hard_state)
         if not batch:
             return
+        if promise is not None:
+            batch[_PROMISE] = promise
         self._store.write(batch, sync=sync)
+        if promise is not None and sync:
+            self._promise = promise
         self._changes = changes
         if hard_state is not None:
             self._hard_state = hard_state

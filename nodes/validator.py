@@ -29,7 +29,7 @@ from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.checking import KnownKeys, SignatureChecks
 from nodes.config import ValidatorConfig
-from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Finality, Intent
+from nodes.cosigning import Contradiction, Cosigner, Finality
 from nodes.divergence import Divergences
 from nodes.environment import Environment
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
@@ -39,6 +39,7 @@ from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
 from nodes.ordering import RaftOrdering
+from nodes.promises import Promises
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
 from nodes.rejections import RejectionLimits
@@ -92,6 +93,7 @@ class Validator:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stores = open_stores(config, identity, self.environment)
         self._store, self.chain, self.records = self.stores.ledger, self.stores.chain, self.stores.records
+        self.promises = Promises(self.stores.order, self.chain, self.stores.intent)
         self.versions = Versions(config.name, lambda: self.identity.authority_of, self._store, spoken=spoken)
         self._assemble()
 
@@ -131,6 +133,7 @@ class Validator:
             clock=self.clock,
             disk=environment.executor(1, "raft-disk"),
             on_appended=self._appended,
+            promise=self.promises.ahead,
             on_leadership=lambda: self.proposals.leadership_changed(),
             on_refused=self.offences.add,
             on_behind=lambda leader, index: self.snapshots.behind(leader, index),
@@ -156,10 +159,7 @@ class Validator:
             due_ms=lambda: self.execution.next_due_ms,
             on_garbage=self.offences.add,
         )
-        stored = self._store.get(INTENT_KEY)
-        cosigner = Cosigner(
-            config.name, identity.cosigner_key, identity.log_key, Intent.decode(stored) if stored else None
-        )
+        cosigner = Cosigner(config.name, identity.cosigner_key, identity.log_key, self.stores.intent)
         self.execution = Execution(
             self.chain,
             self._store,
@@ -169,7 +169,10 @@ class Validator:
             clock=self.clock,
             metrics=self.metrics,
             is_validator=identity.authority_of.__contains__,
+            permits=self.promises.permits,
         )
+        self.promises.applied = lambda: self.execution.applied
+        self.promises.intent = lambda: self.execution.intent
         # Final, and on record here: what others may be told.
         self.latest_final = self.chain.latest_final
         self.finality = Finality(
@@ -326,13 +329,18 @@ class Validator:
     def _appended(self, entries: Sequence[Entry]) -> None:
         """Blocks on their way to our disk: begin to check their signatures, long before they are committed."""
         for entry in entries:
+            grows_by = 0
             if entry.data:
+                grows_by = 1
                 try:
                     block = decode_block(entry.data)
                 except Malformed:
-                    continue  # execution will say so, if it is ever committed
-                self.proposals.block_seen(block.time_ms)
-                self.checks.expect(block.statements)
+                    pass  # execution will say so, if it is ever committed
+                else:
+                    grows_by += len(block.statements)
+                    self.proposals.block_seen(block.time_ms)
+                    self.checks.expect(block.statements)
+            self.promises.appended(entry.index, grows_by)
 
     # --- execution ---------------------------------------------------------------------------------------------------
 
