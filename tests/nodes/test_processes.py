@@ -260,7 +260,7 @@ async def test_a_validator_whose_disk_contradicts_itself_says_so_and_stops(tmp_p
     processes.start("kz-kgd-1")
     code = await ended(processes, "kz-kgd-1")
     assert code == 4
-    assert "has no ledger, and this is not the first start" in processes.events("kz-kgd-1")[-1]["reason"]
+    assert "has no order, and this is not the first start" in processes.events("kz-kgd-1")[-1]["reason"]
 
 
 async def test_a_validator_whose_port_is_taken_says_so_and_stops(tmp_path: Path) -> None:
