@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
+# Blocks; some four seconds of the load.
+ORDER_TAIL_ENTRIES: Final = 40
 SOURCE: Final = Path(__file__).parent
 
 
@@ -71,6 +74,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         try:
             self._init_network()
+            self._keep_a_short_order()
             if self.isolated:
                 self._make_namespaces()
             if self._abilities[DISKS].there:
@@ -113,6 +117,12 @@ class Cluster:
         if done.returncode != 0:
             raise ClusterFailed(f"network init: status {done.returncode}: {done.stderr.strip()}")
         self.network = load_network(self.directory / "network")
+
+    def _keep_a_short_order(self) -> None:
+        """Whoever is away for some seconds has to come back by a snapshot: it is to happen often here."""
+        for validator in self.network.validators:
+            with validator.config.open("a") as file:
+                file.write(f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\n")
 
     def _make_namespaces(self) -> None:
         names = [CLIENT, *self.validators, *self.gateways]
@@ -322,6 +332,19 @@ class Cluster:
             if time.monotonic() > deadline_s or not self.nodes[name].running:
                 raise ClusterFailed(f"{name} does not answer: {said}")
             time.sleep(POLL_S)
+
+    def logged(self) -> Counter[str]:
+        """How often validators said what, by level and event."""
+        counted: Counter[str] = Counter()
+        for name in self.validators:
+            with self.nodes[name].log.open(errors="replace") as lines:
+                for line in lines:
+                    try:
+                        said = json.loads(line)
+                        counted[f"{said['level']} {said['event']}"] += 1
+                    except (ValueError, KeyError, TypeError):
+                        counted["not JSON"] += 1
+        return counted
 
     # ---- network, clock
 

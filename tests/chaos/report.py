@@ -54,6 +54,7 @@ def as_json(outcome: Outcome, abilities: Mapping[str, Ability], about: Mapping[s
         "operations": outcome.counts,
         "latency_ms": outcome.latency_ms,
         "packets": outcome.packets,
+        "logged": outcome.logged,
         "statements_on_the_log": outcome.statements,
         "archives": outcome.archives,
         "verdicts": {name: [violation.text for violation in found] for name, found in outcome.verdicts.items()},
@@ -113,6 +114,8 @@ def as_markdown(outcome: Outcome, abilities: Mapping[str, Ability], about: Mappi
     latency = ", ".join(f"{name} {value} ms" for name, value in outcome.latency_ms.items())
     lines += ["", f"Acknowledged after (all faults included): {latency}.", ""]
     lines.append(f"Packets through the switch: {', '.join(f'{n} {k}' for k, n in outcome.packets.items()) or 'none'}.")
+    lines += ["", "## What validators said", "", "| level and event | times |", "| --- | --: |"]
+    lines += [f"| {event} | {count} |" for event, count in outcome.logged.items()]
     lines += ["", "## Schedule", "", "| round | from s | to s | fault | silence s | back s | |", _SCHEDULE_RULE]
     for record in outcome.records:
         after = "never" if record.acknowledged_after_s is None else f"{record.acknowledged_after_s:.2f}"

@@ -30,6 +30,9 @@ DRAIN_TIMEOUT_S: Final = 60.0
 SETTLE_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.1
 
+# What a validator only says of itself when it is wrong.
+BUGS_SAID: Final = {"error part_failed": "a part of a validator failed", "error halted": "a validator halted"}
+
 Say = Callable[[str], None]
 
 
@@ -62,6 +65,7 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     archives: dict[str, int] = field(default_factory=dict)
     packets: dict[str, int] = field(default_factory=dict)
+    logged: dict[str, int] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
     statements: int = 0
     lasted_s: float = 0.0
@@ -261,7 +265,11 @@ def perform(
         finally:
             outcome.counts = dict(sorted(load.counts.items()))
             outcome.packets = dict(cluster.packets)
+            outcome.logged = dict(sorted(cluster.logged().items()))
             outcome.latency_ms = _latencies(history)
+    for event, what in BUGS_SAID.items():
+        if outcome.logged.get(event):
+            outcome.unwell[event] = f"{what}, {outcome.logged[event]} times: see the logs"
     say("checking the history")
     _judge(directory, outcome, history, archives, load.sent, kept)
 

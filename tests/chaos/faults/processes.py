@@ -9,6 +9,7 @@ from typing import Final
 from tests.chaos.faults.hands import Hands, Held
 
 READY_TIMEOUT_S: Final = 30.0
+SNAPSHOT_ADOPTED: Final = "info snapshot_adopted"
 
 
 def kill(hands: Hands, victim: str, rng: random.Random) -> Held:
@@ -20,6 +21,21 @@ def _kill_many(hands: Hands, names: list[str], what: str) -> Held:
     for name in names:
         hands.cluster.kill(name)
     return Held(what, tuple(names), lambda: hands.start(*names))
+
+
+def away(hands: Hands, victim: str, rng: random.Random) -> Held:
+    """Gone for longer than the others keep the order: it comes back by a snapshot."""
+    hands.cluster.kill(victim)
+    adopted = hands.cluster.logged()[SNAPSHOT_ADOPTED]
+
+    def heal() -> None:
+        hands.start(victim)
+        hands.cluster.wait_ready([victim], READY_TIMEOUT_S)
+        count = hands.cluster.logged()[SNAPSHOT_ADOPTED] - adopted
+        held.notes.append(f"{count} snapshots adopted")
+
+    held = Held(f"{victim} away", (victim,), heal)
+    return held
 
 
 def kill_authority(hands: Hands, victim: str, rng: random.Random) -> Held:
@@ -38,8 +54,10 @@ def kill_gateway(hands: Hands, victim: str, rng: random.Random) -> Held:
 
 
 def kill_again_and_again(hands: Hands, victim: str, rng: random.Random) -> Held:
-    """Killed at random instants of its own start, where recovery is at work."""
+    """Killed at random instants of its own start, where recovery and catching up are at work."""
     times = rng.randrange(3, 7)
+    hands.cluster.kill(victim)
+    time.sleep(rng.uniform(0.0, 8.0))
     for _ in range(times):
         hands.cluster.kill(victim)
         hands.start(victim)
