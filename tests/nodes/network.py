@@ -145,7 +145,7 @@ class Client:
         await self.close()
 
 
-async def until(condition: Callable[[], Any], *, timeout_s: float = 15.0, what: str = "condition") -> Any:
+async def until(condition: Callable[[], Any], *, timeout_s: float = 30.0, what: str = "condition") -> Any:
     """Poll an async condition until it gives something true."""
     deadline = time.monotonic() + timeout_s
     last: object = None
@@ -160,7 +160,7 @@ async def until(condition: Callable[[], Any], *, timeout_s: float = 15.0, what: 
     raise TimeoutError(f"{what} did not come about within {timeout_s} s; last: {last!r}")
 
 
-async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float = 20.0) -> None:
+async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float = 60.0) -> None:
     for name in names:
         async with Client(network, name) as client:
 
@@ -170,7 +170,7 @@ async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float
             await until(ready, timeout_s=timeout_s, what=f"{name} ready")
 
 
-async def all_final(network: Network, name: str, ids: Sequence[bytes], *, timeout_s: float = 15.0) -> list[Any]:
+async def all_final(network: Network, name: str, ids: Sequence[bytes], *, timeout_s: float = 30.0) -> list[Any]:
     """Wait until the validator calls every statement final; return what it says of them."""
     async with Client(network, name) as client:
 
