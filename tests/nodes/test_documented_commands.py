@@ -59,13 +59,29 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
             process.kill()
 
 
+def start_node(kind: str, config: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "nodes.cli", kind, "run", "--config", str(config)]
+    with config.with_name("log.jsonl").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
 def start_nodes(directory: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     network = load_network(directory)
     for kind, nodes in (("validator", network.validators), ("gateway", network.gateways)):
-        for node in nodes:
-            command = [sys.executable, "-m", "nodes.cli", kind, "run", "--config", str(node.config)]
-            with (directory / f"{node.name}.log").open("wb") as log:
-                processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        processes += [start_node(kind, node.config) for node in nodes]
+
+
+def while_stopped(
+    arguments: list[str], cwd: Path, processes: list[subprocess.Popen[bytes]]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command about the `data` of a validator as the page says: while that validator is stopped."""
+    config = (cwd / arguments[-1]).parent / "validator.toml"
+    position = [validator.config for validator in load_network(cwd / "border").validators].index(config)
+    processes[position].terminate()
+    assert processes[position].wait(15) == 0
+    result = comity(arguments, cwd)
+    processes[position] = start_node("validator", config)
+    return result
 
 
 def wait_until_ready(gateway: str, cwd: Path) -> None:
@@ -97,8 +113,23 @@ def test_the_operators_page_can_be_followed_command_by_command(
         if arguments[0] == "sign":
             shown = json.loads(comity(["keys", "show", "truck.key.pub", "--json"], tmp_path).stdout)
             (tmp_path / "suspend.json").write_text(json.dumps({"kid": {"hex": shown["kid"]}, "reason": "a rehearsal"}))
-        result = comity(arguments, tmp_path)
+        if arguments[0] == "storage":
+            result = while_stopped(arguments, tmp_path, processes)
+        else:
+            result = comity(arguments, tmp_path)
         assert result.returncode == 0, (arguments, result.stdout, result.stderr)
         done.append(arguments[0])
-    assert done == ["network", "status", "export", "audit", "keys", "enrol", "sign", "submit", "proof", "verify"]
+    assert done == [
+        "network",
+        "status",
+        "storage",
+        "export",
+        "audit",
+        "keys",
+        "enrol",
+        "sign",
+        "submit",
+        "proof",
+        "verify",
+    ]
     assert all(process.poll() is None for process in processes), "a node ended by itself"
