@@ -18,7 +18,7 @@ from tests.chaos.cluster import ClusterFailed
 from tests.chaos.disks import DiskFailed
 from tests.chaos.faults import FAULTS
 from tests.chaos.planted import BUGS
-from tests.chaos.run import Outcome, perform
+from tests.chaos.run import Outcome, check_again, perform
 
 REPOSITORY = Path(__file__).parents[2]
 EXIT_HOLDS, EXIT_VIOLATED, EXIT_MISUSE, EXIT_NO_NETWORK = 0, 1, 2, 3
@@ -38,6 +38,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
         "--plant", choices=sorted(BUGS), default="", help="a bug in every validator, which has to be found"
     )
     parser.add_argument("--no-namespaces", action="store_true", help="loopback and processes only")
+    parser.add_argument("--check", type=Path, help="check again what an earlier run left in this folder, and end")
     parser.add_argument("--kinds", action="store_true", help="list the kinds of fault and end")
     return parser.parse_args(given)
 
@@ -53,6 +54,13 @@ def main() -> int:
         for name, fault in FAULTS.items():
             _say(f"{name:24} {fault.how}")
         return EXIT_HOLDS
+    if arguments.check:
+        verdicts = check_again(arguments.check).verdicts
+        for name, found in verdicts.items():
+            _say(f"{name:24} {'holds' if not found else f'VIOLATED {len(found)} times'}")
+            for violation in found:
+                _say(f"    {violation.text}")
+        return EXIT_VIOLATED if any(verdicts.values()) else EXIT_HOLDS
     only = frozenset(name for name in arguments.only.split(",") if name)
     if only - set(FAULTS) or not 0 < arguments.minutes <= 24 * 60 or not 0 < arguments.rate <= 1000:
         _say(f"error: expected kinds of --kinds, up to 1440 minutes and 1000 statements a second, got {sys.argv[1:]}")

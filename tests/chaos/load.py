@@ -103,7 +103,6 @@ class Load:
         self._seed = seed
         self._rate = rate
         self.began_s = time.monotonic()
-        self.sent: set[str] = set()
         self.stopping = False
         self.counts: Counter[str] = Counter()
         self.acknowledged_at: list[float] = []
@@ -140,7 +139,6 @@ class Load:
     async def _submit(self, client: str, authority: str, raw: bytes, wait: str) -> Operation:
         """One attempt, in the history with whatever became of it."""
         statement_id = leaf_hash(raw).hex()
-        self.sent.add(statement_id)
         gateway, invoked_s = self._gateway(authority), self.now_s()
         result, receipt, detail = UNKNOWN, None, ""
         try:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import faults
-from tests.chaos.archives import entries_of, export_all
+from tests.chaos.archives import entries_of, export_all, read_archive
 from tests.chaos.checker import ArchiveView, Evidence, Violation, check
 from tests.chaos.cluster import Cluster, ClusterFailed
 from tests.chaos.faults import Fault, Hands, Held, resolve
-from tests.chaos.history import History
+from tests.chaos.history import SUBMIT, History, read_history
 from tests.chaos.load import Load
 from tests.chaos.machine import Ability
 from tests.chaos.replay import StateHistory
@@ -271,17 +271,11 @@ def perform(
         if outcome.logged.get(event):
             outcome.unwell[event] = f"{what}, {outcome.logged[event]} times: see the logs"
     say("checking the history")
-    _judge(directory, outcome, history, archives, load.sent, kept)
+    judge(directory, outcome, history, archives, kept)
 
 
-def _judge(
-    directory: Path,
-    outcome: Outcome,
-    history: History,
-    archives: list[ArchiveView],
-    sent: set[str],
-    kept: list[str],
-) -> None:
+def judge(directory: Path, outcome: Outcome, history: History, archives: list[ArchiveView], kept: list[str]) -> None:
+    """Check what a run left behind, into `outcome`."""
     if not archives:
         outcome.verdicts = {"nodes_back": [Violation("nodes_back", f"{k}: {v}") for k, v in outcome.unwell.items()]}
         return
@@ -293,12 +287,21 @@ def _judge(
         Evidence(
             operations=history.operations,
             archives=archives,
-            sent=frozenset(sent),
+            sent=frozenset(item.about for item in history if item.kind == SUBMIT),
             record_at=states.record_at,
             conflicts=kept,
             unwell=outcome.unwell,
         )
     )
+
+
+def check_again(directory: Path) -> Outcome:
+    """Check what an earlier run left in its folder: the history and the archives, without the nodes."""
+    outcome = Outcome(seed=0, minutes=0)
+    history = read_history(directory / "history.jsonl")
+    paths = sorted((directory / "archives").iterdir())
+    judge(directory, outcome, history, [read_archive(path.name, path, True, "") for path in paths], [])
+    return outcome
 
 
 def _latencies(history: History) -> dict[str, float]:
