@@ -124,6 +124,10 @@ class CatchUp:
         self.trouble: str | None = None
         self.refused = 0
 
+    def set_authorities(self, authority_of: Mapping[str, str]) -> None:
+        """The validators have changed: whose each is."""
+        self._authority_of = authority_of
+
     @property
     def wanted(self) -> bool:
         return self._wanted.is_set()

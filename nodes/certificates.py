@@ -57,6 +57,28 @@ def certificate_sha256(pem: bytes) -> bytes:
     return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())
 
 
+def load_authority(certificate_pem: bytes, key_pem: bytes) -> CertificateAuthority:
+    """A CA from its two files. Raises ValueError."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+    except TypeError as error:
+        raise ValueError("the key is encrypted") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ValueError("the key is not that of the certificate")
+    return CertificateAuthority(certificate, key)
+
+
+def certificate_pem(der: bytes) -> bytes:
+    """A certificate as TLS takes it. Raises ValueError if it is none."""
+    return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+
+
+def certificate_der(pem: bytes) -> bytes:
+    """A certificate as a change of the membership holds it. Raises ValueError if it is none."""
+    return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+
+
 def create_authority(name: str, country: str, now: datetime.datetime) -> CertificateAuthority:
     """A self-signed CA that may sign end certificates only."""
     key = ec.generate_private_key(ec.SECP256R1())

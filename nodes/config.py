@@ -91,11 +91,14 @@ class ValidatorConfig:
     http_address: Address | None
     certificate: Path
     certificate_key: Path
-    cosigner_key: Path
-    log_key: Path
+    # None where nothing is cosigned: a witness has neither, an observer may do without its authority's log key.
+    cosigner_key: Path | None
+    log_key: Path | None
     authorities: tuple[AuthorityEntry, ...]
     peers: tuple[PeerEntry, ...]
     gateways: tuple[str, ...]
+    # The signed changes of the membership that were in force when this folder was made, one after the other.
+    membership: Path | None = None
     log_level: str = "info"
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -249,11 +252,12 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
         http_address=listen.address("http") if "http" in listen else None,
         certificate=keys.file("certificate"),
         certificate_key=keys.file("certificate_key"),
-        cosigner_key=keys.file("cosigner"),
-        log_key=keys.file("log"),
+        cosigner_key=keys.file("cosigner") if "cosigner" in keys else None,
+        log_key=keys.file("log") if "log" in keys else None,
         authorities=tuple(authorities),
         peers=tuple(peers),
         gateways=table.texts("gateways"),
+        membership=table.file("membership") if "membership" in table else None,
         log_level=table.text("log_level") if "log_level" in table else "info",
         tuning=_tuning(table.table("tuning")) if "tuning" in table else Tuning(),
     )

@@ -21,7 +21,8 @@ from ledger import cbor
 from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature, log_verifier
 from ledger.cosignature import cosign, cosignature_timestamp_s, cosigner_verifier, verify_cosignature
 from ledger.entry import Genesis
-from ledger.errors import LedgerError, Malformed, UnknownDurableState, Untrue
+from ledger.errors import LedgerError, Malformed, Misuse, UnknownDurableState, Untrue
+from ledger.membership import Member
 from ledger.note import Note, NoteSignature, NoteSigner, VerifierKey, format_note, parse_note
 from ledger.policy import Policy
 
@@ -66,7 +67,8 @@ class Intent:
 class Cosigner:
     """The two keys of a validator: its own, and its authority's log key. Used in one thread at a time."""
 
-    def __init__(self, name: str, key: NoteSigner, log_key: NoteSigner, last: Intent | None) -> None:
+    def __init__(self, name: str, key: NoteSigner | None, log_key: NoteSigner | None, last: Intent | None) -> None:
+        """Without keys, as for a witness, nothing can be signed, and nothing may be asked to be."""
         self._name = name
         self._key = key
         self._log_key = log_key
@@ -89,6 +91,8 @@ class Cosigner:
         last = self.intent
         if last is not None and (intent.size < last.size or (intent.size == last.size and intent != last)):
             raise Contradiction(f"the intent to sign size {intent.size} contradicts that of size {last.size}")
+        if self._key is None or self._log_key is None:
+            raise Misuse(f"{self._name} has no keys to sign with: expected nobody to ask it")
         self.intent = intent
         return log_signature(self._log_key, checkpoint), cosign(self._key, self._name, checkpoint, intent.time_s)
 
@@ -131,7 +135,10 @@ class AuthorityTimes:
 class Finality:
     """See the module. Belongs to the event loop."""
 
-    def __init__(self, genesis: Genesis, policy: Policy, final_note: bytes | None) -> None:
+    def __init__(
+        self, genesis: Genesis, policy: Policy, final_note: bytes | None, members: Iterable[Member] = ()
+    ) -> None:
+        """`members`: who joined after genesis, and may have signed the final note that is on record."""
         self._origin = genesis.origin
         self._policy = policy
         self._authorities = [authority.name for authority in genesis.authorities]
@@ -147,7 +154,10 @@ class Finality:
                 self._cosigner_keys[key.name, key.key_id] = (authority.name, key)
         for line in (*self._log_keys, *self._cosigner_keys):
             self._order[line] = len(self._order)
-        self._authority_of = {key.name: authority for authority, key in self._cosigner_keys.values()}
+        # Of everybody who ever could: what they signed while they could, stays signed.
+        self._known_keys = dict(self._cosigner_keys)
+        self._know(members)
+        self._authority_of = {key.name: authority for authority, key in self._known_keys.values()}
         self._open: dict[int, _Open] = {}
         self._roots: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._early: dict[str, collections.OrderedDict[int, tuple[bytes, tuple[NoteSignature, ...]]]] = {}
@@ -161,6 +171,31 @@ class Finality:
         self.refused = 0
         if final_note is not None:
             self._restore(final_note)
+
+    def _know(self, members: Iterable[Member]) -> None:
+        for member in members:
+            if member.cosigner_key:
+                key = cosigner_verifier(member.name, member.cosigner_key)
+                self._known_keys[key.name, key.key_id] = (member.party, key)
+
+    def set_voters(self, voters: Iterable[Member], policy: Policy) -> None:
+        """From now on these are the validators whose cosignatures count: of what is not final yet, those of others
+        are let go.
+        """
+        voters = list(voters)
+        self._policy = policy
+        self._know(voters)
+        self._authority_of = {key.name: authority for authority, key in self._known_keys.values()}
+        self._cosigner_keys = {}
+        for member in voters:
+            key = cosigner_verifier(member.name, member.cosigner_key)
+            self._cosigner_keys[key.name, key.key_id] = (member.party, key)
+        names = {member.name for member in voters}
+        for opened in self._open.values():
+            opened.cosignatures = {name: line for name, line in opened.cosignatures.items() if name in names}
+        # Nobody's place among the lines of a note changes.
+        for line in self._cosigner_keys:
+            self._order.setdefault(line, len(self._order))
 
     def _restore(self, final_note: bytes) -> None:
         result = self._policy.check(parse_note(final_note))
@@ -202,7 +237,11 @@ class Finality:
         self, peer: str, size: int, root: bytes, lines: Iterable[NoteSignature], root_at: Callable[[int], bytes]
     ) -> Divergence | None:
         """Take what a peer sent. What is unknown, late or does not verify changes nothing."""
-        known_lines = (line for line in lines if (line.name, line.key_id) in self._order)
+        known_lines = (
+            line
+            for line in lines
+            if (line.name, line.key_id) in self._cosigner_keys or (line.name, line.key_id) in self._log_keys
+        )
         kept = tuple(
             itertools.islice((line for line in known_lines if len(line.signature) <= MAX_LINE_BYTES), MAX_LINES)
         )
@@ -247,7 +286,7 @@ class Finality:
         key = (line.name, line.key_id)
         if key in self._log_keys:
             opened.logs.setdefault(self._log_keys[key][0], line)
-        elif key in self._cosigner_keys:
+        elif key in self._known_keys:
             opened.cosignatures.setdefault(line.name, line)
             self._note_time(line.name, opened.checkpoint.size, cosignature_timestamp_s(line))
 
@@ -332,7 +371,7 @@ class Finality:
         """When each authority first cosigned a checkpoint note of ours, in Unix seconds."""
         times: dict[str, int] = {}
         for line in parse_note(note).signatures:
-            known = self._cosigner_keys.get((line.name, line.key_id))
+            known = self._known_keys.get((line.name, line.key_id))
             if known is not None:
                 time_s = cosignature_timestamp_s(line)
                 times[known[0]] = min(time_s, times.get(known[0], time_s))

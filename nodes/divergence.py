@@ -42,6 +42,10 @@ class Divergences:
         # Validators that both authorities have outvoted.
         self.odd: dict[str, int] = {}
 
+    def set_policy(self, policy: Policy) -> None:
+        """What a quorum is, changes with the membership."""
+        self._policy = policy
+
     def add(self, divergence: Divergence, now_s: float) -> str | None:
         self._metrics.divergences.inc()
         if self._lies[divergence.signer] >= LIES_MAX:

@@ -10,7 +10,7 @@ Does not promise anything of its own: every method is the plain call that the va
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +18,9 @@ from typing import Protocol
 from ledger.store import Store
 from nodes.checked_stores import open_checked
 from nodes.clock import Clock, SystemClock
-from nodes.config import ValidatorConfig
+from nodes.config import PeerEntry, ValidatorConfig
 from nodes.files import Files
-from nodes.peers import PeerTransport, ServeFetch
+from nodes.peers import MembershipExchange, PeerTransport, ServeFetch
 from nodes.proto import peer_pb2
 from nodes.service import ValidatorService, serve
 from nodes.versions import Announcement
@@ -37,6 +37,8 @@ class Transport(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+    def set_peers(self, peers: Iterable[PeerEntry], callers: Mapping[str, str], cas: Mapping[str, bytes]) -> None: ...
 
     def send(self, name: str, envelope: peer_pb2.Envelope) -> bool: ...
 
@@ -86,6 +88,7 @@ class Environment:
         on_connected: Callable[[str], None],
         on_unreachable: Callable[[str], None],
         serve_fetch: ServeFetch,
+        membership: MembershipExchange,
     ) -> Transport:
         return PeerTransport(
             config,
@@ -96,6 +99,7 @@ class Environment:
             on_connected=on_connected,
             on_unreachable=on_unreachable,
             serve_fetch=serve_fetch,
+            membership=membership,
             clock=self.clock,
         )
 

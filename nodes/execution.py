@@ -104,9 +104,13 @@ class Execution:
         *,
         clock: Clock,
         metrics: Metrics,
-        is_validator: Callable[[str], bool],
+        is_validator: Callable[[str, int], bool],
+        may_cosign: Callable[[], bool] = lambda: True,
         permits: Callable[[Checkpoint], bool] = lambda _: True,
     ) -> None:
+        """`is_validator`: whether a name had been admitted at an index of the order. `may_cosign`: whether we are a
+        validator whose cosignature counts, now.
+        """
         self._chain = chain
         self._store = store
         self._checks = checks
@@ -116,6 +120,7 @@ class Execution:
         self._metrics = metrics
         self._is_validator = is_validator
         self._permits = permits
+        self._may_cosign = may_cosign
         self._log = structlog.get_logger().bind(part="execution")
         self._state = RecentState(chain.state)
         self.applied = chain.applied
@@ -143,7 +148,7 @@ class Execution:
     def unsigned(self) -> bool:
         """Whether the ledger has grown beyond what was signed."""
         intent = self._cosigner.intent
-        return self._chain.size > (intent.size if intent else 0)
+        return self._may_cosign() and self._chain.size > (intent.size if intent else 0)
 
     def may_sign(self, time_ms: int) -> bool:
         return time_ms <= self._clock.now_ms() + MAX_AHEAD_MS
@@ -200,7 +205,7 @@ class Execution:
             self._metrics.malformed_blocks.inc()
             self._log.error("malformed_block", index=index, reason=str(error))
             return None
-        if not self._is_validator(block.proposer):
+        if not self._is_validator(block.proposer, index):
             self._metrics.malformed_blocks.inc()
             self._log.error("block_of_a_stranger", index=index, proposer=block.proposer[:64])
             return None
@@ -287,6 +292,8 @@ class Execution:
         return 2 * placed[statement.id]
 
     def _shall_sign(self, height: int, time_ms: int, behind: int) -> bool:
+        if not self._may_cosign():
+            return False
         if not self.may_sign(time_ms):
             self._log.warning("block_ahead_of_our_clock", time_ms=time_ms, clock_ms=self._clock.now_ms())
             return False

@@ -1,22 +1,27 @@
 """What a validator is, read from the files that its configuration names and checked against the genesis record.
 
+A validator that is in no register yet is a newcomer: it follows, and takes part once a change has let it in.
+
 Everything that could make a validator sign for another one, trust another CA than the authorities agreed on, or join
 another network is found here, before anything is opened, and is a `ConfigError` that says which file to look at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from consensus import Configuration, Membership
+from consensus import Membership
 from ledger.entry import Genesis
 from ledger.errors import LedgerError
+from ledger.membership import Member, Register, Role, split_chain, verify_chain
 from ledger.note import NoteSigner
 from ledger.policy import Policy, parse_policy
 from nodes.certificates import certificate_sha256
 from nodes.config import ConfigError, ValidatorConfig
+from nodes.membership import configuration_of
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -27,11 +32,13 @@ class Identity:
     genesis_raw: bytes
     network: bytes
     policy: Policy
-    cosigner_key: NoteSigner
-    log_key: NoteSigner
+    # None for a witness; the log key also for an observer that has none.
+    cosigner_key: NoteSigner | None
+    log_key: NoteSigner | None
+    # As of genesis: where the order begins.
     membership: Membership
-    # Validator name to authority name, of the whole network.
-    authority_of: dict[str, str]
+    # The signed changes of the membership that the folder came with, verified.
+    notes: tuple[bytes, ...]
 
 
 def _read(path: Path) -> bytes:
@@ -54,43 +61,65 @@ def load_identity(config: ValidatorConfig) -> Identity:
         raise ConfigError(f"{config.genesis}: is no genesis record: {error}") from error
     if genesis.origin != config.origin:
         raise ConfigError(f"{config.path}: origin: the genesis record says {genesis.origin!r}, got {config.origin!r}")
-    authority_of = {
-        validator.name: authority.name for authority in genesis.authorities for validator in authority.validators
-    }
-    _check_members(config, genesis, authority_of)
-    cosigner_key, log_key = _key(config.cosigner_key), _key(config.log_key)
-    for authority in genesis.authorities:
-        for validator in authority.validators:
-            if validator.name == config.name and validator.cosigner_key != cosigner_key.public_key:
-                raise ConfigError(f"{config.cosigner_key}: is not the key of {config.name} in the genesis record")
-        if authority.name == config.authority and authority.log_key != log_key.public_key:
-            raise ConfigError(f"{config.log_key}: is not the log key of {config.authority} in the genesis record")
+    notes, registers = _known_changes(config, genesis)
+    members = {name: member for register in registers for name, member in register.members.items()}
+    _check_members(config, genesis, members)
+    cosigner_key = None if config.cosigner_key is None else _key(config.cosigner_key)
+    log_key = None if config.log_key is None else _key(config.log_key)
+    _check_keys(config, genesis, members.get(config.name), cosigner_key, log_key)
+    policy = _policy(config, genesis, members)
+    membership = Membership(configuration_of(registers[0]))
+    return Identity(genesis, raw, sha256(raw).digest(), policy, cosigner_key, log_key, membership, notes)
+
+
+def _known_changes(config: ValidatorConfig, genesis: Genesis) -> tuple[tuple[bytes, ...], list[Register]]:
+    if config.membership is None:
+        return (), [Register.of_genesis(genesis)]
+    try:
+        notes = split_chain(_read(config.membership))
+        return tuple(notes), verify_chain(genesis, notes)
+    except LedgerError as error:
+        raise ConfigError(f"{config.membership}: changes of the membership do not hold: {error}") from error
+
+
+def _policy(config: ValidatorConfig, genesis: Genesis, members: Mapping[str, Member]) -> Policy:
     try:
         policy = parse_policy(_read(config.policy))
     except LedgerError as error:
         raise ConfigError(f"{config.policy}: is no policy: {error}") from error
-    known = {validator.cosigner_key for authority in genesis.authorities for validator in authority.validators}
+    known = {member.cosigner_key for member in members.values()}
     if not known.issuperset(witness.key.public_key for witness in policy.witnesses):
-        raise ConfigError(f"{config.policy}: names a witness that is no validator of the genesis record")
+        raise ConfigError(f"{config.policy}: names a witness that is no validator of this network")
     if policy.quorum == "none":
         raise ConfigError(f"{config.policy}: quorum: expected both authorities, got none")
     for authority in genesis.authorities:
-        others = [name for name, owner in authority_of.items() if owner != authority.name]
+        others = [member.name for member in members.values() if member.party != authority.name]
         if policy.quorum_met_by(others):
             raise ConfigError(f"{config.policy}: quorum: is met without {authority.name}")
-    membership = Membership(Configuration(authority_of))
-    return Identity(genesis, raw, sha256(raw).digest(), policy, cosigner_key, log_key, membership, authority_of)
+    return policy
 
 
-def _check_members(config: ValidatorConfig, genesis: Genesis, authority_of: dict[str, str]) -> None:
-    configured = {config.name: config.authority} | {peer.name: peer.authority for peer in config.peers}
-    if configured != authority_of:
+def _check_members(config: ValidatorConfig, genesis: Genesis, members: Mapping[str, Member]) -> None:
+    """What the configuration says of others, against what the registers say: a wrong name would never be reached."""
+    configured = {peer.name: peer.authority for peer in config.peers}
+    # Who is in no register is to join by a change that is not made yet.
+    if config.name in members:
+        configured[config.name] = config.authority
+    known = {name: member.party for name, member in members.items()}
+    if configured.items() - known.items():
         raise ConfigError(
-            f"{config.path}: peers: expected the validators of the genesis record, {sorted(authority_of)}, "
+            f"{config.path}: peers: expected validators of the genesis record or of {config.membership or 'a change'}, "
+            f"{sorted(known)}, each with its authority, got {sorted(configured)}"
+        )
+    if config.membership is None and config.name in known and configured != known:
+        raise ConfigError(
+            f"{config.path}: peers: expected the validators of the genesis record, {sorted(known)}, "
             f"got {sorted(configured)}"
         )
     entries = {authority.name: authority for authority in config.authorities}
-    if entries.keys() != {authority.name for authority in genesis.authorities}:
+    names = {authority.name for authority in genesis.authorities}
+    # A member of a neutral party also has that party's CA in its configuration.
+    if entries.keys() - {config.authority} != names - {config.authority}:
         raise ConfigError(f"{config.path}: authorities: are not those of the genesis record")
     for authority in genesis.authorities:
         path = entries[authority.name].ca_certificate
@@ -100,6 +129,30 @@ def _check_members(config: ValidatorConfig, genesis: Genesis, authority_of: dict
             raise ConfigError(f"{path}: is no certificate: {error}") from error
         if found != authority.ca_sha256:
             raise ConfigError(f"{path}: is not the CA of {authority.name} that the genesis record names")
+
+
+def _check_keys(
+    config: ValidatorConfig,
+    genesis: Genesis,
+    member: Member | None,
+    cosigner_key: NoteSigner | None,
+    log_key: NoteSigner | None,
+) -> None:
+    authority = next((each for each in genesis.authorities if each.name == config.authority), None)
+    if authority is None:
+        if cosigner_key is not None or log_key is not None:
+            raise ConfigError(
+                f"{config.path}: keys: {config.authority} is neutral: expected no cosigner and no log key"
+            )
+        return
+    if cosigner_key is None:
+        raise ConfigError(f"{config.path}: keys.cosigner: is missing")
+    if log_key is None and (member is None or member.role is Role.VOTER):
+        raise ConfigError(f"{config.path}: keys.log: is missing: only an observer may do without")
+    if member is not None and member.cosigner_key != cosigner_key.public_key:
+        raise ConfigError(f"{config.cosigner_key}: is not the key of {config.name} in the genesis record or its change")
+    if log_key is not None and authority.log_key != log_key.public_key:
+        raise ConfigError(f"{config.log_key}: is not the log key of {config.authority} in the genesis record")
 
 
 def _key(path: Path) -> NoteSigner:

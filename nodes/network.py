@@ -35,7 +35,7 @@ import re
 import socket
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from contracts.execute import CONTRACTS
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
+from ledger.membership import Member, Register, Role
 from ledger.note import COSIGNATURE_V1, ED25519, VerifierKey, format_vkey
 from nodes import certificates
 from nodes.config import Address, ConfigError, parse_address
@@ -123,7 +124,7 @@ def init_network(
     root = Path(directory).resolve()
     _check(root, origin, authorities, validators_per_authority, gateways_per_authority)
     listen = listen_host or ("0.0.0.0" if "{name}" in host else host)
-    ports = _ports(base_port, "127.0.0.1" if "{name}" in host else listen)
+    ports = free_ports(base_port, "127.0.0.1" if "{name}" in host else listen)
     now = datetime.datetime.now(datetime.UTC)
     made = [_make_authority(root, name, country, validators_per_authority, now) for name, country in authorities]
     genesis = Genesis(
@@ -195,7 +196,7 @@ def _check(root: Path, origin: str, authorities: Sequence[tuple[str, str]], vali
             raise ConfigError(f"{what}: expected {low} to {MAX_NODES_PER_AUTHORITY}, got {count}")
 
 
-def _ports(base_port: int | None, host: str) -> Iterator[int]:
+def free_ports(base_port: int | None, host: str) -> Iterator[int]:
     if base_port is not None:
         yield from range(base_port, 65_536)
         raise ConfigError(f"base_port {base_port}: not enough ports above it")
@@ -234,7 +235,12 @@ def _make_authority(root: Path, name: str, country: str, validators: int, now: d
 
 
 def policy_text(genesis: Genesis, authority: str) -> str:
-    """The policy by which this authority's people verify: its own log key, and every authority's cosignature."""
+    """The policy, as of genesis, by which this authority's people verify."""
+    return policy_of_members(genesis, authority, Register.of_genesis(genesis).of(Role.VOTER))
+
+
+def policy_of_members(genesis: Genesis, authority: str, voters: Iterable[Member]) -> str:
+    """The policy by which an authority's people verify: its own log key, and a cosignature of every authority's."""
     lines = [
         f"log {format_vkey(VerifierKey(genesis.origin, ED25519, member.log_key))}"
         for member in genesis.authorities
@@ -242,25 +248,41 @@ def policy_text(genesis: Genesis, authority: str) -> str:
     ]
     if not lines:
         raise ConfigError(f"{authority!r} is no authority of the genesis record")
-    for member in genesis.authorities:
-        for validator in member.validators:
-            key = format_vkey(VerifierKey(validator.name, COSIGNATURE_V1, validator.cosigner_key))
-            lines.append(f"witness {validator.name} {key}")
+    of = list(voters)
+    validators = [member for party in genesis.authorities for member in of if member.party == party.name]
+    for validator in validators:
+        key = format_vkey(VerifierKey(validator.name, COSIGNATURE_V1, validator.cosigner_key))
+        lines.append(f"witness {validator.name} {key}")
     groups = [member.country.lower() for member in genesis.authorities]
     for group, member in zip(groups, genesis.authorities, strict=True):
-        lines.append(f"group {group} any {' '.join(validator.name for validator in member.validators)}")
+        names = [validator.name for validator in validators if validator.party == member.name]
+        lines.append(f"group {group} any {' '.join(names)}")
     lines.append(f"group both all {' '.join(groups)}")
     lines.append("quorum both")
     return "\n".join(lines) + "\n"
 
 
-def _ed25519_pem(key: Ed25519PrivateKey) -> bytes:
+def ed25519_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
-def _write(path: Path, data: bytes | str, mode: int = PUBLIC_FILE_MODE) -> None:
+def first_start_note() -> str:
+    """What stands in the file that lets a validator start without stores, once."""
+    return (
+        "This validator has never run. Without this file and without its stores it does not start: it could vote\n"
+        "or sign a second time. It removes the file by itself.\n"
+    )
+
+
+def check_node_name(name: str) -> None:
+    """Raises ConfigError."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"name: expected lower-case letters, digits and hyphens, got {name!r}")
+
+
+def write_new(path: Path, data: bytes | str, mode: int = PUBLIC_FILE_MODE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -271,49 +293,45 @@ def _write_network(
     network: Network, made: Sequence[_Made], genesis: bytes, listen: str, now: datetime.datetime
 ) -> None:
     network.directory.mkdir(parents=True, exist_ok=True)
-    _write(network.genesis, genesis)
+    write_new(network.genesis, genesis)
     record = Genesis.decode(genesis)
     by_name = {authority.name: authority for authority in made}
     for authority in made:
         directory = authority.public.directory
-        _write(authority.public.policy, policy_text(record, authority.name))
-        _write(directory / "ca.pem", authority.ca.certificate_pem)
-        _write(directory / "ca.key", authority.ca.key_pem, PRIVATE_FILE_MODE)
-        _write(directory / "log.key", _ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
+        write_new(authority.public.policy, policy_text(record, authority.name))
+        write_new(directory / "ca.pem", authority.ca.certificate_pem)
+        write_new(directory / "ca.key", authority.ca.key_pem, PRIVATE_FILE_MODE)
+        write_new(directory / "log.key", ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
         for role, key in authority.role_keys.items():
-            _write(authority.public.key(role), key.to_pem(), PRIVATE_FILE_MODE)
+            write_new(authority.public.key(role), key.to_pem(), PRIVATE_FILE_MODE)
     for validator in network.validators:
         authority = by_name[validator.authority]
         directory = validator.config.parent
         certificate, key_pem = certificates.issue(authority.ca, validator.name, now)
-        _write(directory / "certificate.pem", certificate)
-        _write(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
-        _write(directory / "cosigner.key", _ed25519_pem(authority.cosigner_keys[validator.name]), PRIVATE_FILE_MODE)
-        _write(directory / "log.key", _ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
-        _write(directory / "genesis.cbor", genesis)
-        _write(directory / "network.policy", policy_text(record, authority.name))
+        write_new(directory / "certificate.pem", certificate)
+        write_new(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
+        write_new(directory / "cosigner.key", ed25519_pem(authority.cosigner_keys[validator.name]), PRIVATE_FILE_MODE)
+        write_new(directory / "log.key", ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
+        write_new(directory / "genesis.cbor", genesis)
+        write_new(directory / "network.policy", policy_text(record, authority.name))
         for other in made:
-            _write(directory / "ca" / f"{other.name}.pem", other.ca.certificate_pem)
-        _write(
-            directory / "data" / "first-start",
-            "This validator has never run. Without this file and without its stores it does not start: it could vote\n"
-            "or sign a second time. It removes the file by itself.\n",
-        )
-        _write(validator.config, _validator_toml(network, validator, listen))
+            write_new(directory / "ca" / f"{other.name}.pem", other.ca.certificate_pem)
+        write_new(directory / "data" / "first-start", first_start_note())
+        write_new(validator.config, _validator_toml(network, validator, listen))
     for gateway in network.gateways:
         authority = by_name[gateway.authority]
         directory = gateway.config.parent
         certificate, key_pem = certificates.issue(
             authority.ca, gateway.name, now, extra_names=[gateway.http_address.host]
         )
-        _write(directory / "certificate.pem", certificate)
-        _write(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
-        _write(directory / "ca.pem", authority.ca.certificate_pem)
-        _write(gateway.config, _gateway_toml(network, gateway, listen))
-    _write(network.directory / "network.toml", _network_toml(network))
+        write_new(directory / "certificate.pem", certificate)
+        write_new(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
+        write_new(directory / "ca.pem", authority.ca.certificate_pem)
+        write_new(gateway.config, _gateway_toml(network, gateway, listen))
+    write_new(network.directory / "network.toml", _network_toml(network))
 
 
-def _toml(values: Mapping[str, str | list[str]]) -> str:
+def toml_text(values: Mapping[str, str | list[str]]) -> str:
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
@@ -321,7 +339,7 @@ def _validator_toml(network: Network, validator: NetworkValidator, listen: str) 
     gateways = [gateway.name for gateway in network.gateways if gateway.authority == validator.authority]
     parts = [
         f"# Validator {validator.name} of {validator.authority}. Paths are relative to this file.\n",
-        _toml(
+        toml_text(
             {
                 "name": validator.name,
                 "authority": validator.authority,
@@ -333,7 +351,7 @@ def _validator_toml(network: Network, validator: NetworkValidator, listen: str) 
             }
         ),
         "\n[listen]\n",
-        _toml(
+        toml_text(
             {
                 "peers": str(Address(listen, validator.peer_address.port)),
                 "gateways": str(Address(listen, validator.service_address.port)),
@@ -341,7 +359,7 @@ def _validator_toml(network: Network, validator: NetworkValidator, listen: str) 
             }
         ),
         "\n[keys]\n",
-        _toml(
+        toml_text(
             {
                 "certificate": "certificate.pem",
                 "certificate_key": "certificate.key",
@@ -352,38 +370,41 @@ def _validator_toml(network: Network, validator: NetworkValidator, listen: str) 
     ]
     for authority in network.authorities:
         values = {"name": authority.name, "country": authority.country, "ca_certificate": f"ca/{authority.name}.pem"}
-        parts += ["\n[[authorities]]\n", _toml(values)]
+        parts += ["\n[[authorities]]\n", toml_text(values)]
     for peer in network.validators:
         if peer.name != validator.name:
             values = {"name": peer.name, "authority": peer.authority, "address": str(peer.peer_address)}
-            parts += ["\n[[peers]]\n", _toml(values)]
+            parts += ["\n[[peers]]\n", toml_text(values)]
     return "".join(parts)
 
 
 def _gateway_toml(network: Network, gateway: NetworkGateway, listen: str) -> str:
     parts = [
         f"# Gateway {gateway.name} of {gateway.authority}. Paths are relative to this file.\n",
-        _toml({"name": gateway.name, "authority": gateway.authority, "origin": network.origin}),
+        toml_text({"name": gateway.name, "authority": gateway.authority, "origin": network.origin}),
         "\n[listen]\n",
-        _toml(
+        toml_text(
             {
                 "http": str(Address(listen, gateway.http_address.port)),
                 "grpc": str(Address(listen, gateway.grpc_address.port)),
             }
         ),
         "\n[keys]\n",
-        _toml({"certificate": "certificate.pem", "certificate_key": "certificate.key", "ca_certificate": "ca.pem"}),
+        toml_text({"certificate": "certificate.pem", "certificate_key": "certificate.key", "ca_certificate": "ca.pem"}),
     ]
     for validator in network.validators:
         if validator.authority == gateway.authority:
-            parts += ["\n[[validators]]\n", _toml({"name": validator.name, "address": str(validator.service_address)})]
+            parts += [
+                "\n[[validators]]\n",
+                toml_text({"name": validator.name, "address": str(validator.service_address)}),
+            ]
     return "".join(parts)
 
 
 def _network_toml(network: Network) -> str:
-    parts = ["# Made by `comity network init`.\n", _toml({"origin": network.origin})]
+    parts = ["# Made by `comity network init`.\n", toml_text({"origin": network.origin})]
     for authority in network.authorities:
-        parts += ["\n[[authorities]]\n", _toml({"name": authority.name, "country": authority.country})]
+        parts += ["\n[[authorities]]\n", toml_text({"name": authority.name, "country": authority.country})]
     for validator in network.validators:
         values = {
             "name": validator.name,
@@ -392,7 +413,7 @@ def _network_toml(network: Network) -> str:
             "service_address": str(validator.service_address),
             "http_address": str(validator.http_address),
         }
-        parts += ["\n[[validators]]\n", _toml(values)]
+        parts += ["\n[[validators]]\n", toml_text(values)]
     for gateway in network.gateways:
         values = {
             "name": gateway.name,
@@ -400,7 +421,7 @@ def _network_toml(network: Network) -> str:
             "http_address": str(gateway.http_address),
             "grpc_address": str(gateway.grpc_address),
         }
-        parts += ["\n[[gateways]]\n", _toml(values)]
+        parts += ["\n[[gateways]]\n", toml_text(values)]
     return "".join(parts)
 
 

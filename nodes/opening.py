@@ -17,8 +17,9 @@ from nodes.config import ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Intent
 from nodes.environment import Environment
 from nodes.identity import Identity
+from nodes.membership import Roster
 from nodes.promises import Promise
-from nodes.raft_store import RaftStore, membership_from_bytes
+from nodes.raft_store import RaftStore, changes_in, membership_from_bytes
 from nodes.records import RecordIndex
 
 # Made with the configuration, and removed when both stores have been made: see `open_stores`.
@@ -31,6 +32,7 @@ class Stores:
     records: RecordIndex
     chain: Chain
     order: RaftStore
+    roster: Roster
 
     @property
     def intent(self) -> Intent | None:
@@ -71,7 +73,7 @@ def open_stores(config: ValidatorConfig, identity: Identity, environment: Enviro
         chain = Chain.open(ledger)
         if not first and not repaired and not chain.initialised:
             raise _lost(config, "ledger")
-        stores = Stores(ledger, RecordIndex(ledger), chain, order)
+        stores = Stores(ledger, RecordIndex(ledger), chain, order, Roster(identity.genesis, order_store))
         _agree(config, identity, stores)
     except BaseException:
         for store in opened:
@@ -110,3 +112,8 @@ def _agree(config: ValidatorConfig, identity: Identity, stores: Stores) -> None:
             f"{config.data}: the ledger has executed the order up to {chain.applied}, "
             f"but the order ends at {order.last_index()}"
         )
+    roster = stores.roster
+    roster.learn(identity.notes[roster.committed.number :])
+    if base is not None:
+        roster.anchor(base.index, changes_in(base.membership))
+    roster.replay(*order.changes())

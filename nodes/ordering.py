@@ -21,6 +21,7 @@ import structlog
 
 from consensus import (
     Config,
+    ConfigurationChange,
     Entry,
     EntryType,
     HardState,
@@ -40,6 +41,7 @@ from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.blocks import block_proposer, block_time_ms
 from nodes.clock import Clock
+from nodes.membership import Roster
 from nodes.metrics import Metrics
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore, membership_to_bytes
@@ -100,7 +102,6 @@ class RaftOrdering:
         self,
         config: Config,
         store: RaftStore,
-        membership: Membership,
         *,
         tick_ms: int,
         send: Callable[[str, peer_pb2.Envelope], bool],
@@ -112,10 +113,13 @@ class RaftOrdering:
         on_leadership: Callable[[], None] = lambda: None,
         on_behind: Callable[[str, int], None] = lambda *_: None,
         on_refused: Callable[[str, str], None] = lambda *_: None,
+        roster: Roster | None = None,
+        on_membership: Callable[[], None] = lambda: None,
     ) -> None:
+        """`roster` follows the changes of the membership in the log; `on_membership` hears when one takes effect."""
         self._node = RawNode(config, store)
         self._store = store
-        self._membership = membership
+        self._membership: Membership = self._node.status().membership
         self._name = config.id
         self._tick_s = tick_ms / 1000
         self._send = send
@@ -128,6 +132,10 @@ class RaftOrdering:
         self._promise = promise
         self._on_leadership = on_leadership
         self._on_behind = on_behind
+        self._roster = roster
+        if roster is not None:
+            roster.in_force(self._membership)
+        self._on_membership = on_membership
         self._log = structlog.get_logger().bind(part="ordering")
         self._wake = asyncio.Event()
         self._available = asyncio.Event()
@@ -201,9 +209,19 @@ class RaftOrdering:
     def waiting(self, after: int) -> int:
         return self._committed - after
 
+    @property
+    def electors(self) -> frozenset[str]:
+        """Who has a vote now, the leaving and the coming alike while a change is joint."""
+        return self._membership.electors
+
     def missing_authorities(self, reachable: set[str]) -> tuple[str, ...]:
         """The authorities of which nobody is reachable: while there is one, nothing becomes committed."""
         return self._membership.missing_authorities(reachable | {self._name})
+
+    def propose_change(self, change: ConfigurationChange) -> None:
+        """Raises ProposalDropped, ChangeRefused."""
+        self._node.propose_change(change)
+        self._wake.set()
 
     def transfer_leadership(self, to: str) -> None:
         self._node.transfer_leadership(to)
@@ -228,6 +246,8 @@ class RaftOrdering:
                 message = wire.from_raft(raft, sender, self._name)
             if message.type in _FROM_LEADERS and not self._is_believed(message):
                 return
+            if self._roster is not None and message.entries:
+                self._roster.offered(message.index, message.entries)
             self._node.step(message)
         except MessageRefused as error:
             self.refused += 1
@@ -302,7 +322,8 @@ class RaftOrdering:
     def record(self, index: int) -> tuple[int, bytes] | None:
         """The term of an executed position and the encoded membership after it; None if that is no longer here."""
         try:
-            return self._store.term(index), membership_to_bytes(self._store.membership_at(index))
+            changes = self._roster.at(index).number if self._roster is not None else 0
+            return self._store.term(index), membership_to_bytes(self._store.membership_at(index), changes)
         except (Compacted, Unavailable):
             return None
 
@@ -354,12 +375,16 @@ class RaftOrdering:
     async def _turn(self, ready: Ready) -> None:
         self._dispatch(ready.messages)
         if ready.entries:
+            if self._roster is not None:
+                self._roster.appended(ready.entries)
             self._on_appended([entry for entry in ready.entries if entry.type is EntryType.NORMAL])
         # A commit index alone is not worth a write: the ledger knows how far it has executed.
         if ready.entries or ready.must_sync:
             await self._persist(ready.hard_state, ready.entries, sync=ready.must_sync)
         self._dispatch(ready.messages_after_persist)
+        recorded = False
         if ready.committed_entries:
+            recorded = await self._record(ready.committed_entries[-1].index)
             self._hand_out(ready.committed_entries)
         self._node.advance(ready)
         new_term = ready.hard_state is not None and ready.hard_state.term != self._term
@@ -367,6 +392,10 @@ class RaftOrdering:
             self._term = ready.hard_state.term
         if ready.membership is not None:
             self._membership = ready.membership
+            if self._roster is not None:
+                self._roster.in_force(ready.membership)
+        if ready.membership is not None or recorded:
+            self._on_membership()
         if ready.soft_state is not None:
             self._leader, self._role = ready.soft_state.leader_id, ready.soft_state.role
             if self.leading:
@@ -403,6 +432,16 @@ class RaftOrdering:
                 self._sync_s += (took - self._sync_s) / 16
                 self._metrics.sync_s.observe(took)
             return
+
+    async def _record(self, index: int) -> bool:
+        """What is committed of the membership is on the disk before what comes after it is executed."""
+        while self._roster is not None:
+            try:
+                return self._roster.record(index)
+            except StoreUnavailable as error:
+                self.disk_trouble = str(error)
+                await asyncio.sleep(DISK_RETRY_S)
+        return False
 
     def _dispatch(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -5,6 +5,9 @@ CA of that validator's own authority, see `certificates`), the batch claims the 
 both speak a common version of the protocol (see `versions`).
 Envelopes of one sender arrive in the order in which they were sent, as long as the stream lasts.
 
+Who is there changes while it runs (`set_peers`). A former member that connects is shown the signed changes of the
+membership that it lacks, and nothing else: by them it learns that it was removed.
+
 Does not promise delivery: what is queued when a stream breaks is dropped, as is what does not fit the queue. Raft and
 the anti-entropy of the cosignatures repeat what matters.
 """
@@ -15,7 +18,7 @@ import asyncio
 import collections
 import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +80,17 @@ async def refuse_fetch(peer: str, request: peer_pb2.FetchRequest) -> AsyncGenera
     yield
 
 
+@dataclass(frozen=True, slots=True)
+class MembershipExchange:
+    """What is said of the membership when a stream opens: how many changes are known here; those beyond a number; what
+    to do with those that a peer shows.
+    """
+
+    number: Callable[[], int] = lambda: 0
+    notes: Callable[[int], Sequence[bytes]] = lambda _: ()
+    learn: Callable[[str, Sequence[bytes]], None] = lambda *_: None
+
+
 @dataclass(slots=True)
 class _Outgoing:
     entry: PeerEntry
@@ -103,6 +117,7 @@ class PeerTransport:
         on_connected: Callable[[str], None] = lambda _: None,
         on_unreachable: Callable[[str], None] = lambda _: None,
         serve_fetch: ServeFetch = refuse_fetch,
+        membership: MembershipExchange | None = None,
         jitter: random.Random | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -115,29 +130,60 @@ class PeerTransport:
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
         self._serve_fetch = serve_fetch
+        self._membership = membership or MembershipExchange()
         self._jitter = jitter or random.Random()
         self._clock = clock or SystemClock()
         self._log = structlog.get_logger().bind(part="peers")
         self._certificate = config.certificate.read_bytes()
         self._key = config.certificate_key.read_bytes()
+        self._server: grpc.aio.Server | None = None
+        self._outgoing: dict[str, _Outgoing] = {}
+        self._heard: dict[str, float] = {}
         self._cas = {authority.name: authority.ca_certificate.read_bytes() for authority in config.authorities}
-        self._directory = PeerDirectory({peer.name: peer.authority for peer in config.peers}, self._cas)
-        self._outgoing = {peer.name: _Outgoing(peer) for peer in config.peers}
-        self._heard = dict.fromkeys(self._outgoing, 0.0)
+        self._directory = PeerDirectory({}, self._cas)
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.set_peers(config.peers, {peer.name: peer.authority for peer in config.peers}, self._cas)
         self._incoming: dict[str, int] = {}
         self._streams = 0
-        self._server: grpc.aio.Server | None = None
         self.refused = 0
         self.dropped = 0
         # Set by whoever judges what peers send: why a stream is to be ended, and not to be begun for now.
         self.cut_off: Callable[[str], str | None] = lambda _: None
 
+    def set_peers(self, peers: Iterable[PeerEntry], callers: Mapping[str, str], cas: Mapping[str, bytes]) -> None:
+        """Who is there from now on: whom to connect to; who may call, by name and party; the CA of each party, PEM."""
+        self._cas = dict(cas)
+        self._directory = PeerDirectory(callers, self._cas)
+        wanted = {peer.name: peer for peer in peers}
+        for name, outgoing in list(self._outgoing.items()):
+            if wanted.get(name) != outgoing.entry:
+                del self._outgoing[name]
+                self._let_go(outgoing)
+        for name, peer in wanted.items():
+            if name not in self._outgoing:
+                self._outgoing[name] = outgoing = _Outgoing(peer)
+                if self._server is not None:
+                    self._connect(outgoing)
+
+    def _connect(self, outgoing: _Outgoing) -> None:
+        outgoing.task = asyncio.create_task(self._keep_connected(outgoing), name=f"peer {outgoing.entry.name}")
+
+    def _let_go(self, outgoing: _Outgoing) -> None:
+        if outgoing.task is not None:
+            outgoing.task.cancel()
+            self._leaving.add(outgoing.task)
+            outgoing.task.add_done_callback(self._leaving.discard)
+
+    def _certificates(self) -> Any:
+        """For each new connection: whose CA is believed, changes with the membership."""
+        return grpc.ssl_server_certificate_configuration(
+            [(self._key, self._certificate)], root_certificates=b"".join(self._cas.values())
+        )
+
     async def start(self) -> None:
         """Listen, and connect to every peer. Raises OSError when the port is taken."""
-        credentials = grpc.ssl_server_credentials(
-            [(self._key, self._certificate)],
-            root_certificates=b"".join(self._cas.values()),
-            require_client_auth=True,
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._certificates(), self._certificates, require_client_authentication=True
         )
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         peer_pb2_grpc.add_PeerServicer_to_server(_Servicer(self), self._server)
@@ -150,10 +196,10 @@ class PeerTransport:
             raise OSError(f"cannot listen on {address}")
         await self._server.start()
         for outgoing in self._outgoing.values():
-            outgoing.task = asyncio.create_task(self._keep_connected(outgoing), name=f"peer {outgoing.entry.name}")
+            self._connect(outgoing)
 
     async def stop(self) -> None:
-        tasks = [outgoing.task for outgoing in self._outgoing.values() if outgoing.task]
+        tasks = [outgoing.task for outgoing in self._outgoing.values() if outgoing.task] + list(self._leaving)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,10 +208,10 @@ class PeerTransport:
 
     def send(self, name: str, envelope: peer_pb2.Envelope) -> bool:
         """Queue one envelope. False when there is no stream to that peer now, or its queue is full."""
-        outgoing = self._outgoing[name]
-        size = envelope.ByteSize()
-        if not outgoing.connected:
+        outgoing = self._outgoing.get(name)
+        if outgoing is None or not outgoing.connected:
             return False
+        size = envelope.ByteSize()
         if outgoing.queued_bytes + size > QUEUE_MAX_BYTES or len(outgoing.queue) >= QUEUE_MAX_ENVELOPES:
             self.dropped += 1
             return False
@@ -183,7 +229,10 @@ class PeerTransport:
 
     def reachable(self, name: str) -> bool:
         """Whether a stream to the peer is up and the peer has said something lately."""
-        return self._outgoing[name].connected and self._clock.monotonic_s() - self._heard[name] < SILENCE_S
+        outgoing = self._outgoing.get(name)
+        if outgoing is None or not outgoing.connected:
+            return False
+        return self._clock.monotonic_s() - self._heard.get(name, 0.0) < SILENCE_S
 
     def queued(self) -> int:
         return sum(len(outgoing.queue) for outgoing in self._outgoing.values())
@@ -196,8 +245,11 @@ class PeerTransport:
         Raises PeerFailed when the peer cannot be reached, refuses, or sends nothing for too long.
         """
         request.network = self._network
+        outgoing = self._outgoing.get(name)
+        if outgoing is None:
+            raise PeerFailed(f"{name} is no longer a member")
         try:
-            async with self._channel(self._outgoing[name].entry) as channel:
+            async with self._channel(outgoing.entry) as channel:
                 call = peer_pb2_grpc.PeerStub(channel).Fetch(request)
                 try:
                     while True:
@@ -229,6 +281,9 @@ class PeerTransport:
             self.refused += 1
             self._log.warning("peer_refused", reason=str(error), address=context.peer())
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            return
+        if name not in self._outgoing:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{name} is no longer a member")
             return
         pieces = self._serve_fetch(name, request)
         try:
@@ -284,6 +339,8 @@ class PeerTransport:
             if welcome.name != peer.name or welcome.network != self._network:
                 raise NotThePeer(f"expected {peer.name} of this network, got {welcome.name!r}")
             self._hear(peer.name, welcome)
+            if welcome.membership:
+                self._membership.learn(peer.name, list(welcome.membership))
             self._log.info("peer_connected", peer=peer.name)
             outgoing.connected = True
             self._on_connected(peer.name)
@@ -303,9 +360,10 @@ class PeerTransport:
             protocol_lowest=own.versions.lowest,
             protocol_highest=own.versions.highest,
             release=own.release,
+            membership=self._membership.number(),
         )
 
-    def _welcome(self) -> peer_pb2.Welcome:
+    def _welcome(self, membership: int) -> peer_pb2.Welcome:
         own = self._announcement
         return peer_pb2.Welcome(
             name=self._config.name,
@@ -313,6 +371,7 @@ class PeerTransport:
             protocol_lowest=own.versions.lowest,
             protocol_highest=own.versions.highest,
             release=own.release,
+            membership=self._membership.notes(membership),
         )
 
     def _hear(self, name: str, said: peer_pb2.Batch | peer_pb2.Welcome) -> None:
@@ -377,9 +436,16 @@ class PeerTransport:
                 except (NotThePeer, VersionsDoNotMeet) as error:
                     self.refused += 1
                     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
-                await context.write(self._welcome())
+                await context.write(self._welcome(batch.membership))
                 welcomed = True
-                self._outgoing[name].returned.set()
+                outgoing = self._outgoing.get(name)
+                if outgoing is None:
+                    await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{name} is no longer a member")
+                    return
+                outgoing.returned.set()
+            elif name not in self._outgoing:
+                # Whoever left meanwhile: it connects anew, and is told so.
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{name} is no longer a member")
             self._heard[name] = self._clock.monotonic_s()
             for envelope in batch.envelopes:
                 self._deliver(name, envelope)

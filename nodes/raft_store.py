@@ -100,8 +100,18 @@ def decode_membership(value: Any) -> Membership:
     return Membership(configuration(value["incoming"]), outgoing)
 
 
-def membership_to_bytes(membership: Membership) -> bytes:
-    return cbor.encode(encode_membership(membership))
+def membership_to_bytes(membership: Membership, changes: int = 0) -> bytes:
+    """A membership and how many changes led to it."""
+    return cbor.encode({**encode_membership(membership), "changes": changes})
+
+
+def changes_in(data: bytes) -> int:
+    """How many changes led to an encoded membership. Raises Malformed."""
+    value = cbor.decode(data, max_bytes=MAX_BASE_BYTES)
+    changes = value.get("changes") if isinstance(value, dict) else None
+    if type(changes) is not int or changes < 0:
+        raise Malformed("bad_membership", "membership says not how many changes led to it")
+    return changes
 
 
 def membership_from_bytes(data: bytes) -> Membership:
@@ -220,6 +230,11 @@ class RaftStore:
 
     def configuration_indexes(self) -> Sequence[int]:
         return tuple(self._changes)
+
+    def changes(self) -> tuple[int, Membership, list[Entry]]:
+        """Where the log begins, the membership there, and the entries of it that change that."""
+        entries = [entry for index in self._changes for entry in self.entries(index, index + 1, 0)]
+        return self._base.index + 1, self._base.membership, entries
 
     def first_index(self) -> int:
         return self._base.index + 1

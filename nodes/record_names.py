@@ -66,6 +66,8 @@ def order_record(key: bytes) -> str:
     if len(key) == 9 and key[:1] in (b"e", b"c"):
         kind = "entry" if key[:1] == b"e" else "mark of the change of the membership at"
         return f"{kind} {int.from_bytes(key[1:], 'big')} of the order"
+    if len(key) == 10 and key.startswith(b"m/"):
+        return f"record of membership change {int.from_bytes(key[2:], 'big')}"
     return _ORDER.get(key) or f"record {_readable(key)}"
 
 

@@ -13,6 +13,7 @@ import asyncio
 import collections
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
+from enum import Enum
 from functools import partial
 from typing import Any, Protocol
 
@@ -63,6 +64,30 @@ class Status(Protocol):
     def latest_final(self) -> tuple[int, bytes] | None: ...
 
     def cosigned_at(self, note: bytes) -> dict[str, int]: ...
+
+
+class ChangeOutcome(Protocol):
+    """What became of a change of the membership."""
+
+    @property
+    def state(self) -> Enum: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+
+class MembershipChanges(Protocol):
+    """What the service asks about the membership; `nodes.changing.Changes` answers."""
+
+    async def submit(self, note: bytes) -> ChangeOutcome: ...
+
+    def report(self) -> validator_pb2.Membership: ...
 
 
 class Following:
@@ -142,8 +167,10 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         directory: PeerDirectory,
         metrics: Metrics,
         rejections: RejectionLimits,
+        changes: MembershipChanges,
     ) -> None:
         self._chain = chain
+        self._changes = changes
         self._checks = checks
         self._proposals = proposals
         self._following = following
@@ -451,6 +478,22 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
     async def GetStatus(self, request: validator_pb2.StatusQuery, context: Any) -> validator_pb2.ValidatorStatus:
         await self._admit(context)
         return self._status.status()
+
+    # --- the membership ----------------------------------------------------------------------------------------------
+
+    async def GetMembership(self, request: validator_pb2.MembershipQuery, context: Any) -> validator_pb2.Membership:
+        await self._admit(context)
+        return self._changes.report()
+
+    async def ChangeMembership(
+        self, request: validator_pb2.MembershipSubmission, context: Any
+    ) -> validator_pb2.MembershipReply:
+        """No more is asked of the caller than of any: the signatures are what counts."""
+        await self._admit(context)
+        outcome = await self._changes.submit(request.change)
+        return validator_pb2.MembershipReply(
+            state=outcome.state.value, number=outcome.number, code=outcome.code, detail=outcome.detail
+        )
 
 
 async def serve(

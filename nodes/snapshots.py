@@ -7,22 +7,26 @@ before the ledger has it on the disk, nor before every member of the network spe
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from consensus.messages import Snapshot, SnapshotMetadata
+from consensus.quorum import Membership
 from contracts.execute import genesis_state
 from ledger.chain_layout import STATE
+from ledger.errors import Untrue
+from ledger.policy import Policy
 from ledger.snapshot_building import SnapshotBuilder
 from ledger.statemap import StateMap
 from ledger.store import MemoryStore, Store
-from nodes.catch_up import CatchUp, Fetch
+from nodes.catch_up import CatchUp, Fetch, PeerFailed
 from nodes.catch_up_serving import OrderRecord, SnapshotServer
 from nodes.config import ValidatorConfig
 from nodes.environment import Environment
 from nodes.identity import Identity
+from nodes.membership import configuration_of
 from nodes.opening import Stores
 from nodes.proto import peer_pb2
-from nodes.raft_store import membership_from_bytes
+from nodes.raft_store import changes_in, membership_from_bytes
 from nodes.records import index_keys
 
 
@@ -39,7 +43,10 @@ class Snapshots:
         order_record: OrderRecord,
         fetch: Fetch,
         peers: Callable[[], Sequence[str]],
+        policy: Callable[[], Policy],
     ) -> None:
+        """`policy`: by which the checkpoint of a snapshot has to be final, of the newest members that are known."""
+        self._policy = policy
         self._identity = identity
         self._stores = stores
         self._executor = executor = environment.executor(1, "snapshots")
@@ -54,8 +61,8 @@ class Snapshots:
             fetch=fetch,
             peers=peers,
             authority=config.authority,
-            authority_of={name: owner for name, owner in identity.authority_of.items() if name != config.name},
-            decode_membership=membership_from_bytes,
+            authority_of={},
+            decode_membership=self._decode_membership,
             executor=executor,
             files=environment.files,
         )
@@ -71,7 +78,21 @@ class Snapshots:
     def _make_builder(self, store: Store) -> SnapshotBuilder:
         genesis = self._identity.genesis
         state_root = StateMap(MemoryStore(), STATE).update(dict(genesis_state(genesis))).root
-        return SnapshotBuilder(store, self._identity.policy, genesis, state_root, index_keys)
+        return SnapshotBuilder(store, self._policy(), genesis, state_root, index_keys)
+
+    def set_voters(self, authority_of: Mapping[str, str]) -> None:
+        """Whom to ask, of whom each authority has to be heard."""
+        self.catch_up.set_authorities(authority_of)
+
+    def _decode_membership(self, data: bytes) -> Membership:
+        """Who the members are at the beginning of a snapshot: by changes that both authorities signed."""
+        membership, changes = membership_from_bytes(data), changes_in(data)
+        register = self._stores.roster.knows(changes)
+        if register is None:
+            raise PeerFailed(f"membership change {changes} is not known here yet")
+        if configuration_of(register) != membership.incoming:
+            raise Untrue("other_membership", f"the members after change {changes} are others")
+        return membership
 
     def serve(self, peer: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
         return self.server.serve(peer, request)

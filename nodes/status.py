@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.proto import validator_pb2
+from ledger.membership import Role
 
 if TYPE_CHECKING:
     from nodes.validator import Validator
@@ -80,11 +81,18 @@ class StatusReport:
         validator = self._validator
         if validator.halted is not None:
             return False, f"halted: {validator.halted}"
+        part = validator.participation
+        if part.removed() is not None:
+            return False, f"removed: {part.removed()}"
+        if part.objection() is not None:
+            return False, f"{part.objection()}"
         trouble = validator.ordering.disk_trouble or validator.disk_trouble
         if trouble is not None:
             return False, f"waiting for the disk: {trouble}"
         if validator.snapshots.catch_up.wanted:
             return False, f"catching up by {validator.snapshots.catch_up}"
+        if part.role is None:
+            return False, part.in_words()
         missing = validator.missing_authorities()
         refusals = [why for name, why in validator.versions.refusals.items() if name not in validator.reachable()]
         if missing and refusals:
@@ -93,8 +101,8 @@ class StatusReport:
             verb = "it is" if len(missing) == 1 else "they are"
             return False, f"waiting for {', '.join(missing)}: nothing becomes committed until {verb} back"
         reachable = validator.reachable()
-        everybody = set(validator.identity.authority_of)
-        if len(reachable) * 2 <= len(everybody):
+        everybody = set(validator.ordering.electors)
+        if len(reachable & everybody) * 2 <= len(everybody):
             absent = ", ".join(sorted(everybody - reachable))
             return False, f"waiting for a majority: {absent} cannot be reached"
         not_believed = validator.ordering.not_believed()
@@ -129,7 +137,7 @@ class StatusReport:
         reachable = validator.reachable()
         authorities = []
         for authority in validator.identity.genesis.authorities:
-            names = [member.name for member in authority.validators]
+            names = validator.participation.names(authority.name, Role.VOTER)
             times = validator.finality.times[authority.name]
             authorities.append(
                 validator_pb2.AuthorityStatus(
@@ -167,7 +175,7 @@ class StatusReport:
         """What each member of the network speaks, as far as it has said so."""
         versions = self._validator.versions
         spoken = []
-        for name in sorted(self._validator.identity.authority_of):
+        for name in sorted({*self._validator.roster.members(), self._validator.config.name}):
             said = versions.said(name)
             spoken.append(
                 validator_pb2.ProtocolSpoken(

@@ -27,21 +27,25 @@ from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
+from nodes.changing import Changes
 from nodes.checking import KnownKeys, SignatureChecks
 from nodes.config import ValidatorConfig
 from nodes.cosigning import Contradiction, Cosigner, Finality
 from nodes.divergence import Divergences
 from nodes.environment import Environment
-from nodes.execution import Accepted, Executed, Execution, Halted, Rejected, Signed
+from nodes.execution import Accepted, Executed, Execution, Halted, Rejected
 from nodes.health import HealthServer
 from nodes.identity import Identity
 from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
 from nodes.ordering import RaftOrdering
+from nodes.participation import Participation
+from nodes.peers import MembershipExchange
 from nodes.promises import Promises
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
+from nodes.publishing import Publishing, cosignatures
 from nodes.rejections import RejectionLimits
 from nodes.service import Following, ValidatorService
 from nodes.snapshots import Snapshots
@@ -53,6 +57,7 @@ EXIT_CONFIG = 2
 EXIT_UNAVAILABLE = 3  # a port is taken, the disk cannot be written
 EXIT_DURABLE_STATE = 4  # what is on disk contradicts itself: people must look before it starts again
 EXIT_HALTED = 5  # it had halted by the time it was told to stop
+EXIT_REMOVED = 6  # a change of the membership, signed by all authorities, has removed it for good
 REOPEN = -1  # no exit status: it starts again in the same process, from the ledger that it has caught up to
 
 EXECUTE_SLICE_S = 0.03
@@ -61,8 +66,6 @@ QUICK_S = 0.01
 DISK_RETRY_S = 0.5
 EXCHANGE_S = 1.0
 HAND_OVER_S = 0.5
-# A signature that nobody seems to need is sent all the same if nothing has become final for so long.
-LATE_S = 0.15
 
 
 class Validator:
@@ -84,7 +87,6 @@ class Validator:
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
         self.disk_trouble: str | None = None
-        self._late_scheduled = False
         self._unsaved_final: tuple[int, bytes] | None = None
         self._recent_s = 0.0
         # Execution and signing are never in two threads at once.
@@ -94,7 +96,9 @@ class Validator:
         self.stores = open_stores(config, identity, self.environment)
         self._store, self.chain, self.records = self.stores.ledger, self.stores.chain, self.stores.records
         self.promises = Promises(self.stores.order, self.chain, self.stores.intent)
-        self.versions = Versions(config.name, lambda: self.identity.authority_of, self._store, spoken=spoken)
+        self.roster = self.stores.roster
+        self.participation = Participation(config, identity, self.roster, self.environment.files)
+        self.versions = Versions(config.name, self.roster.members, self._store, spoken=spoken)
         self._assemble()
 
     # --- putting it together -----------------------------------------------------------------------------------------
@@ -116,6 +120,11 @@ class Validator:
             on_connected=self._connected,
             serve_fetch=lambda peer, request: self.snapshots.serve(peer, request),
             on_unreachable=lambda peer: self.ordering.unreachable(peer),
+            membership=MembershipExchange(
+                lambda: self.roster.committed.number,
+                self.roster.notes,
+                lambda peer, notes: self.changes.learn(peer, list(notes)),
+            ),
         )
         self.ordering = RaftOrdering(
             Config(
@@ -124,9 +133,9 @@ class Validator:
                 election_timeout_ticks=tuning.election_timeout_ticks,
                 heartbeat_ticks=tuning.heartbeat_ticks,
                 applied=max(self.chain.applied, self.stores.base),
+                authorise=self.roster.authorise,
             ),
             self.stores.order,
-            identity.membership,
             tick_ms=tuning.tick_ms,
             send=self.transport.send,
             metrics=self.metrics,
@@ -137,6 +146,8 @@ class Validator:
             on_leadership=lambda: self.proposals.leadership_changed(),
             on_refused=self.offences.add,
             on_behind=lambda leader, index: self.snapshots.behind(leader, index),
+            roster=self.roster,
+            on_membership=lambda: self.changes.in_force(),
         )
         self.snapshots = Snapshots(
             config,
@@ -146,6 +157,7 @@ class Validator:
             order_record=self.ordering.record,
             fetch=self.transport.fetch,
             peers=self.transport.connected,
+            policy=self.participation.newest_policy,
         )
         self.proposals = Proposals(
             config.name,
@@ -168,17 +180,23 @@ class Validator:
             self.records,
             clock=self.clock,
             metrics=self.metrics,
-            is_validator=identity.authority_of.__contains__,
+            is_validator=self.roster.was_member,
+            may_cosign=self.participation.cosigns,
             permits=self.promises.permits,
         )
         self.promises.applied = lambda: self.execution.applied
         self.promises.intent = lambda: self.execution.intent
         # Final, and on record here: what others may be told.
         self.latest_final = self.chain.latest_final
-        self.finality = Finality(
-            identity.genesis, identity.policy, self.latest_final[1] if self.latest_final is not None else None
+        note = self.latest_final[1] if self.latest_final is not None else None
+        policy = self.participation.policy() if note is None else self.participation.policy_of_note(note)
+        self.finality = Finality(identity.genesis, policy, note, self.participation.ever())
+        self.divergences = Divergences(policy, config.data / "evidence", self.metrics, environment.files)
+        self.publishing = Publishing(
+            config.name, config.authority, self.finality, self.participation, self.ordering, self.transport
         )
-        self.divergences = Divergences(identity.policy, config.data / "evidence", self.metrics, environment.files)
+        self.changes = Changes(self, self.roster, self.participation, on_removed=lambda _: self.finish(EXIT_REMOVED))
+        self.changes.take_effect()
         self._apply_thread = environment.executor(1, "execution")
         self.report = StatusReport(self)
         authority = config.authority_of(config.name)
@@ -196,6 +214,7 @@ class Validator:
             gateways,
             self.metrics,
             self.rejections,
+            self.changes,
         )
         self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
@@ -284,7 +303,8 @@ class Validator:
 
     def hand_over(self) -> None:
         """Let somebody else lead, if we do and there is somebody."""
-        connected = self.transport.connected()
+        voters = self.roster.voters()
+        connected = [name for name in self.transport.connected() if name in voters]
         if self.ordering.leading and connected:
             self.ordering.transfer_leadership(connected[0])
 
@@ -321,8 +341,13 @@ class Validator:
             self._conclude()
         elif kind == "cosignature_query":
             query = envelope.cosignature_query
+            self.changes.heard(peer, query.executed_size)
+            self.changes.tell(peer, query.membership)
             for size, root, kept in self.finality.answer(query.final_size, query.executed_size, query.final_root):
                 self.transport.send(peer, wire.to_cosignatures(size, root, kept))
+                self.transport.send(peer, cosignatures(size, root, kept))
+        elif kind in ("membership_notes", "membership_change", "membership_answer"):
+            self.changes.take(peer, envelope)
         else:
             self.versions.ignore(peer, "envelope")
 
@@ -417,7 +442,7 @@ class Validator:
                 self.report.grown(each.checkpoint.size)
                 self.finality.executed(each.checkpoint)
             if each.signed is not None:
-                self._publish(each.signed)
+                self.publishing.publish(each.signed)
             for raw, result in each.results:
                 self.proposals.executed(raw, result, None if isinstance(result, Accepted) else each.index)
                 if isinstance(result, Rejected):
@@ -433,41 +458,6 @@ class Validator:
                 self.following.changed()
 
     # --- finality ----------------------------------------------------------------------------------------------------
-
-    def _publish(self, signed: Signed) -> None:
-        """Our signatures go to the other authorities; our own colleagues have their own, or ask.
-
-        One validator of each authority is enough, so one speaks at once: who leads, else the first that is there. The
-        others speak when nothing has become final for a moment.
-        """
-        self.finality.signed(signed.checkpoint, signed.lines)
-        if self._speaker() == self.config.name:
-            self._send_own()
-        elif not self._late_scheduled:
-            self._late_scheduled = True
-            asyncio.get_running_loop().call_later(LATE_S, self._publish_late)
-
-    def _publish_late(self) -> None:
-        self._late_scheduled = False
-        if self.finality.own is not None and self.finality.own[0].size > self.finality.final_size:
-            self._send_own()
-
-    def _speaker(self) -> str:
-        colleagues = [name for name, owner in self.identity.authority_of.items() if owner == self.config.authority]
-        leader = self.ordering.leader
-        if leader in colleagues and (leader == self.config.name or self.transport.reachable(leader)):
-            return leader
-        present = (name for name in colleagues if name == self.config.name or self.transport.reachable(name))
-        return next(present)
-
-    def _send_own(self) -> None:
-        if self.finality.own is None:
-            return
-        checkpoint, lines = self.finality.own
-        envelope = wire.to_cosignatures(checkpoint.size, checkpoint.root, lines)
-        for peer in self.config.peers:
-            if peer.authority != self.config.authority:
-                self.transport.send(peer.name, envelope)
 
     def _receive_cosignatures(self, peer: str, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
         divergence = self.finality.receive(peer, size, root, lines, self.chain.root_at)
@@ -502,7 +492,10 @@ class Validator:
     def _exchange(self) -> None:
         """Tell everybody how far we are; who has signatures that help us sends them."""
         query = peer_pb2.CosignatureQuery(
-            final_size=self.finality.final_size, executed_size=self.chain.size, final_root=self.finality.final_root
+            final_size=self.finality.final_size,
+            executed_size=self.chain.size,
+            final_root=self.finality.final_root,
+            membership=self.roster.committed.number,
         )
         self.transport.broadcast(peer_pb2.Envelope(cosignature_query=query))
 
@@ -532,13 +525,13 @@ class Validator:
                     self.halt(str(error))
                     continue
                 if signed is not None:
-                    self._publish(signed)
+                    self.publishing.publish(signed)
                     self._conclude()
 
     # --- who is there ------------------------------------------------------------------------------------------------
 
     def reachable(self) -> set[str]:
-        return {self.config.name} | {peer.name for peer in self.config.peers if self.transport.reachable(peer.name)}
+        return {self.config.name} | {name for name in self.roster.members() if self.transport.reachable(name)}
 
     def missing_authorities(self) -> tuple[str, ...]:
         """The authorities of which no validator can be reached: without them nothing becomes committed."""

@@ -316,3 +316,65 @@ class ValidatorStatus(_message.Message):
     protocol_effective: int
     protocols: _containers.RepeatedCompositeFieldContainer[ProtocolSpoken]
     def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ...) -> None: ...
+
+class MembershipQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MemberStatus(_message.Message):
+    __slots__ = ("name", "party", "role", "address", "reachable", "leader", "size", "behind")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    party: str
+    role: str
+    address: str
+    reachable: bool
+    leader: bool
+    size: int
+    behind: int
+    def __init__(self, name: _Optional[str] = ..., party: _Optional[str] = ..., role: _Optional[str] = ..., address: _Optional[str] = ..., reachable: _Optional[bool] = ..., leader: _Optional[bool] = ..., size: _Optional[int] = ..., behind: _Optional[int] = ...) -> None: ...
+
+class Membership(_message.Message):
+    __slots__ = ("number", "digest", "text", "committed", "joint", "members", "changes", "own")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    JOINT_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    digest: bytes
+    text: str
+    committed: bool
+    joint: bool
+    members: _containers.RepeatedCompositeFieldContainer[MemberStatus]
+    changes: _containers.RepeatedScalarFieldContainer[bytes]
+    own: str
+    def __init__(self, number: _Optional[int] = ..., digest: _Optional[bytes] = ..., text: _Optional[str] = ..., committed: _Optional[bool] = ..., joint: _Optional[bool] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., changes: _Optional[_Iterable[bytes]] = ..., own: _Optional[str] = ...) -> None: ...
+
+class MembershipSubmission(_message.Message):
+    __slots__ = ("change",)
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    change: bytes
+    def __init__(self, change: _Optional[bytes] = ...) -> None: ...
+
+class MembershipReply(_message.Message):
+    __slots__ = ("state", "number", "code", "detail")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    number: int
+    code: str
+    detail: str
+    def __init__(self, state: _Optional[str] = ..., number: _Optional[int] = ..., code: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...

@@ -79,6 +79,16 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.StatusQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.ValidatorStatus.FromString,
                 _registered_method=True)
+        self.GetMembership = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetMembership',
+                request_serializer=api_dot_proto_dot_validator__pb2.MembershipQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.Membership.FromString,
+                _registered_method=True)
+        self.ChangeMembership = channel.unary_unary(
+                '/comity.validator.v1.Validator/ChangeMembership',
+                request_serializer=api_dot_proto_dot_validator__pb2.MembershipSubmission.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.MembershipReply.FromString,
+                _registered_method=True)
 
 
 class ValidatorServicer:
@@ -144,6 +154,20 @@ class ValidatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMembership(self, request, context):
+        """Who belongs to the order now, and how far each is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeMembership(self, request, context):
+        """Have a change of the membership ordered that all authorities' registrars have signed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ValidatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +215,16 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=api_dot_proto_dot_validator__pb2.StatusQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.ValidatorStatus.SerializeToString,
+            ),
+            'GetMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMembership,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.MembershipQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.Membership.SerializeToString,
+            ),
+            'ChangeMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeMembership,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.MembershipSubmission.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.MembershipReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -436,6 +470,60 @@ class Validator:
             '/comity.validator.v1.Validator/GetStatus',
             api_dot_proto_dot_validator__pb2.StatusQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.ValidatorStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetMembership',
+            api_dot_proto_dot_validator__pb2.MembershipQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.Membership.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/ChangeMembership',
+            api_dot_proto_dot_validator__pb2.MembershipSubmission.SerializeToString,
+            api_dot_proto_dot_validator__pb2.MembershipReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,7 +11,7 @@ from nodes.cli import comity
 _PREAMBLE = """# Commands
 
 Generated from the program by `make generate`. Exit status of every command: 0 holds or done, 1 does not hold or was
-refused, 2 misuse, 3 something that is needed is not available. `validator run` also has 4 and 5, see
+refused, 2 misuse, 3 something that is needed is not available. `validator run` also has 4, 5 and 6, see
 [operating.md](operating.md); `demo` ends with 130 when it is interrupted.
 """
 

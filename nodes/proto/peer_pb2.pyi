@@ -8,46 +8,56 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ("sender", "network", "envelopes", "protocol_lowest", "protocol_highest", "release")
+    __slots__ = ("sender", "network", "envelopes", "protocol_lowest", "protocol_highest", "release", "membership")
     SENDER_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     ENVELOPES_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_LOWEST_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_HIGHEST_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
     sender: str
     network: bytes
     envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
     protocol_lowest: int
     protocol_highest: int
     release: str
-    def __init__(self, sender: _Optional[str] = ..., network: _Optional[bytes] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
+    membership: int
+    def __init__(self, sender: _Optional[str] = ..., network: _Optional[bytes] = ..., envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ..., membership: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("name", "network", "protocol_lowest", "protocol_highest", "release")
+    __slots__ = ("name", "network", "protocol_lowest", "protocol_highest", "release", "membership")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_LOWEST_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_HIGHEST_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
     name: str
     network: bytes
     protocol_lowest: int
     protocol_highest: int
     release: str
-    def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
+    membership: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ..., membership: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query")
+    __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query", "membership_notes", "membership_change", "membership_answer")
     RAFT_FIELD_NUMBER: _ClassVar[int]
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURES_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_QUERY_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_NOTES_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_ANSWER_FIELD_NUMBER: _ClassVar[int]
     raft: RaftMessage
     proposals: Proposals
     cosignatures: Cosignatures
     cosignature_query: CosignatureQuery
-    def __init__(self, raft: _Optional[_Union[RaftMessage, _Mapping]] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ...) -> None: ...
+    membership_notes: MembershipNotes
+    membership_change: MembershipChange
+    membership_answer: MembershipAnswer
+    def __init__(self, raft: _Optional[_Union[RaftMessage, _Mapping]] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ..., membership_notes: _Optional[_Union[MembershipNotes, _Mapping]] = ..., membership_change: _Optional[_Union[MembershipChange, _Mapping]] = ..., membership_answer: _Optional[_Union[MembershipAnswer, _Mapping]] = ...) -> None: ...
 
 class RaftMessage(_message.Message):
     __slots__ = ("type", "term", "log_term", "index", "commit", "reject", "reject_hint", "context", "entries")
@@ -112,14 +122,38 @@ class SignatureLine(_message.Message):
     def __init__(self, name: _Optional[str] = ..., key_id: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class CosignatureQuery(_message.Message):
-    __slots__ = ("final_size", "executed_size", "final_root")
+    __slots__ = ("final_size", "executed_size", "final_root", "membership")
     FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     EXECUTED_SIZE_FIELD_NUMBER: _ClassVar[int]
     FINAL_ROOT_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
     final_size: int
     executed_size: int
     final_root: bytes
-    def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ..., final_root: _Optional[bytes] = ...) -> None: ...
+    membership: int
+    def __init__(self, final_size: _Optional[int] = ..., executed_size: _Optional[int] = ..., final_root: _Optional[bytes] = ..., membership: _Optional[int] = ...) -> None: ...
+
+class MembershipNotes(_message.Message):
+    __slots__ = ("notes",)
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    notes: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, notes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class MembershipChange(_message.Message):
+    __slots__ = ("note",)
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    note: bytes
+    def __init__(self, note: _Optional[bytes] = ...) -> None: ...
+
+class MembershipAnswer(_message.Message):
+    __slots__ = ("change", "refused", "detail")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    change: bytes
+    refused: str
+    detail: str
+    def __init__(self, change: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
     __slots__ = ("network", "hashes_from", "bundles_from", "position")

@@ -58,7 +58,6 @@ class Group:
             self.nodes[name] = RaftOrdering(
                 Config(id=name, seed=1, election_timeout_ticks=5, heartbeat_ticks=1, applied=applied),
                 RaftStore(disk, node=name, network=bytes(32), membership=membership),
-                membership,
                 tick_ms=5,
                 send=partial(self._send, name),
                 metrics=Metrics(name),

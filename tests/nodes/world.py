@@ -129,7 +129,7 @@ class Node:
             self.records,
             clock=clock,
             metrics=self.metrics,
-            is_validator=validators.__contains__,
+            is_validator=lambda name, index: name in validators,
         )
 
     def whole(self) -> dict[bytes, bytes]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ledger.errors import LedgerError
 from nodes.catch_up import PeerFailed
 from nodes.catch_up_serving import FetchRefused
-from nodes.config import ValidatorConfig
-from nodes.peers import FETCH_IDLE_S, SILENCE_S, ServeFetch
+from nodes.config import PeerEntry, ValidatorConfig
+from nodes.peers import FETCH_IDLE_S, SILENCE_S, MembershipExchange, ServeFetch
 from nodes.proto import peer_pb2
 from nodes.versions import Announcement, VersionsDoNotMeet
 from tests.simulation.world import MS, NodeLoop, S, World
@@ -227,7 +227,9 @@ class SimulatedTransport:
         on_connected: Callable[[str], None],
         on_unreachable: Callable[[str], None],
         serve_fetch: ServeFetch,
+        membership: MembershipExchange,
     ) -> None:
+        self.membership = membership
         self.links = links
         self.loop = loop
         self.name = config.name
@@ -261,6 +263,9 @@ class SimulatedTransport:
         self.links.on_sent(self.name, name, envelope)
         self.links.carry(self, name, envelope.SerializeToString())
         return True
+
+    def set_peers(self, peers: Iterable[PeerEntry], callers: Mapping[str, str], cas: Mapping[str, bytes]) -> None:
+        self._peers = [peer.name for peer in peers]
 
     def broadcast(self, envelope: peer_pb2.Envelope) -> None:
         for name in self._peers:

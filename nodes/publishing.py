@@ -1,0 +1,83 @@
+"""Our signatures on their way to the others.
+
+They go to the other authorities, to witnesses and to observers; our own colleagues have their own, or ask. One
+validator of each authority is enough, so one speaks at once: who leads, else the first that is there. The others speak
+when nothing has become final for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from ledger.membership import Role
+from ledger.note import NoteSignature
+from nodes.cosigning import Finality
+from nodes.environment import Transport
+from nodes.execution import Signed
+from nodes.ordering import RaftOrdering
+from nodes.participation import Participation
+from nodes.proto import peer_pb2
+
+# A signature that nobody seems to need is sent all the same if nothing has become final for so long.
+LATE_S = 0.15
+
+
+def cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> peer_pb2.Envelope:
+    """Signature lines for one size, as they are sent."""
+    message = peer_pb2.Cosignatures(size=size, root=root)
+    for line in lines:
+        message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
+    return peer_pb2.Envelope(cosignatures=message)
+
+
+class Publishing:
+    """See the module. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        authority: str,
+        finality: Finality,
+        participation: Participation,
+        ordering: RaftOrdering,
+        transport: Transport,
+    ) -> None:
+        self._name = name
+        self._authority = authority
+        self._finality = finality
+        self._participation = participation
+        self._ordering = ordering
+        self._transport = transport
+        self._late_scheduled = False
+
+    def publish(self, signed: Signed) -> None:
+        """We have signed a checkpoint."""
+        self._finality.signed(signed.checkpoint, signed.lines)
+        if self._speaker() == self._name:
+            self._send_own()
+        elif not self._late_scheduled:
+            self._late_scheduled = True
+            asyncio.get_running_loop().call_later(LATE_S, self._publish_late)
+
+    def _publish_late(self) -> None:
+        self._late_scheduled = False
+        if self._finality.own is not None and self._finality.own[0].size > self._finality.final_size:
+            self._send_own()
+
+    def _speaker(self) -> str:
+        colleagues = self._participation.names(self._authority, Role.VOTER)
+        leader = self._ordering.leader
+        if leader in colleagues and (leader == self._name or self._transport.reachable(leader)):
+            return leader
+        present = (name for name in colleagues if name == self._name or self._transport.reachable(name))
+        return next(present, self._name)
+
+    def _send_own(self) -> None:
+        if self._finality.own is None:
+            return
+        checkpoint, lines = self._finality.own
+        envelope = cosignatures(checkpoint.size, checkpoint.root, lines)
+        for peer in self._transport.connected():
+            if self._participation.hears_cosignatures(peer):
+                self._transport.send(peer, envelope)

@@ -1,0 +1,47 @@
+"""Validators join, get a vote, and leave, as real processes, while statements go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodes.validator import EXIT_REMOVED
+from tests.nodes.membership import Operators, promote, remove
+from tests.nodes.network import Client, Signer, all_final, running, until, wait_ready
+
+pytestmark = pytest.mark.processes
+
+
+async def test_a_newcomer_observes_then_votes_then_leaves_with_a_word(tmp_path: Path) -> None:
+    async with running(tmp_path / "net") as processes:
+        operators = Operators(processes)
+        signer = Signer(processes.network)
+        async with Client(processes.network, "kz-kgd-1") as client:
+            before = [signer.enrol() for _ in range(5)]
+            await client.submit([statement.raw for statement in before])
+            made = operators.make("kz-kgd-3", like="kz-kgd-1")
+            processes.start("kz-kgd-3")
+            await operators.change("cn-gacc-2", made.step)
+            await wait_ready(processes.network, ["kz-kgd-3"])
+            await all_final(processes.network, "kz-kgd-3", [statement.id for statement in before])
+            await operators.change("kz-kgd-2", promote("kz-kgd-3"))
+            report = await operators.membership("cn-gacc-1")
+            assert {(member.name, member.role) for member in report.members} >= {("kz-kgd-3", "voter")}
+            assert report.digest == operators.register.digest
+            # Its colleagues away, it stands for its authority alone: it votes, and its cosignature makes final.
+            processes.kill("kz-kgd-1")
+            during = [signer.enrol() for _ in range(5)]
+        async with Client(processes.network, "kz-kgd-3") as client:
+
+            async def taken() -> bool:
+                results = await client.submit([statement.raw for statement in during])
+                return all(result.HasField("accepted") for result in results)
+
+            await until(taken)
+            await all_final(processes.network, "cn-gacc-1", [statement.id for statement in during])
+        processes.start("kz-kgd-1")
+        await wait_ready(processes.network, ["kz-kgd-1"])
+        await operators.change("kz-kgd-1", remove("kz-kgd-3"))
+        assert processes.running.pop("kz-kgd-3").wait(15) == EXIT_REMOVED
+        assert any("was removed by membership change 3" in str(event) for event in processes.events("kz-kgd-3"))
