@@ -239,6 +239,8 @@ def perform(
 ) -> None:
     """A whole run, into `directory` and `outcome`."""
     possible, outcome.skipped = faults.allowed(abilities, only)
+    if not possible:
+        raise ClusterFailed(f"no kind of fault is possible here: {outcome.skipped}")
     with (
         Cluster(directory, abilities, outcome.seed, outcome.plant) as cluster,
         (directory / "history.jsonl").open("w") as file,
