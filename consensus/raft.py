@@ -482,7 +482,7 @@ class Raft:
                 change = decode_change(entry.data)
                 after = apply_change(before, change)
             except ChangeRefused as error:
-                raise MessageRefused(error.code, f"{message.sender} sent a change at {entry.index}: {error}") from error
+                raise MessageRefused(error.code, f"{message.sender} has at {entry.index}: {error.detail}") from error
             if change.steps:
                 self.verify_authorised(change, before)
             changes.append((entry.index, after))

@@ -15,6 +15,9 @@ Commands:
     save NODE                  write, sync, send what waited, advance
     work NODE                  take and save, until there is nothing to do
     crash NODE                 memory is lost, and what was not saved; the node starts again from its disk
+    change NODE STEP...        +voter:NAME:AUTHORITY  +witness:NAME  +learner:NAME  -NAME, in one change
+    join NODE                  a new node, which knows of the genesis only
+    read NODE CONTEXT          what is committed now?
     snapshot NODE              the state machine writes a snapshot of what it applied; the log before it is compacted
     deliver TO [from NODE]     everything in flight to a node arrives
     drop TO [from NODE]        ... or is lost
@@ -32,9 +35,13 @@ from typing import Any
 import click
 
 from consensus import (
+    Action,
+    ChangeRefused,
     Config,
     Configuration,
+    ConfigurationChange,
     Entry,
+    EntryType,
     Membership,
     Message,
     MessageRefused,
@@ -43,6 +50,9 @@ from consensus import (
     ProposalDropped,
     RawNode,
     Ready,
+    Step,
+    decode_change,
+    encode_change,
 )
 from consensus.storage import MemoryStorage
 from tests.consensus.group import allow
@@ -50,15 +60,52 @@ from tests.consensus.group import allow
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 
+def show_change(change: ConfigurationChange) -> str:
+    signs = {Action.ADD_VOTER: "+voter:", Action.ADD_WITNESS: "+witness:", Action.ADD_LEARNER: "+learner:"}
+    steps = [
+        signs.get(step.action, "-") + step.member + (f":{step.authority}" if step.authority else "")
+        for step in change.steps
+    ]
+    return f"<{' '.join(steps) or 'leave joint'}>"
+
+
+def read_step(text: str) -> Step:
+    if text.startswith("-"):
+        return Step(Action.REMOVE, text[1:])
+    kind, member, *authority = text.removeprefix("+").split(":")
+    return Step(Action[f"ADD_{kind.upper()}"], member, authority[0] if authority else None)
+
+
+def show_entry(entry: Entry) -> str:
+    if entry.type is EntryType.CONFIGURATION:
+        return f"{entry.index}/{entry.term}:{show_change(decode_change(entry.data))}"
+    return f"{entry.index}/{entry.term}:{entry.data.decode() or '-'}"
+
+
 def show_entries(entries: tuple[Entry, ...]) -> str:
-    return " ".join(f"{entry.index}/{entry.term}:{entry.data.decode() or '-'}" for entry in entries)
+    return " ".join(show_entry(entry) for entry in entries)
+
+
+def show_membership(membership: Membership) -> str:
+    halves = []
+    for half in (membership.outgoing, membership.incoming):
+        if half is not None:
+            sides = [f"{side}:{','.join(ids)}" for side, ids in half.authorities.items()]
+            others = (("witness", half.witnesses), ("learner", half.learners))
+            sides += [f"{role}:{','.join(sorted(ids))}" for role, ids in others if ids]
+            halves.append(" ".join(sides))
+    return " => ".join(halves)
+
+
+def show_context(context: bytes) -> str:
+    return f"round={int.from_bytes(context, 'big')}" if len(context) == 8 and context[0] == 0 else context.decode()
 
 
 def show_message(message: Message) -> str:
     parts = [f"{message.sender}->{message.to} {message.type.name} term={message.term}"]
     if message.type in (MessageType.APPEND, MessageType.VOTE, MessageType.PRE_VOTE):
         parts.append(f"after={message.index}/{message.log_term}")
-    elif message.type is MessageType.APPEND_RESPONSE:
+    elif message.type in (MessageType.APPEND_RESPONSE, MessageType.READ_INDEX_RESPONSE):
         parts.append(f"index={message.index}")
     if message.type in (MessageType.APPEND, MessageType.HEARTBEAT):
         parts.append(f"commit={message.commit}")
@@ -67,7 +114,7 @@ def show_message(message: Message) -> str:
         if message.type is MessageType.APPEND_RESPONSE:
             parts.append(f"hint={message.reject_hint}/{message.log_term}")
     if message.context:
-        parts.append(message.context.decode())
+        parts.append(show_context(message.context))
     if message.entries:
         parts.append(f"entries [{show_entries(message.entries)}]")
     if message.snapshot is not None:
@@ -100,7 +147,7 @@ class Play:
             self.commands[name](*words)
         except ProposalDropped as error:
             self.say(f"dropped: {error.reason.value}" + (f", leader {error.leader}" if error.leader else ""))
-        except (MessageRefused, Misuse) as error:
+        except (ChangeRefused, MessageRefused, Misuse) as error:
             self.say(f"{type(error).__name__}: {error}")
         return self.said or ["  ok"]
 
@@ -125,10 +172,21 @@ class Play:
             else:
                 voters.update(dict.fromkeys(names.split(","), side))
         membership = Membership(Configuration(voters, others["witness"], others["learner"]))
+        self.genesis = membership
         for node in sorted(membership.members):
-            self.storages[node] = MemoryStorage(membership)
-            self.applied[node] = []
-            self.start(node)
+            self.do_join(node)
+
+    def do_join(self, node: str) -> None:
+        self.storages[node] = MemoryStorage(self.genesis)
+        self.applied[node] = []
+        self.start(node)
+
+    def do_change(self, node: str, *steps: str) -> None:
+        change = ConfigurationChange(tuple(read_step(step) for step in steps))
+        self.say(f"appended at {self.nodes[node].propose_change(change)}")
+
+    def do_read(self, node: str, context: str) -> None:
+        self.nodes[node].read_index(context.encode())
 
     def do_tick(self, node: str, count: str = "1") -> None:
         for _ in range(int(count)):
@@ -167,6 +225,12 @@ class Play:
         self.outstanding[node] = ready
         if ready.soft_state is not None:
             self.say(f"{node} is {ready.soft_state.role.value}, leader {ready.soft_state.leader_id or '-'}")
+        if ready.membership is not None:
+            self.say(f"in force: {show_membership(ready.membership)}")
+        for state in ready.read_states:
+            self.say(f"read   {state.context.decode()}: whoever has applied {state.index}")
+        for dropped in ready.dropped_reads:
+            self.say(f"read   {dropped.context.decode()}: dropped, {dropped.reason.value}")
         for message in ready.messages:
             self.say(f"now    {show_message(message)}")
         if ready.snapshot is not None:
@@ -239,7 +303,7 @@ class Play:
                 self.do_work(node)
             arriving, self.flying = self.flying, []
             for message in arriving:
-                if message.to in among and message.sender in among:
+                if message.to in among and message.sender in among and message.to in self.nodes:
                     self.nodes[message.to].step(message)
 
     def do_status(self, node: str) -> None:
@@ -255,6 +319,9 @@ class Play:
                 f"{member}: {follower.state.value} match={follower.match} next={follower.next}"
                 f" inflight={follower.inflight_messages}{paused}"
             )
+        if status.membership != self.genesis:
+            pending = ", not committed" if status.change_pending else ""
+            self.say(f"members: {show_membership(status.membership)} since {status.membership_index}{pending}")
         if status.missing_authorities:
             self.say(f"missing: {', '.join(status.missing_authorities)}")
 
@@ -272,6 +339,10 @@ class Play:
                     Entry(int(term), int(index), data=data.encode())
                     for index, term, data in (part.replace("/", ":").split(":") for part in value.split(","))
                 )
+            elif name == "change":
+                index, term, *steps = value.replace("/", ",").split(",")
+                data = encode_change(ConfigurationChange(tuple(read_step(step) for step in steps)))
+                fields["entries"] = (Entry(int(term), int(index), EntryType.CONFIGURATION, data),)
             else:
                 fields[name] = int(value) if value.isdigit() else value.encode()
         self.nodes[to].step(Message(MessageType[kind], to, sender, **fields))  # type: ignore[arg-type]
