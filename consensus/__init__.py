@@ -15,6 +15,7 @@ from consensus.configuration import (
     leave,
 )
 from consensus.errors import (
+    ChangeNotTaken,
     ChangeRefused,
     Compacted,
     ConsensusError,
@@ -36,6 +37,7 @@ from consensus.reads import DroppedRead, ReadState
 
 __all__ = [
     "Action",
+    "ChangeNotTaken",
     "ChangeRefused",
     "Compacted",
     "Config",

@@ -21,6 +21,14 @@ class MessageRefused(ConsensusError):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
+        self.detail = detail
+
+
+class ChangeNotTaken(MessageRefused):
+    """A leader sent a change of the membership that may not be, or that is not authorised: an honest one never does.
+
+    Nothing goes on here until another leads, for what comes after the change cannot be taken either.
+    """
 
 
 class Misuse(ConsensusError):

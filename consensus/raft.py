@@ -24,7 +24,7 @@ from consensus.configuration import (
     apply_change,
     decode_change,
 )
-from consensus.errors import ChangeRefused, DropReason, MessageRefused, Misuse, UnknownDurableState
+from consensus.errors import ChangeNotTaken, ChangeRefused, DropReason, MessageRefused, Misuse, UnknownDurableState
 from consensus.leadership import Leadership
 from consensus.log import Log, Storage
 from consensus.messages import (
@@ -481,10 +481,10 @@ class Raft:
             try:
                 change = decode_change(entry.data)
                 after = apply_change(before, change)
-            except ChangeRefused as error:
-                raise MessageRefused(error.code, f"{message.sender} has at {entry.index}: {error.detail}") from error
-            if change.steps:
-                self.verify_authorised(change, before)
+                if change.steps:
+                    self.verify_authorised(change, before)
+            except (ChangeRefused, MessageRefused) as error:
+                raise ChangeNotTaken(error.code, f"{message.sender} has at {entry.index}: {error.detail}") from error
             changes.append((entry.index, after))
         return changes
 

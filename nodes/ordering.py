@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 
 from consensus import (
+    ChangeNotTaken,
     Config,
     ConfigurationChange,
     Entry,
@@ -251,6 +252,9 @@ class RaftOrdering:
             self._node.step(message)
         except MessageRefused as error:
             self.refused += 1
+            if isinstance(error, ChangeNotTaken):
+                # Nothing it sends after that can be taken: who follows it stands still, so another has to lead.
+                self._silenced[sender] = (self._clock.monotonic_s() + SILENCE_S, str(error))
             self._log.warning("raft_message_refused", peer=sender, code=error.code, reason=str(error))
             if error.code != "unknown_type":  # a newer peer may well know more types than we do
                 self._on_refused(sender, f"a message that no validator sends: {error.code}")

@@ -13,7 +13,7 @@ from consensus import Action, ChangeRefused, ConfigurationChange, enter, leave
 from consensus.configuration import ConfigurationHistory
 from consensus.leadership import Leadership
 from consensus.log import Log
-from consensus.messages import Entry, HardState, Message, MessageType, Snapshot, SnapshotMetadata
+from consensus.messages import Entry, EntryType, HardState, Message, MessageType, Snapshot, SnapshotMetadata
 from consensus.quorum import Configuration, Membership
 from consensus.raft import Raft
 from consensus.reads import ReadRounds, Reads
@@ -101,8 +101,8 @@ def count_old_terms() -> object:
 def count_own_disk_before_sync() -> object:
     original = Leadership._append
 
-    def append(self: Leadership, datas: list[bytes]) -> None:
-        original(self, datas)
+    def append(self: Leadership, datas: list[bytes], kind: EntryType = EntryType.NORMAL) -> None:
+        original(self, datas, kind)
         self._match[self._raft.id] = self._raft.log.last_index
 
     return patch.object(Leadership, "_append", append)
@@ -350,8 +350,8 @@ GRANT = MessageType.VOTE_RESPONSE
 PLANTED: list[tuple[str, Callable[[], object], int, int]] = [
     ("forget_the_vote", forget_the_vote, 0, 250),
     ("acknowledge_before_sync", lambda: send_before_sync(ACK), 0, 250),
-    ("grant_before_sync", lambda: send_before_sync(GRANT), 130, 250),
-    ("ask_for_votes_before_sync", lambda: send_before_sync(VOTE), 40, 250),
+    ("grant_before_sync", lambda: send_before_sync(GRANT), 100, 250),
+    ("ask_for_votes_before_sync", lambda: send_before_sync(VOTE), 70, 250),
     ("commit_by_majority_alone", commit_by_majority_alone, 0, 250),
     ("commit_by_half", commit_by_half, 0, 250),
     ("count_old_terms", count_old_terms, 0, 250),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus import Config, Configuration, Membership
+from consensus import Action, Config, Configuration, ConfigurationChange, Membership, Step
 from ledger.store import MemoryStore, StoreUnavailable
 from nodes import ordering as ordering_module
 from nodes.blocks import block_proposer, block_time_ms, encode_block
@@ -214,6 +215,23 @@ async def check_lie_is_not_committed(monkeypatch: pytest.MonkeyPatch, lie: Calla
         leader.submit(good)
         for node in honest.values():
             assert await taken(node, 1) == [good]
+
+
+async def test_a_change_that_nobody_authorised_is_not_taken_and_its_sender_loses_the_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordering_module, "SILENCE_S", 0.3)
+    async with group(FOUR, {name: Disk() for name in ("a-1", "a-2", "b-1", "b-2")}) as made:
+        liar = await made.leader()
+        honest = [node for node in made.nodes.values() if node is not liar]
+        core = liar._node._raft
+        core.config = replace(core.config, authorise=lambda change, before: None)
+        victim = next(name for name, node in made.nodes.items() if node is not liar)
+        liar._node.propose_change(ConfigurationChange((Step(Action.ADD_LEARNER, victim),)))
+        liar._wake.set()
+        await until(lambda: any(node.leading for node in honest))
+        for node in honest:
+            assert victim in node._node.status().membership.electors
 
 
 async def test_blocks_of_earlier_terms_carry_the_names_of_their_own_leaders() -> None:

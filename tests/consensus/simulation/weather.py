@@ -9,12 +9,12 @@ from consensus import Configuration, Membership
 
 # How often each, relative to the others. A bounce is a crash in the middle of writing, and a restart at once.
 FAULTS = (
-    *("bounce",) * 6,
+    *("bounce",) * 10,
     *("crash",) * 2,
     *("start",) * 3,
     *("cut",) * 2,
-    *("leap",) * 6,
-    *("stall",) * 3,
+    *("leap",) * 8,
+    *("stall",) * 2,
     *("heal",) * 3,
     *("compact", "transfer", "report", "campaign", "passive"),
 )
@@ -46,7 +46,7 @@ TOPOLOGIES = (
     Membership(_configuration("kz:2 cn:2"), _configuration("kz:3 cn:1")),
 )
 # Nodes that are there from the beginning and know of the genesis only, until somebody adds them.
-SPARES = ((), ("kz-8",), ("kz-8", "cn-8"), ("cn-8", "witness-8"), ("kz-8", "kz-9", "cn-8"))
+SPARES = ((), (), ("kz-8",), ("kz-8", "cn-8"), ("cn-8", "witness-8"), ("kz-8", "kz-9", "cn-8"))
 
 
 @dataclass(frozen=True)
