@@ -20,7 +20,7 @@ from ledger.store import MemoryStore
 from nodes import certificates
 from nodes.config import load_validator_config
 from nodes.network import Network, init_network
-from nodes.peers import PeerTransport
+from nodes.peers import QUEUE_MAX_BYTES, PeerTransport
 from nodes.proto import peer_pb2, peer_pb2_grpc
 from nodes.versions import SPOKEN, UNANNOUNCED, VersionRange, Versions
 from tests.nodes.network import AUTHORITIES, ORIGIN, Client, until
@@ -177,6 +177,54 @@ async def test_a_range_that_is_none_ends_the_stream(network: Network) -> None:
         batch = peer_pb2.Batch(sender="kz-kgd-2", network=NETWORK_ID, protocol_lowest=3, protocol_highest=2)
         assert await refusal(stub, batch) is grpc.StatusCode.FAILED_PRECONDITION
         assert made.versions["kz-kgd-1"].said("kz-kgd-2") is None
+
+
+@contextlib.asynccontextmanager
+async def deaf(network: Network, name: str) -> AsyncIterator[None]:
+    """A validator that welcomes whoever connects, and then reads nothing more."""
+
+    class Deaf(peer_pb2_grpc.PeerServicer):
+        async def Exchange(self, request_iterator: Any, context: Any) -> Any:
+            await anext(aiter(request_iterator))
+            yield peer_pb2.Welcome(name=name, network=NETWORK_ID)
+            await asyncio.Event().wait()
+
+    server = grpc.aio.server()
+    peer_pb2_grpc.add_PeerServicer_to_server(Deaf(), server)
+    certificate, key = node_files(network, f"validators/{name}")
+    roots = b"".join((network.directory / "authorities" / each / "ca.pem").read_bytes() for each, _ in AUTHORITIES)
+    address = next(each.peer_address for each in network.validators if each.name == name)
+    server.add_secure_port(str(address), grpc.ssl_server_credentials([(key, certificate)], roots, True))
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+async def test_a_peer_that_reads_nothing_fills_its_own_queue_and_holds_up_nobody_else(network: Network) -> None:
+    async with deaf(network, "cn-gacc-1"), ends(network, "kz-kgd-1", "cn-gacc-2") as made:
+        sender = made.transports["kz-kgd-1"]
+
+        async def both() -> bool:
+            return set(sender.connected()) == {"cn-gacc-1", "cn-gacc-2"}
+
+        await until(both)
+        large = peer_pb2.Envelope(proposals=peer_pb2.Proposals(statements=[bytes(1024 * 1024)]))
+        taken = 0
+        while sender.send("cn-gacc-1", large):
+            taken += 1
+            await asyncio.sleep(0)
+        assert taken * large.ByteSize() <= 2 * QUEUE_MAX_BYTES
+        assert sender.dropped == 1
+        for number in range(100):
+            assert sender.send("cn-gacc-2", query(number))
+
+        async def heard() -> bool:
+            return len(made.heard["cn-gacc-2"]) == 100
+
+        await until(heard)
+        assert not sender.send("cn-gacc-1", large)
 
 
 async def test_a_peer_that_is_cut_off_is_let_in_again_when_it_may_be(network: Network) -> None:

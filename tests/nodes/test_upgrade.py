@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from api.client import AsyncClient
 from api.proto import validator_pb2
 from ledger.statement import Statement
 from nodes.config import load_validator_config
@@ -173,6 +174,39 @@ async def check_archives(processes: Processes, sent: list[Statement]) -> None:
     assert sorted(raw for raw in archives[0] if raw in ours) == sorted(ours)
 
 
+@asynccontextmanager
+async def gateways_of(network: Network, programs: dict[str, Path]) -> AsyncIterator[dict[str, AsyncClient]]:
+    """Each authority's gateway, of one release or the other, and a client of it."""
+    running: list[asyncio.subprocess.Process] = []
+    clients: dict[str, AsyncClient] = {}
+    try:
+        for gateway in network.gateways:
+            command = (sys.executable, "-m", "nodes.cli", "gateway", "run", "--config", str(gateway.config))
+            with gateway.config.with_name("log.jsonl").open("ab") as log:
+                cwd = programs[gateway.authority]
+                running.append(await asyncio.create_subprocess_exec(*command, cwd=cwd, stdout=log, stderr=log))
+            clients[gateway.authority] = AsyncClient(f"http://{gateway.http_address}")
+        yield clients
+    finally:
+        for client in clients.values():
+            await client.close()
+        for process in running:
+            process.kill()
+            await process.wait()
+
+
+async def check_gateway(client: AsyncClient, statement: Statement) -> None:
+    async def ready() -> bool:
+        try:
+            return bool((await client.status())["ready"])
+        except Exception:  # it is not up yet
+            return False
+
+    await until(ready, timeout_s=60, what="a gateway ready")
+    result = await client.submit(statement.raw, wait="final")
+    assert result.state == "final"
+
+
 @pytest.mark.processes
 async def test_a_network_is_upgraded_one_validator_at_a_time_under_load_and_one_goes_back(
     version_1: Path, tmp_path: Path
@@ -187,14 +221,22 @@ async def test_a_network_is_upgraded_one_validator_at_a_time_under_load_and_one_
         order = [name for name in names if name != leader] + [leader]
         highest = dict.fromkeys(names, 1)
         load = Load(processes)
-        for name in order:
-            await replace(processes, name, None)
-            highest[name] = SPOKEN.highest
-            await speaks(processes, name, min(highest.values()), highest)
+        signer = Signer(processes.network)
+        by_http = [signer.enrol() for _ in range(4)]
+        async with gateways_of(processes.network, {"kz-kgd": version_1, "cn-gacc": ROOT}) as gateways:
+            await check_gateway(gateways["kz-kgd"], by_http[0])
+            await check_gateway(gateways["cn-gacc"], by_http[1])  # a new gateway before old validators
+            for name in order:
+                await replace(processes, name, None)
+                highest[name] = SPOKEN.highest
+                await speaks(processes, name, min(highest.values()), highest)
+            await check_gateway(gateways["kz-kgd"], by_http[2])  # an old gateway before new validators
+            await check_gateway(gateways["cn-gacc"], by_http[3])
+            assert (await gateways["cn-gacc"].status())["protocol_effective"] == SPOKEN.highest
         await replace(processes, order[1], version_1)
         highest[order[1]] = 1
         await speaks(processes, order[0], 1, highest)
-        sent = await load.stop()
+        sent = [*await load.stop(), *by_http]
         assert len(sent) > 10 * EACH
         await check_archives(processes, sent)
         assert set(processes.stop().values()) == {0}
