@@ -27,6 +27,7 @@ import httpx
 
 from nodes.demo.processes import NodeProcess, comity_command
 from nodes.network import Network, NetworkGateway, NetworkValidator, load_network
+from nodes.newcomer import Newcomer
 from tests.chaos.disks import Disk
 from tests.chaos.link import Link
 from tests.chaos.machine import CLOCK, DISKS, SWITCH, Ability
@@ -39,6 +40,8 @@ STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
+# For validators that join later; a name is never used twice.
+SPARE_MACHINES: Final = 5
 # Blocks; some four seconds of the load.
 ORDER_TAIL_ENTRIES: Final = 40
 SOURCE: Final = Path(__file__).parent
@@ -66,6 +69,7 @@ class Cluster:
         self._switch: subprocess.Popen[str] | None = None
         self._links: dict[str, Link] = {}
         self._clocks: dict[str, Path] = {}
+        self._newcomers: dict[str, Newcomer] = {}
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_S)
         self.packets: dict[str, int] = {}
 
@@ -125,7 +129,7 @@ class Cluster:
                 file.write(f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\n")
 
     def _make_namespaces(self) -> None:
-        names = [CLIENT, *self.validators, *self.gateways]
+        names = self._machines()
         self._addresses = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, 1)}
         hosts = self.directory / "hosts"
         hosts.write_text(
@@ -154,6 +158,39 @@ class Cluster:
         stdout: IO[str] = self._switch.stdout  # type: ignore[assignment]
         if stdout.readline() != "ready\n":
             raise ClusterFailed("the switch did not come up")
+
+    def _machines(self) -> list[str]:
+        """Everything with a network namespace: ours, the nodes', and those that wait for newcomers."""
+        first = 1 + max(len(self.members(authority)) for authority in self.authorities)
+        spare = [f"{name}-{number}" for number in range(first, first + SPARE_MACHINES) for name in self.authorities]
+        return [CLIENT, *self.validators, *self.gateways, *spare]
+
+    def spare(self, authority: str) -> str | None:
+        """The name of a validator of this authority that never was, if there is a machine for it."""
+        known = set(self.nodes)
+        free = (name for name in self._machines() if name not in known and name.rpartition("-")[0] == authority)
+        return next((name for name in free if self.isolated), None)
+
+    def add_newcomer(self, made: Newcomer) -> None:
+        """A validator that is not in the genesis record: run like the others, but no victim of other faults."""
+        self._newcomers[made.name] = made
+        self._add_node(made.name, "validator", made.config)
+
+    def policy(self, authority: str) -> bytes:
+        """By which this authority's people verify: newcomers cosign as well, once they are let in."""
+        item = next(item for item in self.network.authorities if item.name == authority)
+        lines = item.policy.read_text().splitlines()
+        for made in self._newcomers.values():
+            country = next(item.country for item in self.network.authorities if item.name == made.party).lower()
+            place = next(number for number, line in enumerate(lines) if line.startswith("group "))
+            credential = made.step.member.credential if made.step.member else ""
+            lines.insert(place, f"witness {made.name} {credential}")
+            lines = [f"{line} {made.name}" if line.startswith(f"group {country} ") else line for line in lines]
+        return ("\n".join(lines) + "\n").encode()
+
+    @property
+    def newcomers(self) -> int:
+        return len(self._newcomers)
 
     def _wait_for_namespaces(self) -> None:
         """Until each holder has a network namespace that is not ours."""
@@ -223,8 +260,9 @@ class Cluster:
     def config_of(self, name: str) -> Path:
         return self._item(name).config
 
-    def _item(self, name: str) -> NetworkValidator | NetworkGateway:
-        items: list[NetworkValidator | NetworkGateway] = [*self.network.validators, *self.network.gateways]
+    def _item(self, name: str) -> NetworkValidator | NetworkGateway | Newcomer:
+        items: list[NetworkValidator | NetworkGateway | Newcomer] = [*self.network.validators, *self.network.gateways]
+        items += self._newcomers.values()
         return next(item for item in items if item.name == name)
 
     def data_of(self, validator: str) -> Path:
@@ -336,8 +374,11 @@ class Cluster:
     def logged(self) -> Counter[str]:
         """How often validators said what, by level and event."""
         counted: Counter[str] = Counter()
-        for name in self.validators:
-            with self.nodes[name].log.open(errors="replace") as lines:
+        for name in (*self.validators, *self._newcomers):
+            log = self.nodes[name].log
+            if not log.exists():
+                continue
+            with log.open(errors="replace") as lines:
                 for line in lines:
                     try:
                         said = json.loads(line)
@@ -359,7 +400,7 @@ class Cluster:
 
     def set_cable(self, name: str, plugged: bool) -> None:
         """The node's own interface goes down, or up again: unlike a silent loss, the node is told."""
-        device = f"chaos{[CLIENT, *self.validators, *self.gateways].index(name)}"
+        device = f"chaos{self._machines().index(name)}"
         command = ["ip", "link", "set", device, "up" if plugged else "down"]
         subprocess.run(self.inside(name, command), check=True)
 

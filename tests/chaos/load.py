@@ -110,13 +110,12 @@ class Load:
         self._acknowledged: deque[Sent] = deque(maxlen=REMEMBERED_STATEMENTS)
         self._serial = 0
         self._registrars: dict[str, PrivateKey] = {}
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[tuple[str, int], Policy] = {}
         self._senders: dict[str, AsyncClient] = {}
         self._readers: dict[str, AsyncClient] = {}
         for authority in cluster.network.authorities:
             key = PrivateKey.from_pem(authority.key("registrar").read_bytes())
             self._registrars[authority.name] = key
-            self._policies[authority.name] = parse_policy(authority.policy.read_bytes())
             url = cluster.gateway_url(authority.name)
             once = Retry(attempts=1)
             signer = TokenSigner(key, participant=f"{authority.name}/registrar", origin=cluster.network.origin)
@@ -129,6 +128,13 @@ class Load:
     async def close(self) -> None:
         for client in (*self._senders.values(), *self._readers.values()):
             await client.close()
+
+    def _policy(self, authority: str) -> Policy:
+        """Changes with the membership."""
+        key = (authority, self._cluster.newcomers)
+        if key not in self._policies:
+            self._policies[key] = parse_policy(self._cluster.policy(authority))
+        return self._policies[key]
 
     # ---- submitting
 
@@ -309,7 +315,7 @@ class Load:
     async def _checkpoints(self, authority: str) -> None:
         async def ask() -> dict[str, Any]:
             note = await self._senders[authority].checkpoint()
-            checkpoint = verify_checkpoint(note, self._policies[authority])
+            checkpoint = verify_checkpoint(note, self._policy(authority))
             return {"size": checkpoint.size, "value": checkpoint.root.hex()}
 
         while not self.stopping:
@@ -333,7 +339,7 @@ class Load:
                     READ_PROOF,
                     authority,
                     sent.id,
-                    lambda s=sent: _proof(reader, s, self._policies[authority]),  # type: ignore[misc]
+                    lambda s=sent: _proof(reader, s, self._policy(authority)),  # type: ignore[misc]
                 )
             else:
                 await self._read(READ_RECORD, authority, sent.key, lambda s=sent: _record_of(reader, s))  # type: ignore[misc]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.faults import clocks, disk, files, network, processes
+from tests.chaos.faults import clocks, disk, files, members, network, processes
 from tests.chaos.faults.hands import Hands, Held
 from tests.chaos.machine import CLOCK, DISK_ERRORS, DISK_FREEZE, DISKS, SWITCH, Ability
 from tests.chaos.schedule import ANY, FOLLOWER, LEADER, Kind
@@ -132,6 +132,14 @@ FAULTS: Final[Mapping[str, Fault]] = {
         ),
         _fault(
             "file-flipped", files.files_flipped, "bits of a store's file flipped while down", (0.5, 2.0), exclusive=True
+        ),
+        _fault(
+            "member-joins",
+            members.member_joins,
+            "a validator joins, gets a vote, is killed, comes back, is removed",
+            (2.0, 6.0),
+            needs=SWITCH,
+            stays_down=0,
         ),
         _fault("clock-step", clocks.clock_step, "wall clock stepped, up to an hour", _LONG, needs=CLOCK),
         _fault("clock-strobe", clocks.clock_strobe, "wall clock to and fro", (0.5, 1.0), needs=CLOCK),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.link import Link
+from tests.chaos.operators import Operators
 
 
 @dataclass(slots=True)
@@ -33,6 +34,13 @@ class Hands:
         self.cluster = cluster
         self._links: dict[int, Mapping[tuple[str, str], Link]] = {}
         self._next = 0
+        self._operators: Operators | None = None
+
+    def operators(self) -> Operators:
+        """Those who change the membership: the same ones throughout, for they know what it is by now."""
+        if self._operators is None:
+            self._operators = Operators(self.cluster)
+        return self._operators
 
     def lay(self, links: Mapping[tuple[str, str], Link]) -> int:
         self._next += 1
