@@ -148,6 +148,9 @@ class _Driver:
         query = {"state": state or None, "carrier": carrier or None, "cursor": cursor, "limit": page_items}
         return exchange.movement_page(query, self.retry, self._rng)
 
+    def change_membership(self, note: bytes) -> Conversation[dict[str, Any]]:
+        return exchange.change_membership(note, self.retry, self._rng)
+
     def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
         return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
 
@@ -276,6 +279,14 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         return self._run(self._driver.document("/v1/status", authenticated=False))
+
+    def membership(self) -> dict[str, Any]:
+        """Who belongs to the order."""
+        return self._run(self._driver.document("/v1/membership", authenticated=False))
+
+    def change_membership(self, note: bytes) -> dict[str, Any]:
+        """Hands a signed change of the membership in; the same one again asks what has become of it."""
+        return self._run(self._driver.change_membership(note))
 
     def checkpoint(self) -> bytes:
         """The newest final checkpoint, a signed note."""

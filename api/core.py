@@ -70,11 +70,13 @@ class Gateway:
         """What a caller knows its bytes by, be they a statement or not."""
         return leaf_hash(raw)
 
-    async def visible_statement(self, principal: Principal, statement_id: bytes) -> wire.StatementInfo:
+    async def visible_statement(
+        self, principal: Principal, statement_id: bytes, *, linearizable: bool = False
+    ) -> wire.StatementInfo:
         """A statement on the log that the caller may see; Problem("not_found") for all else."""
         if len(statement_id) != STATEMENT_ID_BYTES:
             raise Problem("bad_identifier", f"statement id: expected 32 bytes, got {len(statement_id)}")
-        info = await self.pool.statement(statement_id)
+        info = await self.pool.statement(statement_id, linearizable=linearizable)
         if not info.found or not await self.may_see(principal, info.statement):
             raise Problem("not_found")
         return info

@@ -457,6 +457,13 @@ def octets(path: str, retry: Retry, rng: random.Random, *, authenticated: bool) 
     return reply.content
 
 
+def change_membership(note: bytes, retry: Retry, rng: random.Random) -> Conversation[dict[str, Any]]:
+    """A signed change of the membership. Sent again where there was no answer: it happens once."""
+    request = Request("POST", "/v1/membership", {"content-type": "text/plain; charset=utf-8"}, note)
+    reply = yield from exchange(request, retry, rng)
+    return json_of(reply)
+
+
 # ---- the event stream
 
 

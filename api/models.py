@@ -178,6 +178,39 @@ class Health(Model):
     detail: str
 
 
+class MemberDocument(Model):
+    """A member of the order."""
+
+    name: str
+    party: str = Field(description="An authority, or a neutral party.")
+    role: Literal["voter", "witness", "observer"]
+    address: str = Field(description="Empty for a member since genesis: each operator's configuration says.")
+    reachable: bool
+    leader: bool
+    size: int = Field(description="Entries that it said last that it has executed.")
+    behind: int = Field(description="Entries that the answering validator has executed and it has not.")
+
+
+class MembershipDocument(Model):
+    """Who belongs to the order."""
+
+    number: int = Field(description="Changes since genesis.")
+    digest: Hex32
+    text: str
+    committed: bool
+    joint: bool = Field(description="A change is under way, and the members of before still have a say.")
+    members: list[MemberDocument]
+    changes: list[str]
+
+
+class ChangeReply(Model):
+    """What became of a change of the membership."""
+
+    state: Literal["committed", "proposed"]
+    number: int
+    detail: str
+
+
 EXAMPLE_RESULT: dict[str, Any] = {
     "id": EXAMPLE_ID,
     "state": "final",
@@ -233,6 +266,27 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "protocol_effective": 1,
     "protocols": [{"validator": "cn-gacc-1", "lowest": 1, "highest": 1, "release": "", "refusal": ""}],
 }
+EXAMPLE_MEMBERSHIP: dict[str, Any] = {
+    "number": 1,
+    "digest": EXAMPLE_ID,
+    "text": "comity membership v1\norigin comity.example/bakhty-baketu\nnetwork 6f1c…\nnumber 1\nvoter cn-gacc-1 …\n",
+    "committed": True,
+    "joint": False,
+    "members": [
+        {
+            "name": "kz-kgd-3",
+            "party": "kz-kgd",
+            "role": "observer",
+            "address": "10.0.0.3:7000",
+            "reachable": True,
+            "leader": False,
+            "size": 4700,
+            "behind": 12,
+        }
+    ],
+    "changes": ["comity membership change v1\norigin comity.example/bakhty-baketu\n…\n\n— kz-kgd/registrar …\n"],
+}
+EXAMPLE_CHANGE_REPLY: dict[str, Any] = {"state": "committed", "number": 1, "detail": ""}
 EXAMPLE_CHECKPOINT: dict[str, Any] = {
     "origin": "comity.example/bakhty-baketu",
     "size": 4700,

@@ -92,6 +92,13 @@ PROBLEMS: dict[str, ProblemType] = {
     "not_ordered_in_time": ProblemType(
         503, "The statement was not ordered in time", "It may still be: send the same bytes again."
     ),
+    "read_not_confirmed": ProblemType(
+        503,
+        "The newest state could not be confirmed",
+        "No majority has confirmed the leader in time. Ask again, or without `consistency=linearizable`.",
+    ),
+    # Changes of the membership.
+    "change_refused": ProblemType(409, "The change of the membership was refused", "`detail` begins with why."),
     "validators_unreachable": ProblemType(503, "No validator of this authority answers"),
     "shutting_down": ProblemType(503, "This gateway is stopping"),
     "internal": ProblemType(500, "The gateway failed; the ledger is unharmed"),

@@ -46,6 +46,10 @@ HEALTH_MISSES_MAX = 2
 AHEAD_TIMES_MAX = 3
 STREAMS_DOWN_PATIENCE_S = 2.0
 SWEEP_INTERVAL_S = 0.1
+# A change of the membership is ordered, committed and perhaps left in two steps before it is answered.
+CHANGE_TIMEOUT_S = 15.0
+# How a validator begins to say that a read was not confirmed.
+NOT_CONFIRMED = "read not confirmed: "
 
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
@@ -495,6 +499,7 @@ class ValidatorPool:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._request_timeout_s
         known, backoff, attempt, behind = self.finality.size, Backoff(), 0, False
+        unconfirmed = ""
         while attempt < 2 or (behind and loop.time() < deadline_s):
             behind = False
             for lane in self._ranked():
@@ -509,14 +514,19 @@ class ValidatorPool:
                     if found is Age.UNSAID:
                         found, reply = await self._ask_once_more(lane, method, request, timeout_s, known)
                 except grpc.aio.AioRpcError as error:
+                    details = error.details() or ""
                     if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
-                        raise Problem("bad_request", error.details() or "") from error
+                        raise Problem("bad_request", details) from error
+                    if details.startswith(NOT_CONFIRMED):
+                        unconfirmed = details.removeprefix(NOT_CONFIRMED)
                     continue
                 if found is Age.CURRENT:
                     return reply
                 behind = True
             attempt += 1
             await asyncio.sleep(min(backoff.next_s(), max(0.0, deadline_s - loop.time())))
+        if unconfirmed:
+            raise Problem("read_not_confirmed", unconfirmed, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
         detail = "none of this authority's validators answered"
         if behind:
             detail = f"those of this authority's validators that answer are behind the {known} entries that are final"
@@ -531,15 +541,16 @@ class ValidatorPool:
             return Age.BEHIND, None
         return Age.CURRENT, await getattr(lane.stub, method)(request, timeout=timeout_s)
 
-    async def statement(self, statement_id: bytes) -> wire.StatementInfo:
-        query = wire.StatementQuery(id=statement_id)
+    async def statement(self, statement_id: bytes, *, linearizable: bool = False) -> wire.StatementInfo:
+        query = wire.StatementQuery(id=statement_id, linearizable=linearizable)
         return await self._ask("GetStatement", query, wire.StatementInfo, _age_of_statement)
 
     async def proof(self, statement_id: bytes) -> wire.ProofReply:
         return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply, _age_of_proof)
 
-    async def records_reply(self, keys: Iterable[str]) -> wire.RecordsReply:
-        return await self._ask("GetRecords", wire.RecordsQuery(keys=list(keys)), wire.RecordsReply, _age_of_records)
+    async def records_reply(self, keys: Iterable[str], *, linearizable: bool = False) -> wire.RecordsReply:
+        query = wire.RecordsQuery(keys=list(keys), linearizable=linearizable)
+        return await self._ask("GetRecords", query, wire.RecordsReply, _age_of_records)
 
     async def records(self, keys: Iterable[str]) -> dict[str, bytes]:
         reply = await self.records_reply(keys)
@@ -553,6 +564,21 @@ class ValidatorPool:
         """Final entries only."""
         query = wire.EntriesQuery(first=first, limit=limit, subject=subject, final_only=True)
         return await self._ask("GetEntries", query, wire.EntriesReply)
+
+    async def membership(self) -> wire.Membership:
+        """Who belongs to the order."""
+        return await self._ask("GetMembership", wire.MembershipQuery(), wire.Membership)
+
+    async def change_membership(self, note: bytes) -> wire.MembershipReply:
+        """Hands a signed change in, and waits for what becomes of it."""
+        for lane in self._ranked():
+            with suppress(grpc.aio.AioRpcError):
+                reply: wire.MembershipReply = await lane.stub.ChangeMembership(
+                    wire.MembershipSubmission(change=note), timeout=CHANGE_TIMEOUT_S
+                )
+                return reply
+        detail = "none of this authority's validators answered"
+        raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
 
     async def tile(self, path: str) -> bytes | None:
         reply = await self._ask("GetTile", wire.TileQuery(path=path), wire.TileReply)

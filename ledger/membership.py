@@ -276,7 +276,7 @@ class Register:
 
 def newcomer(name: str, party: str, address: str, credential: str) -> Step:
     """The step that adds an observer. Raises Malformed."""
-    return _parse_step(f"{Verb.ADD.value} {name} {party} {address} {credential}")
+    return parse_step(f"{Verb.ADD.value} {name} {party} {address} {credential}")
 
 
 def ca_credential(der: bytes) -> str:
@@ -288,7 +288,8 @@ def _bad(text: str) -> Malformed:
     return Malformed("bad_membership_change", text)
 
 
-def _parse_step(line: str) -> Step:
+def parse_step(line: str) -> Step:
+    """The step that a line is, without its newline. Raises Malformed."""
     verb, _, rest = line.partition(" ")
     items = rest.split(" ")
     try:
@@ -353,7 +354,7 @@ def parse_change(text: str) -> Change:
         _digest(lines[2], "network"),
         parse_decimal(_field(lines[3], "number"), "number of the change", MAX_NUMBER),
         _digest(lines[4], "present"),
-        tuple(map(_parse_step, lines[5:])),
+        tuple(map(parse_step, lines[5:])),
     )
     if len({step.name for step in change.steps}) != len(change.steps):
         raise _bad("a member stands in two steps: expected one change of a member at a time")

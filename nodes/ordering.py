@@ -133,6 +133,9 @@ class RaftOrdering:
         self._promise = promise
         self._on_leadership = on_leadership
         self._on_behind = on_behind
+        # Reads that wait for their index. After a restart nobody waits, so the numbers may begin anew.
+        self._read_number = 0
+        self._reads: dict[bytes, asyncio.Future[int]] = {}
         self._roster = roster
         if roster is not None:
             roster.in_force(self._membership)
@@ -218,6 +221,29 @@ class RaftOrdering:
     def missing_authorities(self, reachable: set[str]) -> tuple[str, ...]:
         """The authorities of which nobody is reachable: while there is one, nothing becomes committed."""
         return self._membership.missing_authorities(reachable | {self._name})
+
+    async def read_index(self) -> int:
+        """Up to where the order was committed when this was asked, as a majority confirms. Raises ProposalDropped."""
+        self._read_number += 1
+        context = self._read_number.to_bytes(8, "big")
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._node.read_index(context)
+        self._reads[context] = future
+        self._wake.set()
+        try:
+            return await future
+        finally:
+            del self._reads[context]
+
+    def _answer_reads(self, ready: Ready) -> None:
+        for answered in ready.read_states:
+            future = self._reads.get(answered.context)
+            if future is not None and not future.done():
+                future.set_result(answered.index)
+        for dropped in ready.dropped_reads:
+            future = self._reads.get(dropped.context)
+            if future is not None and not future.done():
+                future.set_exception(ProposalDropped(dropped.reason, self._leader))
 
     def propose_change(self, change: ConfigurationChange) -> None:
         """Raises ProposalDropped, ChangeRefused."""
@@ -390,6 +416,8 @@ class RaftOrdering:
         if ready.committed_entries:
             recorded = await self._record(ready.committed_entries[-1].index)
             self._hand_out(ready.committed_entries)
+        if ready.read_states or ready.dropped_reads:
+            self._answer_reads(ready)
         self._node.advance(ready)
         new_term = ready.hard_state is not None and ready.hard_state.term != self._term
         if ready.hard_state is not None:

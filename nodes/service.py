@@ -35,6 +35,7 @@ from nodes.execution import Accepted, Rejected, Unparsable
 from nodes.metrics import Metrics
 from nodes.peers import SERVER_OPTIONS
 from nodes.proposing import Proposals, Unordered
+from nodes.reading import FreshReads, NotConfirmed
 from nodes.records import RecordIndex
 from nodes.rejections import RejectionLimits
 
@@ -50,6 +51,8 @@ ID_BYTES = 32
 KEY_LOOK_S = 0.2
 KEY_LOOKS_MAX = 4
 LOOKING_MAX_STATEMENTS = 1024
+# By this a gateway knows a read that was not confirmed from a validator that is not there.
+NOT_CONFIRMED = "read not confirmed: "
 
 _REASON = validator_pb2.Refused.Reason
 
@@ -168,9 +171,11 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         metrics: Metrics,
         rejections: RejectionLimits,
         changes: MembershipChanges,
+        reads: FreshReads,
     ) -> None:
         self._chain = chain
         self._changes = changes
+        self._reads = reads
         self._checks = checks
         self._proposals = proposals
         self._following = following
@@ -369,12 +374,21 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
                 yield validator_pb2.LedgerEvent(final=validator_pb2.Final(size=final_size, checkpoint=final[1]))
             await changed.wait()
 
+    async def _fresh(self, linearizable: bool, context: Any) -> None:
+        """Before a read that must see all that is committed by now; others see the last executed block."""
+        if linearizable:
+            try:
+                await self._reads.confirm()
+            except NotConfirmed as error:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, f"{NOT_CONFIRMED}{error}")
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _find(self, request: validator_pb2.StatementQuery, context: Any) -> int | None:
         await self._admit(context)
         if len(request.id) != ID_BYTES:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"id must be {ID_BYTES} bytes, got {len(request.id)}")
+        await self._fresh(request.linearizable, context)
         return self._chain.find(request.id)
 
     async def GetStatement(self, request: validator_pb2.StatementQuery, context: Any) -> validator_pb2.StatementInfo:
@@ -409,6 +423,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         await self._admit(context)
         if len(request.keys) > MAX_KEYS:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"at most {MAX_KEYS} keys, got {len(request.keys)}")
+        await self._fresh(request.linearizable, context)
         reply = validator_pb2.RecordsReply(size=self._chain.size)
         for key in request.keys:
             value = self._chain.state.get(key)
@@ -418,6 +433,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
 
     async def ListRecords(self, request: validator_pb2.ListQuery, context: Any) -> validator_pb2.RecordsReply:
         await self._admit(context)
+        await self._fresh(request.linearizable, context)
         limit = min(request.limit or PAGE_MAX, PAGE_MAX)
         reply = validator_pb2.RecordsReply(size=self._chain.size)
         size_bytes = 0

@@ -46,11 +46,12 @@ from nodes.promises import Promises
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
 from nodes.publishing import Publishing, cosignatures
+from nodes.reading import FreshReads
 from nodes.rejections import RejectionLimits
 from nodes.service import Following, ValidatorService
 from nodes.snapshots import Snapshots
 from nodes.status import GAUGES, StatusReport
-from nodes.versions import SPOKEN, Feature, VersionRange, Versions
+from nodes.versions import SINCE, SPOKEN, Feature, VersionRange, Versions
 
 EXIT_STOPPED = 0
 EXIT_CONFIG = 2
@@ -192,6 +193,7 @@ class Validator:
         policy = self.participation.policy() if note is None else self.participation.policy_of_note(note)
         self.finality = Finality(identity.genesis, policy, note, self.participation.ever())
         self.divergences = Divergences(policy, config.data / "evidence", self.metrics, environment.files)
+        self.reads = FreshReads(self.ordering, lambda: self.execution.applied, self._no_fresh_reads)
         self.publishing = Publishing(
             config.name, config.authority, self.finality, self.participation, self.ordering, self.transport
         )
@@ -215,6 +217,7 @@ class Validator:
             self.metrics,
             self.rejections,
             self.changes,
+            self.reads,
         )
         self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
@@ -386,6 +389,7 @@ class Validator:
                         )
                 blocks = blocks[len(executed) :]
                 self._absorb(executed)
+                self.reads.advanced()
                 if error is None:
                     self.disk_trouble = None
                 elif isinstance(error, StoreUnavailable):
@@ -527,6 +531,16 @@ class Validator:
                 if signed is not None:
                     self.publishing.publish(signed)
                     self._conclude()
+
+    def _no_fresh_reads(self) -> str | None:
+        """Why reads cannot be confirmed now, in words; None if they may."""
+        if self.halted is not None:
+            return "this validator has halted"
+        leader = self.ordering.leader
+        said = self.versions.said(leader) if leader is not None else None
+        if said is not None and said.versions.highest < SINCE[Feature.LINEARIZABLE_READS]:
+            return f"{leader}, which leads, does not know linearizable reads: upgrade it"
+        return None
 
     # --- who is there ------------------------------------------------------------------------------------------------
 

@@ -117,10 +117,12 @@ class Final(_message.Message):
     def __init__(self, size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
 
 class StatementQuery(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "linearizable")
     ID_FIELD_NUMBER: _ClassVar[int]
+    LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
     id: bytes
-    def __init__(self, id: _Optional[bytes] = ...) -> None: ...
+    linearizable: bool
+    def __init__(self, id: _Optional[bytes] = ..., linearizable: _Optional[bool] = ...) -> None: ...
 
 class StatementInfo(_message.Message):
     __slots__ = ("found", "index", "height", "block_time_ms", "final", "statement", "cosigned_at_s")
@@ -160,20 +162,24 @@ class ProofReply(_message.Message):
     def __init__(self, found: _Optional[bool] = ..., final: _Optional[bool] = ..., proof: _Optional[bytes] = ..., statement: _Optional[bytes] = ...) -> None: ...
 
 class RecordsQuery(_message.Message):
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "linearizable")
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
+    linearizable: bool
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., linearizable: _Optional[bool] = ...) -> None: ...
 
 class ListQuery(_message.Message):
-    __slots__ = ("prefix", "after", "limit")
+    __slots__ = ("prefix", "after", "limit", "linearizable")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     after: str
     limit: int
-    def __init__(self, prefix: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    linearizable: bool
+    def __init__(self, prefix: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ..., linearizable: _Optional[bool] = ...) -> None: ...
 
 class Record(_message.Message):
     __slots__ = ("key", "value")

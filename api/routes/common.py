@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from api.access import Principal
@@ -36,6 +36,19 @@ async def caller_of(request: Request) -> Principal:
 
 
 CallerDep = Annotated[Principal, Depends(caller_of)]
+
+
+LINEARIZABLE = "linearizable"
+Consistency = Annotated[
+    Literal["local", "linearizable"],
+    Query(
+        description=(
+            "`local`: as of the last block that the answering validator executed. `linearizable`: the answer has "
+            "everything that was committed anywhere before the request; costs a round to a majority, and is 503 "
+            "`read_not_confirmed` without one."
+        )
+    ),
+]
 
 
 def json_response(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -18,7 +18,17 @@ from api.access import Principal
 from api.core import Gateway
 from api.models import EXAMPLE_MRN, EXAMPLE_UCR, MovementPage, RecordDocument
 from api.problems import Problem
-from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, example, json_response, problems
+from api.routes.common import (
+    AUTHENTICATION,
+    LINEARIZABLE,
+    NO_STORE,
+    CallerDep,
+    Consistency,
+    GatewayDep,
+    example,
+    json_response,
+    problems,
+)
 from contracts.declaration import decode_declaration
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.movement import Movement, decode_movement
@@ -47,7 +57,9 @@ _EXAMPLE_PARTICIPANT = {
     "size": 4712,
     "record": {"id": "kz/truck/t-001", "authority": "kz-kgd", "roles": ["truck"]},
 }
-_PROBLEMS = problems("bad_identifier", *AUTHENTICATION, "not_found", "validators_unreachable")
+_PROBLEMS = problems(
+    "bad_request", "bad_identifier", *AUTHENTICATION, "not_found", "validators_unreachable", "read_not_confirmed"
+)
 
 
 def _identifier(parse: Callable[[str], object], text: str) -> str:
@@ -59,8 +71,8 @@ def _identifier(parse: Callable[[str], object], text: str) -> str:
     return text
 
 
-async def _record(gateway: Gateway, key: str) -> tuple[bytes, int]:
-    reply = await gateway.pool.records_reply([key])
+async def _record(gateway: Gateway, key: str, consistency: str) -> tuple[bytes, int]:
+    reply = await gateway.pool.records_reply([key], linearizable=consistency == LINEARIZABLE)
     if not reply.records:
         raise Problem("not_found")
     return reply.records[0].value, reply.size
@@ -78,12 +90,13 @@ async def get_declaration(
     ucr: Annotated[str, Path(description="Unique consignment reference.", examples=[EXAMPLE_UCR])],
     gateway: GatewayDep,
     caller: CallerDep,
+    consistency: Consistency = "local",
 ) -> Response:
     _identifier(parse_ucr, ucr)
     if not await gateway.access.may_see_declaration(caller, ucr):
         raise Problem("not_found")
     key = f"declaration/{ucr}"
-    raw, size = await _record(gateway, key)
+    raw, size = await _record(gateway, key, consistency)
     document = {"key": key, "size": size, "record": declaration_view(decode_declaration(raw))}
     return json_response(document, 200, NO_STORE)
 
@@ -100,12 +113,13 @@ async def get_movement(
     mrn: Annotated[str, Path(description="Movement reference number.", examples=[EXAMPLE_MRN])],
     gateway: GatewayDep,
     caller: CallerDep,
+    consistency: Consistency = "local",
 ) -> Response:
     _identifier(parse_mrn, mrn)
     if not await gateway.access.may_see_movement(caller, mrn):
         raise Problem("not_found")
     key = f"{MOVEMENT_PREFIX}{mrn}"
-    raw, size = await _record(gateway, key)
+    raw, size = await _record(gateway, key, consistency)
     return json_response({"key": key, "size": size, "record": movement_view(decode_movement(raw))}, 200, NO_STORE)
 
 
@@ -190,12 +204,13 @@ async def get_participant(
     id: Annotated[str, Path(description="Participant id.", examples=["kz/truck/t-001"])],
     gateway: GatewayDep,
     caller: CallerDep,
+    consistency: Consistency = "local",
 ) -> Response:
     _identifier(parse_participant_id, id)
     if not caller.sees_all and caller.id != id:
         raise Problem("not_found")
     key = f"registry/{id}"
-    raw, size = await _record(gateway, key)
+    raw, size = await _record(gateway, key, consistency)
     return json_response({"key": key, "size": size, "record": participant_view(decode_participant(raw))}, 200, NO_STORE)
 
 

@@ -15,8 +15,10 @@ from api.models import EXAMPLE_ID, EXAMPLE_RECORD, EXAMPLE_RESULT, SequenceResul
 from api.problems import Problem, of_malformed, retry_after_s
 from api.routes.common import (
     AUTHENTICATION,
+    LINEARIZABLE,
     NO_STORE,
     CallerDep,
+    Consistency,
     GatewayDep,
     body_within,
     example,
@@ -240,11 +242,21 @@ StatementId = Annotated[
     response_model=StatementRecord,
     responses={
         200: example(EXAMPLE_RECORD),
-        **problems("bad_identifier", *AUTHENTICATION, "not_found", "validators_unreachable"),
+        **problems(
+            "bad_request",
+            "bad_identifier",
+            *AUTHENTICATION,
+            "not_found",
+            "validators_unreachable",
+            "read_not_confirmed",
+        ),
     },
 )
-async def get_statement(id: StatementId, gateway: GatewayDep, caller: CallerDep) -> Response:
-    info = await gateway.visible_statement(caller, statement_id_of(id))
+async def get_statement(
+    id: StatementId, gateway: GatewayDep, caller: CallerDep, consistency: Consistency = "local"
+) -> Response:
+    fresh = consistency == LINEARIZABLE
+    info = await gateway.visible_statement(caller, statement_id_of(id), linearizable=fresh)
     statement = parse_statement(info.statement)
     document = {
         "id": id,

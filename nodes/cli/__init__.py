@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
     "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
+    "membership": ("nodes.cli.membership", "membership", "Change who belongs to the order."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),
     "proof": ("nodes.cli.participant", "proof", "Fetch the proof of a statement."),
     "sign": ("nodes.cli.participant", "sign", "Sign a statement."),

@@ -117,7 +117,87 @@ def network_init(
 
 @click.group()
 def validator() -> None:
-    """Run a validator."""
+    """Run a validator, or make one that joins."""
+
+
+@validator.command("init")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", required=True, help="Its name; never one that was used before.")
+@click.option(
+    "--like",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="validator.toml of a validator of the network: who is there, and at which address.",
+)
+@click.option(
+    "--ca",
+    "ca_directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the authority with ca.pem, ca.key and log.key; of a neutral party, where its CA is or will be.",
+)
+@click.option(
+    "--changes", type=click.Path(path_type=Path, dir_okay=False), help="As `comity membership show --save` wrote."
+)
+@click.option("--party", help="A neutral party, for a witness. It gets a CA if --ca holds none.")
+@click.option("--observer", is_flag=True, help="Without the authority's log key: never a voter on this machine.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the others reach it.")
+@click.option("--listen-host", help="Where it listens, if that differs from --host.")
+@click.option("--base-port", type=click.IntRange(1024, 65000), help="First of three ports; free ones if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+def validator_init(
+    directory: Path,
+    name: str,
+    like: Path,
+    ca_directory: Path,
+    changes: Path | None,
+    party: str | None,
+    observer: bool,
+    host: str,
+    listen_host: str | None,
+    base_port: int | None,
+    as_json: bool,
+) -> None:
+    """Make the folder of a validator that is to join a running network, in DIRECTORY.
+
+    The file `member` in it is what `comity membership propose --add` takes. It can be started before the change.
+    """
+    from ledger.errors import LedgerError
+    from ledger.membership import split_chain
+    from nodes.cli.offline import read_small_file
+    from nodes.config import ConfigError, load_validator_config
+    from nodes.network import free_ports
+    from nodes.newcomer import Addresses, known_notes, make_newcomer
+
+    try:
+        other = load_validator_config(like)
+        listen = listen_host or host
+        ports = free_ports(base_port, listen)
+        made = make_newcomer(
+            directory,
+            name=name,
+            like=other,
+            authority_directory=ca_directory,
+            addresses=Addresses(host, next(ports), next(ports), next(ports), listen),
+            notes=known_notes(other) if changes is None else split_chain(read_small_file(changes)),
+            party=party,
+            observer=observer,
+        )
+    except (ConfigError, LedgerError) as error:
+        _misuse(str(error))
+    if as_json:
+        document = {
+            "name": made.name,
+            "party": made.party,
+            "config": str(made.config),
+            "member": made.step.line().strip(),
+        }
+        document |= {"gateways": str(made.service_address), "http": str(made.http_address)}
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(made.step.line(), nl=False)
+    click.echo(f"  comity membership propose --add {directory / 'member'}    # then both registrars sign")
+    click.echo(f"  comity validator run --config {made.config}")
 
 
 @validator.command("run")

@@ -38,7 +38,8 @@ def _stop(message: str, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def _private_key(path: Path) -> PrivateKey:
+def private_key(path: Path) -> PrivateKey:
+    """A private key file; ends the command if it is none."""
     try:
         return PrivateKey.from_pem(read_small_file(path))
     except LedgerError as error:
@@ -80,7 +81,7 @@ def _signer(command: F) -> F:
 
 
 @contextmanager
-def _client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
+def open_client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
     """A client whose failures become exit statuses."""
     from api import client as http
 
@@ -92,7 +93,7 @@ def _client(url: str, participant_id: str | None = None, key: Path | None = None
     try:
         signer = None
         if participant_id is not None and key is not None:
-            private = _private_key(key)
+            private = private_key(key)
             with http.Client(url, retry=retry) as plain:
                 origin = plain.status()["origin"]
             signer = http.TokenSigner(private, participant=participant_id, origin=origin)
@@ -134,7 +135,7 @@ def keys_new(path: Path, alg: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the public key as JSON.")
 def keys_show(path: Path, as_json: bool) -> None:
     """Show the public part of a private key file or of a .pub file."""
-    public = _public_key(path) if path.suffix == ".pub" else _private_key(path).public
+    public = _public_key(path) if path.suffix == ".pub" else private_key(path).public
     _show_key(public, as_json)
 
 
@@ -218,7 +219,7 @@ def _signed(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | 
 def sign(key: Path, iss: str, kind: str, sub: str, payload_path: Path | None, out: Path, as_json: bool) -> None:
     """Sign a statement. Its payload is checked against the contract's schema first."""
     payload = _payload(payload_path) if payload_path else {}
-    statement = _signed(_private_key(key), kind, iss, sub, payload)
+    statement = _signed(private_key(key), kind, iss, sub, payload)
     _write_new(out, statement.raw)
     click.echo(json.dumps({"id": statement.id_hex, "file": str(out)}) if as_json else statement.id_hex)
 
@@ -252,8 +253,8 @@ def enrol(
     payload: dict[str | int, cbor.Value] = {"key": _public_key(public_key).cose_key, "roles": list(roles)}
     optional = {"valid_from_ms": valid_from_ms, "valid_until_ms": valid_until_ms, "description": description}
     payload.update({name: value for name, value in optional.items() if value is not None})
-    statement = _signed(_private_key(key), "registry.enrol", registrar, participant, payload)
-    with _client(gateway) as client:
+    statement = _signed(private_key(key), "registry.enrol", registrar, participant, payload)
+    with open_client(gateway) as client:
         _show_receipt(client.submit(statement.raw, wait="final"), as_json)
 
 
@@ -275,7 +276,7 @@ def submit(files: tuple[Path, ...], gateway: str, wait: str, as_json: bool) -> N
     for file in files:
         statements += _statements(file)
     results: list[Any] = []
-    with _client(gateway) as client:
+    with open_client(gateway) as client:
         if len(statements) == 1:
             try:
                 results = [client.submit(statements[0], wait=wait)]
@@ -364,7 +365,7 @@ def proof(statement: str, gateway: str, participant_id: str | None, key: Path | 
     The statement is named by its id (64 hexadecimal digits) or by its file. `comity verify` checks the proof offline.
     """
     file = Path(statement)
-    with _client(gateway, participant_id, key) as client:
+    with open_client(gateway, participant_id, key) as client:
         statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
         data = client.proof(statement_id, wait_s=wait_s)
         raw = client.statement(statement_id).raw
@@ -395,7 +396,7 @@ def _show_protocols(document: dict[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
 def status(gateway: str, as_json: bool) -> None:
     """Say in plain words how the network is doing. Exit status 0 ready, 3 not."""
-    with _client(gateway) as client:
+    with open_client(gateway) as client:
         document = client.status()
     if as_json:
         click.echo(json.dumps(document, indent=2))
@@ -442,7 +443,7 @@ def export(
     if participant_id is None:
         _stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
     policy = read_policy(policy_path)
-    with _client(gateway, participant_id, key) as client, progress_bar("files") as progress:
+    with open_client(gateway, participant_id, key) as client, progress_bar("files") as progress:
         try:
             done = export_archive(client, directory, policy, client.checkpoint(), progress)
         except LedgerError as error:

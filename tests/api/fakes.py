@@ -241,6 +241,15 @@ class FakeValidator(service.ValidatorServicer):
             position += 1
         return wire.EntriesReply(entries=entries, next=position)
 
+    async def GetMembership(self, request: wire.MembershipQuery, context: Any) -> wire.Membership:
+        member = wire.MemberStatus(name=self.name, party="kz-kgd", role="voter", reachable=True, leader=True, size=1)
+        return wire.Membership(number=0, digest=bytes(32), text="text", committed=True, members=[member])
+
+    async def ChangeMembership(self, request: wire.MembershipSubmission, context: Any) -> wire.MembershipReply:
+        if request.change == b"good":
+            return wire.MembershipReply(state="committed", number=1)
+        return wire.MembershipReply(state="refused", code="signature_missing", detail="missing cn-gacc")
+
     async def GetTile(self, request: wire.TileQuery, context: Any) -> wire.TileReply:
         self.calls.append(f"GetTile {request.path}")
         known = {tile_path(0, 0, width) for width in range(1, 257)} | {tile_path(-1, 0, w) for w in range(1, 257)}

@@ -63,7 +63,9 @@ async def submitted(
     checks = SignatureChecks(find_key, node.metrics, ThreadPoolExecutor(1))
     make: Any = ValidatorService
     limits = limits or RejectionLimits(HandClock(0))
-    service = make(node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics, limits, None)
+    service = make(
+        node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics, limits, None, None
+    )
     replies = _Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
     replies.unanswered += len(items)
