@@ -179,6 +179,12 @@ class CheckedStore(_CheckedReads):
     def view(self) -> Store:
         return _CheckedReads(self._inner.view(), self._name, self._describe)
 
+    def flush(self) -> None:
+        """Have the store below write what is only in its log into its tables, if it has such a thing."""
+        flush = getattr(self._inner, "flush", None)
+        if flush is not None:
+            flush()
+
 
 def write_unchecked(inner: Store, *, name: str = "store", on_rewritten: Callable[[int], None] = lambda _: None) -> None:
     """Rewrite a checked store to the format before, for the release before this one; a crash in between goes on."""

@@ -144,6 +144,20 @@ def _decode_base(data: bytes) -> _Base:
     return base
 
 
+def _decode_state(data: bytes | None) -> HardState:
+    if data is None:
+        return HardState()
+    try:
+        value = cbor.decode(data, max_bytes=MAX_RECORD_BYTES)
+    except Malformed as error:
+        raise UnknownDurableState(f"raft log: term and vote cannot be read: {error}") from error
+    if isinstance(value, dict):
+        term, vote, commit = value.get("term"), value.get("vote"), value.get("commit")
+        if isinstance(term, int) and isinstance(commit, int) and (vote is None or isinstance(vote, str)):
+            return HardState(term, vote, commit)
+    raise UnknownDurableState("raft log: term and vote cannot be read: wrong shape")
+
+
 class RaftStore:
     """See the module. Reads and writes in the caller's thread, one at a time.
 
@@ -162,17 +176,28 @@ class RaftStore:
             store.write({_IDENTITY: identity}, sync=True)
         elif found != identity:
             raise UnknownDurableState(f"raft log: belongs to another node or network than {node}")
-        self._hard_state = self._read_state()
+        self._hard_state = _decode_state(store.get(_STATE))
         self._promise = store.get(_PROMISE)
         stored = store.get(_BASE)
         self._base = _Base(0, 0, membership) if stored is None else _decode_base(stored)
         self._finish_deleting()
         self._read_ends()
 
+    PROMISE_KEY = _PROMISE
+
     @staticmethod
     def is_new(store: Store) -> bool:
         """Whether nobody has begun a log in this store yet."""
         return store.get(_IDENTITY) is None
+
+    @staticmethod
+    def positions(store: Store) -> tuple[HardState, int, int, bytes | None]:
+        """Term and vote, first and last index, and the promise, of a log that nobody has open."""
+        stored = store.get(_BASE)
+        base = 0 if stored is None else _decode_base(stored).index
+        last = next(store.iterate(_key(base + 1), _AFTER_ENTRIES, reverse=True), None)
+        end = base if last is None else _entry(*last).index
+        return _decode_state(store.get(_STATE)), base + 1, end, store.get(_PROMISE)
 
     def _read_ends(self) -> None:
         base = self._base
@@ -204,20 +229,6 @@ class RaftStore:
             raise UnknownDurableState(
                 f"raft log: ends at {self._last}, before the change of the membership at {self._changes[-1]}"
             )
-
-    def _read_state(self) -> HardState:
-        data = self._store.get(_STATE)
-        if data is None:
-            return HardState()
-        try:
-            value = cbor.decode(data, max_bytes=MAX_RECORD_BYTES)
-        except Malformed as error:
-            raise UnknownDurableState(f"raft log: term and vote cannot be read: {error}") from error
-        if isinstance(value, dict):
-            term, vote, commit = value.get("term"), value.get("vote"), value.get("commit")
-            if isinstance(term, int) and isinstance(commit, int) and (vote is None or isinstance(vote, str)):
-                return HardState(term, vote, commit)
-        raise UnknownDurableState("raft log: term and vote cannot be read: wrong shape")
 
     def _entries_between(self, low: int, high: int | None) -> Iterator[tuple[bytes, bytes]]:
         return self._store.iterate(_key(low), _AFTER_ENTRIES if high is None else _key(high))
@@ -424,3 +435,42 @@ class RaftStore:
 
 def _encode_state(state: HardState) -> bytes:
     return cbor.encode({"term": state.term, "vote": state.vote, "commit": state.commit})
+
+
+def verify_log(store: Store, step_entries: int) -> Iterator[tuple[int, int]]:
+    """Read all of a log that nobody writes to; yield the last index and the bytes of each step.
+
+    Raises UnknownDurableState where a record is damaged or missing, or contradicts another.
+    """
+    stored = store.get(_BASE)
+    base = None if stored is None else _decode_base(stored)
+    index, term = (0, 0) if base is None else (base.index, base.term)
+    marks = store.iterate(_change_key(index + 1), _AFTER_CHANGES)
+    marked = next(marks, None)
+    size = 0
+    for key, value in store.iterate(_key(index + 1), _AFTER_ENTRIES):
+        entry = _entry(key, value)
+        if entry.index != index + 1:
+            raise UnknownDurableState(f"raft log: entry {index + 1} is missing, the next is {entry.index}")
+        if entry.term < term:
+            raise UnknownDurableState(f"raft log: entry {entry.index} is of term {entry.term}, after one of {term}")
+        if (entry.type is EntryType.CONFIGURATION) != (marked is not None and marked[0] == _change_key(entry.index)):
+            raise UnknownDurableState(f"raft log: entry {entry.index} and the marks of changes disagree")
+        if entry.type is EntryType.CONFIGURATION:
+            marked = next(marks, None)
+        index, term = entry.index, entry.term
+        size += len(value)
+        if index % step_entries == 0:
+            yield index, size
+            size = 0
+    if marked is not None:
+        raise UnknownDurableState(f"raft log: ends at {index}, before the change marked at {marked[0].hex()}")
+    # The few that are left; the store's checksums, and for term and vote their shape, say whether they are well.
+    for key in (_IDENTITY, _STATE, _BASE, _DELETED, _PROMISE):
+        size += len(store.get(key) or b"")
+    state = _decode_state(store.get(_STATE))
+    if term > state.term or state.commit > index:
+        raise UnknownDurableState(
+            f"raft log: ends at {index} in term {term}, but term {state.term} and commit {state.commit} are on record"
+        )
+    yield index, size
