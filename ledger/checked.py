@@ -13,24 +13,32 @@ cosignatures and the other authority's copy are for that.
 Does not notice a record that is *gone*, nor one that is an older value of the same key: what refers to it does (a log
 without gaps, the roots of tree and state), when it is read and in every scrub.
 
-The key `00` is the store's own: its format. A store of the format before this one, without checksums, is rewritten
-when it is opened, a bounded batch at a time; a crash in between goes on where it stopped. A program of that version
-does not take the new records for its own: what it reads first has four bytes too many for it. `write_unchecked` is the
-way back.
+A log that is cut short looks like one whose last writes never were. So synced writes are numbered, and the number of
+the last one that was acknowledged is kept outside the store (`Acknowledged`), without a sync of its own: it comes after
+the sync that it speaks of, so it may be behind, never ahead. A store that ends before it has lost what it had promised
+to keep (Alagappan et al., FAST 2018, section 3.3.3: telling corruption from a crash).
+
+Keys below `01` are the store's own: its format, and the number of its last synced write. A store of the format before
+this one, without checksums, is rewritten when it is opened, a bounded batch at a time; a crash in between goes on where
+it stopped. A program of that version does not take the new records for its own: what it reads first has four bytes too
+many for it. `write_unchecked` is the way back.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final
+from threading import Lock
+from typing import Final, Protocol
 
 from ledger.errors import Misuse, UnknownDurableState
 from ledger.store import Batch, Store
 
 CHECKSUM_BYTES: Final = 4
 FORMAT_KEY: Final = b"\x00"
-_FIRST_KEY: Final = b"\x00\x00"
+_NUMBER_KEY: Final = b"\x00\x01"
+_NUMBER_BYTES: Final = 8
+_FIRST_KEY: Final = b"\x01"
 _CHECKED: Final = b"comity store 2"
 # Followed by the last key that was rewritten.
 _REWRITING: Final = b"comity store 1 to 2 up to "
@@ -60,6 +68,16 @@ def sealed(key: bytes, value: bytes) -> bytes:
 def holds(key: bytes, record: bytes) -> bool:
     """Whether a stored record is what was written under this key."""
     return len(record) >= CHECKSUM_BYTES and checksum(key, record[:-CHECKSUM_BYTES]) == record[-CHECKSUM_BYTES:]
+
+
+class Acknowledged(Protocol):
+    """Where the number of the last acknowledged write is kept, beside the store."""
+
+    def read(self) -> int | None:
+        """None where nothing was kept, or what was kept cannot be read."""
+
+    def note(self, number: int) -> None:
+        """Keep a number. Need not be durable, must never survive a crash that its write did not."""
 
 
 class _CheckedReads:
@@ -122,8 +140,11 @@ class CheckedStore(_CheckedReads):
         name: str = "store",
         describe: Callable[[bytes], str] = lambda key: f"record {key.hex()}",
         on_rewritten: Callable[[int], None] = lambda _: None,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
         super().__init__(inner, name, describe)
+        self._acknowledged = acknowledged
+        self._lock = Lock()
         mark = inner.get(FORMAT_KEY)
         if mark is None:
             self._begin()
@@ -137,6 +158,21 @@ class CheckedStore(_CheckedReads):
             raise UnknownDurableState(f"{name}: going back to the format without checksums was begun and must be ended")
         elif mark != _CHECKED:
             raise UnknownDurableState(f"{name}: has a format that this program does not know: {mark[:64]!r}")
+        self._number = self._last_number()
+        expected = acknowledged.read() if acknowledged is not None else None
+        if expected is not None and self._number < expected:
+            raise UnknownDurableState(
+                f"{name}: has lost what it had acknowledged: its last write is number {self._number}, but number "
+                f"{expected} was on the disk"
+            )
+
+    def _last_number(self) -> int:
+        record = self._inner.get(_NUMBER_KEY)
+        if record is None:
+            return 0
+        if not holds(_NUMBER_KEY, record):
+            raise DamagedRecord(f"{self._name}: the number of its last write cannot be read", _NUMBER_KEY)
+        return int.from_bytes(record[:-CHECKSUM_BYTES], "big")
 
     def _begin(self) -> None:
         """There is no mark: this is a new store, or one of the format before."""
@@ -174,7 +210,15 @@ class CheckedStore(_CheckedReads):
             if value is not None:
                 value += crc32(value, crc32(key, len(key))).to_bytes(4, "big")
             records[key] = value
-        self._inner.write(records, sync)
+        if not sync or self._acknowledged is None:
+            self._inner.write(records, sync)
+            return
+        with self._lock:
+            number = self._number + 1
+            records[_NUMBER_KEY] = sealed(_NUMBER_KEY, number.to_bytes(_NUMBER_BYTES, "big"))
+            self._inner.write(records, sync)
+            self._number = number
+            self._acknowledged.note(number)
 
     def view(self) -> Store:
         return _CheckedReads(self._inner.view(), self._name, self._describe)
@@ -210,5 +254,5 @@ def write_unchecked(inner: Store, *, name: str = "store", on_rewritten: Callable
             inner.write(batch, sync=False)
             batch, size = {}, 0
             on_rewritten(done)
-    inner.write({**batch, FORMAT_KEY: None}, sync=True)
+    inner.write({**batch, FORMAT_KEY: None, _NUMBER_KEY: None}, sync=True)
     on_rewritten(done)

@@ -62,6 +62,11 @@ class LevelDBStore:
         self._directory_time_ns = 0
 
     def _open(self) -> plyvel.DB:
+        # LevelDB takes a folder without this file for a new one, and removes what it finds there.
+        if not (self._path / "CURRENT").exists() and any(
+            file.suffix in (".ldb", ".sst", ".log") for file in self._path.iterdir()
+        ):
+            raise UnknownDurableState(f"store {self._path} is corrupt: it has lost its file CURRENT; {_WHAT_TO_DO}")
         if has_hole(self._path) and not drop_torn_tail(self._path):
             raise UnknownDurableState(f"store {self._path} is corrupt: its log has a hole; {_WHAT_TO_DO}")
         try:

@@ -6,22 +6,83 @@ says how far that is; nothing else is asked of the operator.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from ledger.checked import CheckedStore, write_unchecked
-from ledger.leveldb import LevelDBStore
+from ledger.leveldb import DISK_RESERVE_BYTES, LevelDBStore
 from nodes.record_names import LEDGER, ORDER, describe
 
 # How often a rewriting that takes long says how far it is.
 PROGRESS_S = 2.0
 
 
-def open_checked(path: Path) -> CheckedStore:
-    """Raises StoreUnavailable, UnknownDurableState."""
+# In the folder of the store, so that it goes wherever that goes. LevelDB leaves files alone that it does not know.
+ACKNOWLEDGED = "acknowledged"
+_NUMBER_BYTES = 8
+_FILE_BYTES = _NUMBER_BYTES + 4
+
+
+class AcknowledgedFile:
+    """The number of the last acknowledged write of a store: eight bytes and their CRC-32, over and over in place.
+
+    Never synced: it costs a system call, and after a loss of power it may be behind or unreadable, which says nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def read(self) -> int | None:
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return None
+        number, check = data[:_NUMBER_BYTES], data[_NUMBER_BYTES:]
+        if len(data) != _FILE_BYTES or zlib.crc32(number) != int.from_bytes(check, "big") or not any(number):
+            return None
+        return int.from_bytes(number, "big")
+
+    def note(self, number: int) -> None:
+        data = number.to_bytes(_NUMBER_BYTES, "big")
+        # A full disk has room for this once it has: it is written in place. Without it only this protection is less.
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.pwrite(self._file, data + zlib.crc32(data).to_bytes(4, "big"), 0)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class _NumberedStore(CheckedStore):
+    """With the file closed when the store is."""
+
+    def __init__(self, below: LevelDBStore, path: Path, name: Path, on_rewritten: Callable[[int], None]) -> None:
+        self._file = AcknowledgedFile(path / ACKNOWLEDGED)
+        super().__init__(
+            below,
+            name=f"store {name}",
+            describe=describe(name),
+            on_rewritten=on_rewritten,
+            acknowledged=self._file,
+        )
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+def open_checked(path: Path, *, name: Path | None = None, disk_reserve_bytes: int = DISK_RESERVE_BYTES) -> CheckedStore:
+    """`name` is the path to name in errors, if another. Raises StoreUnavailable, UnknownDurableState."""
     log = structlog.get_logger().bind(part="store", store=str(path))
     told_s = time.monotonic()
 
@@ -31,9 +92,9 @@ def open_checked(path: Path) -> CheckedStore:
             told_s = time.monotonic()
             log.info("store_is_rewritten_with_checksums", records=records)
 
-    below = LevelDBStore(path)
+    below = LevelDBStore(path, disk_reserve_bytes=disk_reserve_bytes)
     try:
-        return CheckedStore(below, name=f"store {path}", describe=describe(path), on_rewritten=rewritten)
+        return _NumberedStore(below, path, name or path, rewritten)
     except BaseException:
         below.close()
         raise
@@ -48,3 +109,5 @@ def take_back(data: Path, on_rewritten: Callable[[int], None] = lambda _: None) 
                 write_unchecked(store, name=f"store {data / part}", on_rewritten=on_rewritten)
             finally:
                 store.close()
+            # The release before does not number its writes.
+            (data / part / ACKNOWLEDGED).unlink(missing_ok=True)

@@ -72,6 +72,9 @@ class Tuning:
     order_timeout_ms: int = 3000
     signature_threads: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
     inline_max_bytes: int = 16 * 1024
+    # Everything stored is read again and held against itself: so fast, so long after the last time. 0: never.
+    scrub_bytes_per_s: int = 2 * 1024 * 1024
+    scrub_interval_s: int = 3600
     # Blocks of the order that are kept after they were executed: a validator that was away for no longer gets those.
     order_tail_entries: int = 100_000
     switch_interval_us: int = 5000
@@ -210,6 +213,8 @@ _TUNING_LIMITS = {
     "order_timeout_ms": (100, 60_000),
     "signature_threads": (1, 64),
     "inline_max_bytes": (0, 1024 * 1024),
+    "scrub_bytes_per_s": (0, 1024 * 1024 * 1024),
+    "scrub_interval_s": (1, 30 * 24 * 3600),
     "order_tail_entries": (16, 1_000_000_000),
     "switch_interval_us": (50, 100_000),
 }

@@ -1,15 +1,17 @@
-"""The small HTTP port of a validator: `/healthz`, `/readyz`, `/metrics`. For an operator's network, read only.
+"""The small HTTP port of a validator, read only: `/healthz`, `/readyz`, `/storage`, `/metrics`.
 
 `/healthz` answers 200 as long as the event loop turns. `/readyz` answers 200 when the validator takes part, 503 with
-the reason in plain words when it does not. Only `GET`; a request line over 4 KiB or slower than five seconds is cut
-off.
+the reason in plain words when it does not. `/storage` says in JSON how the disk is and how far the scrub has come. Only
+`GET`; a request line over 4 KiB or slower than five seconds is cut off. For an operator's network.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nodes.config import Address
 
@@ -21,11 +23,16 @@ MAX_CONNECTIONS = 64
 
 class HealthServer:
     def __init__(
-        self, address: Address, readiness: Callable[[], tuple[bool, str]], metrics: Callable[[], bytes]
+        self,
+        address: Address,
+        readiness: Callable[[], tuple[bool, str]],
+        metrics: Callable[[], bytes],
+        storage: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._address = address
         self._readiness = readiness
         self._metrics = metrics
+        self._storage = storage
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -51,9 +58,11 @@ class HealthServer:
                 "text/plain; charset=utf-8",
                 f"{state}\n".encode(),
             )
+        if path == "/storage":
+            return "200 OK", "application/json", json.dumps(self._storage(), indent=2).encode() + b"\n"
         if path == "/metrics":
             return "200 OK", "text/plain; version=0.0.4; charset=utf-8", self._metrics()
-        return "404 Not Found", "text/plain; charset=utf-8", b"there are /healthz, /readyz and /metrics\n"
+        return "404 Not Found", "text/plain; charset=utf-8", b"there are /healthz, /readyz, /storage and /metrics\n"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _BLOCK_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 1000)
@@ -22,6 +22,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.validator = validator
         registry = self._registry
+        # Open file descriptors and their limit, among others: a store that cannot open a file cannot go on.
+        ProcessCollector(registry=registry)
         self.sync_s = Histogram(
             "comity_raft_sync_seconds", "Synced write of the Raft log", buckets=_SYNC_BUCKETS_S, registry=registry
         )

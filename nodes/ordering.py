@@ -42,6 +42,7 @@ from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.blocks import block_proposer, block_time_ms
 from nodes.clock import Clock
+from nodes.disk_health import DiskHealth
 from nodes.membership import Roster
 from nodes.metrics import Metrics
 from nodes.proto import peer_pb2
@@ -51,7 +52,7 @@ from nodes.raft_store import RaftStore, membership_to_bytes
 WAITING_MAX_BYTES = 16 * 1024 * 1024
 TAKE_MAX_BYTES = 4 * 1024 * 1024
 # A disk that takes longer than this to sync is written to from a thread, so that it cannot delay the event loop.
-SLOW_SYNC_S = 0.001
+INLINE_SYNC_S = 0.001
 DISK_RETRY_S = 0.5
 # Forgetting the order is worth a synced write for so many entries, and takes a turn of the loop for each so many.
 COMPACT_MIN_ENTRIES = 16
@@ -151,7 +152,7 @@ class RaftOrdering:
         self.not_leading = asyncio.Event()
         self.not_leading.set()
         self._term = self._node.status().term
-        self._sync_s = 0.0
+        self.disk_health = DiskHealth(clock)
         self._disk = disk or ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
         self._ticks: asyncio.Task[None] | None = None
         self._compactable = 0
@@ -444,9 +445,10 @@ class RaftOrdering:
         """
         promise = self._promise() if entries else None
         while True:
-            started = self._clock.monotonic_s()
+            if sync:
+                self.disk_health.began()
             try:
-                if sync and self._sync_s > SLOW_SYNC_S:
+                if sync and self.disk_health.smoothed_s > INLINE_SYNC_S:
                     await asyncio.get_running_loop().run_in_executor(
                         self._disk, lambda: self._store.write(hard_state, entries, sync=sync, promise=promise)
                     )
@@ -456,13 +458,12 @@ class RaftOrdering:
                 if self.disk_trouble is None:
                     self._log.error("disk_unavailable", reason=str(error))
                 self.disk_trouble = str(error)
+                self.disk_health.given_up()
                 await asyncio.sleep(DISK_RETRY_S)
                 continue
             self.disk_trouble = None
             if sync:
-                took = self._clock.monotonic_s() - started
-                self._sync_s += (took - self._sync_s) / 16
-                self._metrics.sync_s.observe(took)
+                self._metrics.sync_s.observe(self.disk_health.ended())
             return
 
     async def _record(self, index: int) -> bool:

@@ -166,7 +166,7 @@ class RaftStore:
     """
 
     def __init__(self, store: Store, *, node: str, network: bytes, membership: Membership) -> None:
-        self._store = store
+        self._store = self.store = store
         self.snapshot_provider: Callable[[], Snapshot] | None = None
         identity = cbor.encode({"network": network, "node": node})
         found = store.get(_IDENTITY)

@@ -26,16 +26,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ledger.checked import CheckedStore
 from ledger.errors import LedgerError, Misuse, UnknownDurableState
-from ledger.leveldb import LevelDBStore
 from ledger.store import Store, StoreUnavailable
 from nodes.checked_stores import open_checked
 from nodes.cosigning import INTENT_KEY, Intent
 from nodes.files import Files
 from nodes.promises import Promise
 from nodes.raft_store import RaftStore
-from nodes.record_names import LEDGER, ORDER, describe
+from nodes.record_names import LEDGER, ORDER
 from nodes.scrub import Step, walk_ledger, walk_order
 
 Progress = Callable[[str, int], None]
@@ -112,11 +110,11 @@ def _copy(path: Path) -> Iterator[Store]:
                 elif file.is_file() and file.name != "LOCK":
                     shutil.copyfile(file, copy / file.name)
         # It keeps nothing, so a full disk does not stop it.
-        below = LevelDBStore(copy, disk_reserve_bytes=0)
+        store = open_checked(copy, name=path, disk_reserve_bytes=0)
         try:
-            yield CheckedStore(below, name=f"store {path}", describe=describe(path))
+            yield store
         finally:
-            below.close()
+            store.close()
 
 
 def check(data: Path, on_progress: Progress = lambda what, size: None) -> Report:

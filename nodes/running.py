@@ -7,6 +7,7 @@ of it starts from what is on the disk, as after any start.
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -15,11 +16,14 @@ import structlog
 
 import consensus
 from api.logs import configure_logs
-from ledger.errors import LedgerError, UnknownDurableState
+from ledger.errors import LedgerError, UnknownDurableState, WriteFailed
 from ledger.store import StoreUnavailable
 from nodes.config import ConfigError, ValidatorConfig
 from nodes.identity import load_identity
 from nodes.validator import EXIT_CONFIG, EXIT_DURABLE_STATE, EXIT_STOPPED, EXIT_UNAVAILABLE, REOPEN, Validator
+
+# What the stores, the peers and the gateways of one validator may have open together, where the machine allows it.
+OPEN_FILES = 65_536
 
 
 async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None) -> int:
@@ -53,22 +57,20 @@ async def _serve_once(
     except ConfigError as error:
         log.error("bad_configuration", reason=str(error))
         return EXIT_CONFIG
-    except (UnknownDurableState, consensus.UnknownDurableState) as error:
-        log.error("durable_state_unknown", reason=str(error))
-        return EXIT_DURABLE_STATE
-    except (StoreUnavailable, OSError) as error:
+    except (StoreUnavailable, WriteFailed, OSError) as error:
         log.error("unavailable", reason=str(error))
         return EXIT_UNAVAILABLE
-    except LedgerError as error:
-        # A final note, say, that our own policy does not accept.
-        log.error("durable_state_unknown", reason=f"{config.data}: {error}")
-        return EXIT_DURABLE_STATE
+    except (LedgerError, consensus.UnknownDurableState) as error:
+        # A final note that our own policy does not accept is one of these.
+        return _damaged(config, error)
     present.append(validator)
     try:
         await validator.start()
     except OSError as error:
         log.error("unavailable", reason=str(error))
         return EXIT_UNAVAILABLE
+    except UnknownDurableState as error:
+        return _damaged(config, error)
     if on_started is not None:
         on_started(validator)
     code = await validator.run()
@@ -76,9 +78,25 @@ async def _serve_once(
     return code
 
 
+def _damaged(config: ValidatorConfig, error: Exception) -> int:
+    structlog.get_logger().bind(part="validator").error(
+        "durable_state_unknown", reason=str(error), remedy=f"look with: comity storage check {config.data}"
+    )
+    return EXIT_DURABLE_STATE
+
+
+def _raise_file_limit() -> None:
+    """As many file descriptors as are allowed: connections of others must not take those that the stores need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run_validator(config: ValidatorConfig) -> int:
     """Run one validator in this process until SIGTERM or SIGINT. Returns the exit status (see `nodes.validator`)."""
     configure_logs(config.log_level, validator=config.name)
+    _raise_file_limit()
     sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
     try:
         import uvloop

@@ -82,7 +82,7 @@ def _entries(store: Store, chain: Chain) -> Iterator[Step]:
     head = chain.head
     frontier = Frontier()
     pending: list[bytearray] = [bytearray()]
-    size = height = 0
+    size = height = applied = 0
     for index, raw in enumerate(chain.entries(0, head.size)):
         leaf = leaf_hash(raw)
         for level, completed in enumerate((leaf, *frontier.append(leaf))):
@@ -95,9 +95,14 @@ def _entries(store: Store, chain: Chain) -> Iterator[Step]:
                 if store.get(layout.tile_key(level, tile)) != bytes(pending[level]):
                     raise _wrong(f"tile {tile} of level {level} is not that of the entries")
                 pending[level].clear()
-        if store.get(layout.block_at_key(index)) is not None:
+        position = store.get(layout.block_at_key(index))
+        if position is not None:
             record = BlockRecord.decode(raw)
             height += 1
+            # Empty where the block was copied from others and not executed here.
+            if position and not applied < int.from_bytes(position, "big") <= head.applied:
+                raise _wrong(f"block {height} is said to come from position {position.hex()} of the order")
+            applied = int.from_bytes(position, "big") or applied
             if record.height != height:
                 raise _wrong(f"entry {index} is the record of block {record.height}, expected {height}")
             key, name = layout.numbered_key(layout.BLOCK_BY_HEIGHT, height), f"index of block {height}"
@@ -238,6 +243,10 @@ class Scrub:
             self.last_pass_ms = self._clock.now_ms()
             self.at = None
             self._log.info("scrubbed", passes=self.passes, bytes=self.read_bytes)
+
+    def close(self) -> None:
+        """When `run` has ended: wait for the read that is going on."""
+        self._executor.shutdown(wait=True)
 
     async def _pass(self, name: str, store: Store, walk: Callable[[Store], Iterator[Step]]) -> None:
         loop = asyncio.get_running_loop()

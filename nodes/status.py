@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api.proto import validator_pb2
 from ledger.membership import Role
@@ -36,6 +36,13 @@ GAUGES = {
     "protocol_highest": "Highest version of the protocol that this validator speaks",
     "protocol_effective": "Highest version of the protocol that every validator of the network speaks",
     "protocol_unknown_messages": "Messages ignored because this release does not know their kind",
+    "disk_trouble": "1 while the disk cannot be written, or no file descriptor is left",
+    "disk_slow": "1 while the disk is too slow for a leader",
+    "scrub_read_bytes": "Stored bytes that were read again and held against each other since the start",
+    "scrub_passes": "Whole passes over everything stored since the start",
+    "scrub_last_pass_seconds": "Unix time of the end of the last whole pass; 0 before any",
+    "scrub_faults": "1 if the scrub found damage: the validator is ending",
+    "never_sign_up_to": "After its ledger was lost: nothing up to this size is signed again",
     "halted": "1 if this validator has halted",
     "order_first_index": "The first position of the order that is still kept",
     "catching_up_by_snapshot": "1 while a snapshot is being fetched",
@@ -86,7 +93,7 @@ class StatusReport:
             return False, f"removed: {part.removed()}"
         if part.objection() is not None:
             return False, f"{part.objection()}"
-        trouble = validator.ordering.disk_trouble or validator.disk_trouble
+        trouble = self._disk_trouble()
         if trouble is not None:
             return False, f"waiting for the disk: {trouble}"
         if validator.snapshots.catch_up.wanted:
@@ -113,6 +120,10 @@ class StatusReport:
         behind = validator.ordering.waiting(validator.execution.applied)
         if behind > CATCHING_UP_BLOCKS:
             return False, f"catching up: {behind} blocks behind"
+        if validator.ordering.disk_health.slow:
+            return True, str(validator.ordering.disk_health)
+        if validator.promises.floor >= validator.chain.size:
+            return True, f"ready; its ledger was lost, so it signs nothing up to size {validator.promises.floor}"
         lag_ms = self.final_lag_ms()
         if lag_ms > LATE_FINAL_MS:
             size = validator.chain.size
@@ -123,6 +134,28 @@ class StatusReport:
         if validator.divergences.odd:
             return True, f"ready; {', '.join(sorted(validator.divergences.odd))} signed another root and was outvoted"
         return True, "ready"
+
+    def _disk_trouble(self) -> str | None:
+        return self._validator.ordering.disk_trouble or self._validator.disk_trouble
+
+    def storage(self) -> dict[str, Any]:
+        """How the disk is, and what was found on it, for an operator."""
+        validator = self._validator
+        scrub, disk = validator.scrub, validator.ordering.disk_health
+        return {
+            "trouble": self._disk_trouble(),
+            "slow": str(disk) if disk.slow else None,
+            "sync_ms": round(disk.smoothed_s * 1000, 3),
+            "scrub": {
+                "at": scrub.at,
+                "read_bytes": scrub.read_bytes,
+                "passes": scrub.passes,
+                "last_pass_ms": scrub.last_pass_ms,
+                "faults": scrub.faults,
+            },
+            "order": {"first": self._validator.stores.base + 1, "last": validator.ordering.last_index},
+            "never_sign_up_to": validator.promises.floor,
+        }
 
     def latest_final(self) -> tuple[int, bytes] | None:
         """Size and note of the newest final checkpoint."""
@@ -217,6 +250,13 @@ class StatusReport:
             "protocol_highest": validator.versions.own.versions.highest,
             "protocol_effective": validator.versions.effective,
             "protocol_unknown_messages": sum(validator.versions.unknown.values()),
+            "disk_trouble": self._disk_trouble() is not None,
+            "disk_slow": validator.ordering.disk_health.slow,
+            "scrub_read_bytes": validator.scrub.read_bytes,
+            "scrub_passes": validator.scrub.passes,
+            "scrub_last_pass_seconds": (validator.scrub.last_pass_ms or 0) / 1000,
+            "scrub_faults": validator.scrub.faults,
+            "never_sign_up_to": validator.promises.floor,
             "halted": validator.halted is not None,
             "order_first_index": validator.stores.order.first_index(),
             "catching_up_by_snapshot": catch_up.wanted,

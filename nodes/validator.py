@@ -21,7 +21,7 @@ import structlog
 import consensus
 from consensus import Config, Entry
 from ledger.checkpoint import Checkpoint
-from ledger.errors import LedgerError, Malformed, UnknownDurableState
+from ledger.errors import LedgerError, Malformed, UnknownDurableState, WriteFailed
 from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
 from nodes import wire
@@ -48,6 +48,7 @@ from nodes.proto import peer_pb2
 from nodes.publishing import Publishing, cosignatures
 from nodes.reading import FreshReads
 from nodes.rejections import RejectionLimits
+from nodes.scrub import Scrub, walk_ledger, walk_order
 from nodes.service import Following, ValidatorService
 from nodes.snapshots import Snapshots
 from nodes.status import GAUGES, StatusReport
@@ -200,6 +201,16 @@ class Validator:
         self.changes = Changes(self, self.roster, self.participation, on_removed=lambda _: self.finish(EXIT_REMOVED))
         self.changes.take_effect()
         self._apply_thread = environment.executor(1, "execution")
+        self.scrub = Scrub(
+            {
+                "order": (self.stores.order.store, walk_order),
+                "ledger": (self._store, walk_ledger),
+            },
+            rate_bytes_per_s=tuning.scrub_bytes_per_s,
+            interval_s=tuning.scrub_interval_s,
+            clock=self.clock,
+            executor=environment.executor(1, "scrub"),
+        )
         self.report = StatusReport(self)
         authority = config.authority_of(config.name)
         gateways = PeerDirectory(
@@ -236,12 +247,15 @@ class Validator:
         self._grpc = await self.environment.serve(self.service, self.config)
         self._health: HealthServer | None = None
         if self.config.http_address is not None:
-            self._health = HealthServer(self.config.http_address, self.report.readiness, self.metrics.text)
+            self._health = HealthServer(
+                self.config.http_address, self.report.readiness, self.metrics.text, self.report.storage
+            )
             await self._health.start()
         for run, name in (
             (self.ordering.run(), "ordering"),
             (self._apply(), "execution"),
             (self._catch_up(), "catching up"),
+            (self.scrub.run(), "scrub"),
             (self.proposals.propose_blocks(), "proposing"),
             (self.proposals.keep_house(), "housekeeping"),
             (self._exchange_for_ever(), "exchange"),
@@ -259,12 +273,21 @@ class Validator:
         if task.cancelled() or self._ended.done():
             return
         error = task.exception()
-        code = EXIT_DURABLE_STATE
-        if isinstance(error, UnknownDurableState | consensus.UnknownDurableState):
-            self._log.error("durable_state_unknown", task=task.get_name(), reason=str(error))
+        if isinstance(error, UnknownDurableState | consensus.UnknownDurableState | StoreUnavailable):
+            self._disk_failed(error, task.get_name())
         else:
             self._log.error("part_failed", task=task.get_name(), reason=repr(error), exc_info=error)
-        self._ended.set_result(code)
+            self._ended.set_result(EXIT_DURABLE_STATE)
+
+    def _disk_failed(self, error: Exception, part: str) -> None:
+        """End. After a write that failed half way, starting again tells what is there; damage is for people."""
+        if isinstance(error, WriteFailed | StoreUnavailable):
+            self._log.error("disk_failed", task=part, reason=str(error))
+            self.finish(EXIT_UNAVAILABLE)
+        else:
+            remedy = f"look with: comity storage check {self.config.data}"
+            self._log.error("durable_state_unknown", task=part, reason=str(error), remedy=remedy)
+            self.finish(EXIT_DURABLE_STATE)
 
     def finish(self, code: int | None = None) -> None:
         """Make `run` return."""
@@ -290,6 +313,7 @@ class Validator:
         await self.transport.stop()
         self._apply_thread.shutdown(wait=True)
         self.checks.close()
+        self.scrub.close()
         await self.snapshots.close()
         self.ordering.close()
         self._store.close()
@@ -325,8 +349,7 @@ class Validator:
         try:
             self._take(peer, envelope)
         except (UnknownDurableState, consensus.UnknownDurableState) as error:
-            self._log.error("durable_state_unknown", part_of="messages", reason=str(error))
-            self.finish(EXIT_DURABLE_STATE)
+            self._disk_failed(error, "messages")
 
     def _take(self, peer: str, envelope: peer_pb2.Envelope) -> None:
         kind = envelope.WhichOneof("body")
@@ -512,6 +535,9 @@ class Validator:
                 self._conclude()
             if self.versions.speak(Feature.SNAPSHOTS):
                 self.ordering.compact(self.snapshots.compactable())
+            if self.ordering.leading and self.ordering.disk_health.shall_hand_over():
+                self._log.warning("disk_slow", reason=str(self.ordering.disk_health))
+                self.hand_over()
             if self.halted is not None:
                 continue
             why = self.divergences.verdict(self.finality.final_size, self.clock.monotonic_s())

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ledger.checked import CHECKSUM_BYTES, FORMAT_KEY, CheckedStore, DamagedRecord, holds, sealed, write_unchecked
 from ledger.errors import Misuse, UnknownDurableState
 from ledger.leveldb import LevelDBStore
-from ledger.store import Batch, MemoryStore, Store
+from ledger.store import Batch, MemoryStore, Store, StoreUnavailable
 
-KEYS = st.binary(min_size=2, max_size=12).filter(lambda key: key >= b"\x00\x00")
+KEYS = st.binary(min_size=1, max_size=12).filter(lambda key: key >= b"\x01")
 VALUES = st.binary(max_size=40)
 
 
@@ -40,7 +40,7 @@ def test_what_was_written_comes_back_and_the_format_is_nobodys_record(disk: Stor
     assert disk.get(FORMAT_KEY) is not None
 
 
-@pytest.mark.parametrize("key", [b"", FORMAT_KEY])
+@pytest.mark.parametrize("key", [b"", FORMAT_KEY, b"\x00\x01", b"\x00\xff"])
 def test_the_stores_own_key_is_not_for_its_users(key: bytes) -> None:
     with pytest.raises(Misuse, match="belongs to the store"):
         CheckedStore(MemoryStore()).write({key: b"x"})
@@ -230,3 +230,72 @@ def test_a_mark_that_is_damaged_or_of_a_later_program_is_refused(mark: bytes) ->
 
 def test_a_checksum_costs_four_bytes_a_record() -> None:
     assert len(sealed(b"key", b"value")) == len(b"value") + CHECKSUM_BYTES
+
+
+# --- acknowledged writes ---------------------------------------------------------------------------------------------
+
+
+class Noted:
+    """The number, as it survives."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.number = number
+
+    def read(self) -> int | None:
+        return self.number
+
+    def note(self, number: int) -> None:
+        self.number = number
+
+
+def test_a_store_that_lost_its_last_acknowledged_write_is_refused() -> None:
+    disk, noted = MemoryStore(), Noted()
+    store = CheckedStore(disk, acknowledged=noted)
+    store.write({b"aa": b"1"})
+    before = disk.reopen()
+    store.write({b"aa": b"2"})
+    assert noted.number == 2
+    assert CheckedStore(disk.reopen(), acknowledged=noted).get(b"aa") == b"2"
+    with pytest.raises(UnknownDurableState, match="last write is number 1, but number 2 was on the disk"):
+        CheckedStore(before, acknowledged=noted)
+
+
+def test_what_was_not_synced_may_be_lost_and_a_number_that_is_behind_or_gone_says_nothing() -> None:
+    disk, noted = MemoryStore(), Noted()
+    store = CheckedStore(disk, acknowledged=noted)
+    store.write({b"aa": b"1"})
+    before = disk.reopen()
+    store.write({b"aa": b"2"}, sync=False)
+    assert CheckedStore(before, acknowledged=noted).get(b"aa") == b"1"
+    store.write({b"aa": b"3"})
+    for number in (None, 0, 1):
+        assert CheckedStore(disk.reopen(), acknowledged=Noted(number)).get(b"aa") == b"3"
+
+
+def test_a_write_that_was_refused_has_no_number() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def write(self, batch: Batch, sync: bool = True) -> None:
+            if self.full:
+                raise StoreUnavailable("full")
+            super().write(batch, sync)
+
+    disk, noted = Full(), Noted()
+    store = CheckedStore(disk, acknowledged=noted)
+    store.write({b"aa": b"1"})
+    disk.full = True
+    with pytest.raises(StoreUnavailable):
+        store.write({b"aa": b"2"})
+    assert noted.number == 1
+    disk.full = False
+    store.write({b"aa": b"3"})
+    assert CheckedStore(disk.reopen(), acknowledged=noted).get(b"aa") == b"3"
+
+
+def test_a_damaged_number_is_named() -> None:
+    disk = MemoryStore()
+    CheckedStore(disk, acknowledged=Noted()).write({b"aa": b"1"})
+    disk.write({b"\x00\x01": b"123456789012"})
+    with pytest.raises(DamagedRecord, match="number of its last write"):
+        CheckedStore(disk)

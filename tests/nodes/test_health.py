@@ -13,7 +13,10 @@ from nodes.health import HealthServer
 @pytest.fixture
 async def port(unused_tcp_port: int) -> int:
     server = HealthServer(
-        Address("127.0.0.1", unused_tcp_port), lambda: (False, "waiting for cn-gacc"), lambda: b"comity_x 1\n"
+        Address("127.0.0.1", unused_tcp_port),
+        lambda: (False, "waiting for cn-gacc"),
+        lambda: b"comity_x 1\n",
+        lambda: {"trouble": None},
     )
     await server.start()
     return unused_tcp_port
@@ -33,7 +36,8 @@ async def ask(port: int, request: bytes) -> bytes:
         (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"200", b"ok\n"),
         (b"GET /readyz?verbose HTTP/1.1\r\n\r\n", b"503", b"waiting for cn-gacc\n"),
         (b"GET /metrics HTTP/1.0\r\n\r\n", b"200", b"comity_x 1\n"),
-        (b"GET /else HTTP/1.1\r\n\r\n", b"404", b"there are /healthz, /readyz and /metrics\n"),
+        (b"GET /storage HTTP/1.1\r\n\r\n", b"200", b'{\n  "trouble": null\n}\n'),
+        (b"GET /else HTTP/1.1\r\n\r\n", b"404", b"there are /healthz, /readyz, /storage and /metrics\n"),
         (b"POST /healthz HTTP/1.1\r\n\r\n", b"405", b"only GET\n"),
         (b"\x16\x03\x01\r\n\r\n", b"405", b"only GET\n"),
     ],
