@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := ledger consensus contracts api nodes
 
-.PHONY: setup auditor demo test check bench soak chaos generate lock clean
+.PHONY: setup auditor demo test check bench soak chaos model generate lock clean
 
 setup: $(STAMP)
 
@@ -59,6 +59,11 @@ soak: setup
 MINUTES ?= 5
 chaos: setup
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+# The specification in docs/model: every state within its bounds, its invariants against mutations, traces of the core.
+# make model MODEL=small (what CI runs), MODEL=full
+model: setup
+	$(BIN)/python -m tests.model $(if $(filter small full,$(MODEL)),--$(MODEL))
 
 clean:
 	rm -rf $(VENV) build out

@@ -1,0 +1,158 @@
+"""Check the model: that it holds, that its invariants bite, and that the implementation is a behaviour of it.
+
+    python -m tests.model                  small networks and larger ones: minutes
+    python -m tests.model --small          what CI runs
+    python -m tests.model --full           all of them
+    python -m tests.model --only "joint"   one of them, with TLC's own words
+
+Exit status 1 if anything is not as it has to be. Where there is no Java or no checker: says so, exit status 0.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from tests.consensus.simulation.__main__ import commit_id
+from tests.model.checker import BUILD, CheckFailed, Result, Unavailable, check, fetch, java
+from tests.model.instances import INSTANCES, PLANTED, Instance, Planted, configuration
+from tests.model.recording import record, write_jsonl
+from tests.model.tracing import judge
+
+TRACE_SEEDS = (2, 3, 5)
+TRACE_SEEDS_FULL = tuple(range(2, 22))
+TRACE_STEPS = 600
+BEGIN, END = "<!-- model: written by `make model` -->", "<!-- end of model -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: what was to come out, and what did."""
+
+    section: str
+    name: str
+    shows: str
+    outcome: str
+    good: bool
+    states: int = 0
+    depth: int = 0
+    cpu_s: float = 0.0
+
+
+def check_instance(instance: Instance) -> tuple[Row, Result]:
+    result = check("Comity", configuration(instance))
+    outcome = "holds" if result.violated is None else f"{result.violated} violated"
+    good = result.violated is None
+    return Row(
+        "holds", instance.name, instance.shows, outcome, good, result.distinct, result.depth, result.cpu_s
+    ), result
+
+
+def check_planted(planted: Planted) -> tuple[Row, Result]:
+    result = check("Comity", configuration(planted.instance, planted.broken))
+    good = result.violated in planted.finds
+    outcome = f"{result.violated} violated" if result.violated else "not found"
+    row = Row("bites", planted.name, planted.shows, outcome, good, result.distinct, result.depth, result.cpu_s)
+    return row, result
+
+
+def check_trace(seed: int, steps: int) -> Row:
+    genesis, lines = record(seed, steps)
+    write_jsonl(BUILD / f"trace-{seed}.jsonl", genesis, lines)
+    verdict = judge(genesis, lines)
+    kinds = len({line["event"] for line in lines})
+    outcome = (
+        "accepted" if verdict.accepted else f"refused at line {verdict.explained + 1}: {verdict.violated or 'no step'}"
+    )
+    shows = f"{len(genesis['nodes'])} machines, {len(lines)} lines of {kinds} kinds"
+    return Row("traces", f"seed {seed}", shows, outcome, verdict.accepted, len(lines), verdict.explained, verdict.cpu_s)
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown, for people and for docs/reliability.md."""
+    heads = {
+        "holds": "| network | what it is for | outcome | distinct states | depth | seconds of one core |",
+        "bites": "| left out | what happens | found | distinct states | depth | seconds of one core |",
+        "traces": "| run of the core | what is in it | verdict | lines | explained | seconds of one core |",
+    }
+    parts = []
+    for section, head in heads.items():
+        chosen = [row for row in rows if row.section == section]
+        if chosen:
+            parts += [head, "| --- | --- | --- | --- | --- | --- |"]
+            parts += [
+                f"| {row.name} | {row.shows} | {row.outcome} | {row.states:,} | {row.depth} | {row.cpu_s:.0f} |"
+                for row in chosen
+            ]
+            parts.append("")
+    return "\n".join(parts)
+
+
+def write_into(page: Path, rows: list[Row], command: str) -> None:
+    text = page.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise click.ClickException(f"{page}: expected {BEGIN} and {END}")
+    note = f"`{command}` at commit {commit_id()}; in all {sum(row.cpu_s for row in rows):.0f} seconds of one core."
+    page.write_text(f"{before}{BEGIN}\n\n{note}\n\n{table(rows)}\n{END}{after}")
+
+
+@click.command()
+@click.option("--small", "size", flag_value=1, type=int, help="Only what takes seconds each.")
+@click.option("--full", "size", flag_value=3, type=int, help="All, however long it takes.")
+@click.option("--only", help="The checks of which the name contains this, with what TLC printed.")
+@click.option("--write", type=click.Path(exists=True, path_type=Path), help="Put the tables into this page.")
+def main(size: int | None, only: str | None, write: Path | None) -> None:
+    """See the module."""
+    try:
+        java()
+        fetch()
+    except Unavailable as error:
+        click.echo(f"the model is not checked: {error}")
+        return
+    started = time.monotonic()
+    rows: list[Row] = []
+
+    def note(row: Row, result: Result | None = None) -> None:
+        rows.append(row)
+        mark = "ok " if row.good else "BAD"
+        click.echo(
+            f"{mark} {row.section:6} {row.name}: {row.outcome}; {row.states:,} states, {row.cpu_s:.0f} s of one core"
+        )
+        if result is not None and (only or not row.good):
+            click.echo(result.output)
+
+    limit = 2 if size is None else size
+
+    def wanted(name: str, size: int) -> bool:
+        return only in name if only else size <= limit
+
+    for instance in INSTANCES:
+        if wanted(instance.name, instance.size):
+            note(*check_instance(instance))
+    for planted in PLANTED:
+        if wanted(planted.name, planted.size):
+            note(*check_planted(planted))
+    for seed in TRACE_SEEDS_FULL if limit == 3 else TRACE_SEEDS:
+        if wanted(f"seed {seed}", 1):
+            note(check_trace(seed, TRACE_STEPS))
+    if not rows:
+        raise click.ClickException(f"no check has {only!r} in its name")
+    (BUILD / "report.md").write_text(table(rows))
+    if write is not None:
+        write_into(write, rows, "make model" + {1: " MODEL=small", 2: "", 3: " MODEL=full"}[limit])
+    bad = [row.name for row in rows if not row.good]
+    click.echo(f"{len(rows) - len(bad)} as they have to be, {len(bad)} not, in {time.monotonic() - started:.0f} s")
+    if bad:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CheckFailed as failure:
+        raise SystemExit(str(failure)) from failure

@@ -1,0 +1,102 @@
+"""What one authority can do to the other when it lies with all its machines: found by the model, shown in the code.
+
+docs/model/README.md has the theorem. Two honest validators of one authority, each led by the liar down another road,
+come to two histories; each of them is consistent, neither ever contradicts itself. Whether both histories can become
+final is a matter of the policy: with *any* validator of a side they can, with a majority of each side they cannot.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus import Config, Configuration, Entry, EntryType, Membership, Message, MessageRefused, MessageType, RawNode
+from consensus.storage import MemoryStorage
+from ledger.checkpoint import Checkpoint
+from ledger.policy import Policy, parse_policy
+from nodes.cosigning import Finality
+from nodes.network import policy_text
+from tests.nodes.world import ORIGIN, World
+
+WORLD = World()
+HONEST = ("kz-kgd-1", "kz-kgd-2")
+LIAR, OTHER_LIAR = "cn-gacc-1", "cn-gacc-2"
+VOTERS = {name: name.rpartition("-")[0] for name in (*HONEST, LIAR, OTHER_LIAR)}
+ROOTS = (bytes(range(32)), bytes(32))
+
+
+def follower(name: str) -> RawNode:
+    return RawNode(Config(name, seed=0), MemoryStorage(Membership(Configuration(VOTERS))))
+
+
+def tell(node: RawNode, story: bytes, *, sender: str = LIAR, term: int = 1) -> tuple[Entry, ...]:
+    """What a follower executes after a leader told it one entry, and that it is committed."""
+    name = node.status().id
+    entry = Entry(term, 1, EntryType.NORMAL, story)
+    node.step(Message(MessageType.APPEND, name, sender, term, entries=(entry,), commit=1))
+    executed: tuple[Entry, ...] = ()
+    while node.has_ready():
+        ready = node.ready()
+        node._raft.log._storage.append(ready.entries)  # type: ignore[attr-defined]
+        executed += ready.committed_entries
+        node.advance(ready)
+    return executed
+
+
+def wanting(each: str) -> Policy:
+    text = policy_text(WORLD.genesis, "kz-kgd")
+    for country in ("kz", "cn"):
+        text = text.replace(f"group {country} any ", f"group {country} {each} ")
+    return parse_policy(text.encode())
+
+
+def final_at(validator: str, root: bytes, cosigner: str, policy: Policy) -> bool:
+    """Whether what this validator executed is final once a validator of the other authority has signed it too."""
+    checkpoint = Checkpoint(ORIGIN, 5, root)
+    finality = Finality(WORLD.genesis, policy, None)
+    finality.executed(checkpoint)
+    finality.signed(checkpoint, WORLD.lines(validator, checkpoint))
+    assert finality.receive(cosigner, 5, root, WORLD.lines(cosigner, checkpoint), lambda _: root) is None
+    return finality.conclude() is not None
+
+
+def test_a_lying_leader_can_lead_two_honest_validators_down_two_roads() -> None:
+    roads = [tell(follower(name), story) for name, story in zip(HONEST, (b"one", b"other"), strict=True)]
+    assert [[entry.data for entry in road] for road in roads] == [[b"one"], [b"other"]]
+
+
+def test_a_validator_that_has_executed_one_history_refuses_the_other() -> None:
+    node = follower(HONEST[0])
+    tell(node, b"one")
+    other = Entry(2, 2, EntryType.NORMAL, b"goes on from the other history")
+    append = Message(MessageType.APPEND, HONEST[0], OTHER_LIAR, 2, log_term=2, index=1, entries=(other,), commit=2)
+    with pytest.raises(MessageRefused) as refused:
+        node.step(append)
+    assert refused.value.code == "contradicts_committed"
+    assert tell(node, b"other", sender=OTHER_LIAR, term=3) == ()
+
+
+def test_with_any_validator_of_a_side_both_histories_become_final() -> None:
+    assert final_at(HONEST[0], ROOTS[0], LIAR, wanting("any"))
+    assert final_at(HONEST[1], ROOTS[1], LIAR, wanting("any"))
+
+
+def test_with_a_majority_of_each_side_neither_does() -> None:
+    assert not final_at(HONEST[0], ROOTS[0], LIAR, wanting("2"))
+    assert not final_at(HONEST[1], ROOTS[1], LIAR, wanting("2"))
+
+
+def test_the_two_validators_that_were_lied_to_find_out_as_soon_as_they_hear_each_other() -> None:
+    finality = WORLD.finality()
+    finality.executed(Checkpoint(ORIGIN, 5, ROOTS[0]))
+    theirs = Checkpoint(ORIGIN, 5, ROOTS[1])
+    found = finality.receive(HONEST[1], 5, ROOTS[1], WORLD.lines(HONEST[1], theirs), lambda _: ROOTS[0])
+    assert found is not None
+    assert (found.our_root, found.their_root) == ROOTS
+
+
+def test_a_liar_with_two_validators_signs_each_history_with_another_and_is_not_named_by_the_evidence() -> None:
+    """Each note has one validator of each side: nobody signed both, though one authority must have lied."""
+    policy = wanting("any")
+    signers = [{HONEST[0], LIAR}, {HONEST[1], OTHER_LIAR}]
+    assert all(policy.quorum_met_by(names) for names in signers)
+    assert signers[0].isdisjoint(signers[1])
