@@ -44,7 +44,7 @@ class Client:
         self.resting = False
         self._numbers = 0
         # How long it waits between two errands.
-        self.pace_us = world.rng.choice((60, 150, 400)) * MS
+        self.pace_us = world.rng.choice((100, 300, 800)) * MS
 
     def begin(self) -> None:
         self.world.after(self.world.rng.randrange(self.pace_us), self._go_on)

@@ -13,7 +13,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, UnknownDurableState
 from nodes.catch_up import PeerFailed
 from nodes.catch_up_serving import FetchRefused
 from nodes.config import PeerEntry, ValidatorConfig
@@ -66,6 +66,7 @@ class Links:
         self.names = names
         # What is watched: sender, receiver, envelope. And what a liar turns an envelope into before it leaves.
         self.on_sent: Callable[[str, str, peer_pb2.Envelope], None] = lambda *_: None
+        self.on_received: Callable[[str, str, peer_pb2.Envelope], None] = lambda *_: None
         self.altered: dict[str, Callable[[peer_pb2.FetchPiece], peer_pb2.FetchPiece]] = {}
         self.lies: dict[str, Callable[[str, peer_pb2.Envelope], peer_pb2.Envelope | None]] = {}
 
@@ -314,7 +315,7 @@ class SimulatedTransport:
     def _meets(self, name: str, announcement: Announcement) -> bool:
         try:
             self._on_announced(name, announcement)
-        except VersionsDoNotMeet:
+        except (VersionsDoNotMeet, UnknownDurableState):
             self.refused += 1
             return False
         return True
@@ -329,4 +330,6 @@ class SimulatedTransport:
             self.links.disconnect((name, self.name))
             return
         self._heard[name] = self.loop.time()
-        self._deliver(name, peer_pb2.Envelope.FromString(data))
+        envelope = peer_pb2.Envelope.FromString(data)
+        self.links.on_received(name, self.name, envelope)
+        self._deliver(name, envelope)

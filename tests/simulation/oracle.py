@@ -81,6 +81,7 @@ class _Batch:
                 log.entries[index] = (term, digest)
             log.last = self.entries[-1][0]
             self._oracle.check_log(self._node, self.entries)
+            self._oracle.check_cut(self._node, log.last, self._before)
         log.pending.append(self)
 
     def lost(self) -> None:
@@ -123,6 +124,7 @@ class Oracle:
         self._previous: dict[tuple[int, int], tuple[bytes, int]] = {}
         self.holders: dict[Key, set[str]] = {}
         self.committed: dict[int, tuple[int, bytes]] = {}
+        self.highest_commit = 0
         # Ledger
         self.roots: dict[int, bytes] = {}
         self._times: dict[int, int] = {}
@@ -133,7 +135,7 @@ class Oracle:
         # Cosigning
         self._signed: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self._notes: set[bytes] = set()
-        self.lies_told: set[tuple[str, int]] = set()
+        self.lies_told: dict[str, int] = {}
         # Clients
         self.answers: list[Answer] = []
         self.first_asked_us: dict[bytes, int] = {}
@@ -187,9 +189,19 @@ class Oracle:
             if agreed is not None and agreed != (term, digest) and not node.lies:
                 self.fail("committed entries stay", f"{node.name} replaces entry {index} of term {agreed[0]} by {term}")
 
+    def check_cut(self, node: Node, last: int, before: dict[int, tuple[int, bytes]]) -> None:
+        for index, entry in before.items():
+            if index > last and self.committed.get(index) == entry and not node.lies:
+                self.fail("committed entries stay", f"{node.name} cuts its log before entry {index}")
+
     def started(self, node: Node) -> None:
-        """After every start: nothing that was said is forgotten."""
-        hard = self.logs[node.name].hard
+        """After every start: nothing that was said is forgotten, and nothing comes back that was replaced."""
+        if node.validator is None or node.lies:
+            return
+        order, log = node.validator.stores.order, self.logs[node.name]
+        hard = order.initial_state()[0]
+        if order.last_index() != log.last:
+            self.fail("log matching", f"{node.name} comes back with {order.last_index()} entries, wrote {log.last}")
         shown = self._shown_term[node.name]
         if hard.term < shown:
             self.fail("terms never go back", f"{node.name} spoke in term {shown} and comes back in {hard.term}")
@@ -201,13 +213,42 @@ class Oracle:
 
     def sent(self, sender: str, to: str, envelope: peer_pb2.Envelope) -> None:
         node = self.nodes[sender]
-        if node.lies:
-            return
         kind = envelope.WhichOneof("body")
+        if node.lies:
+            if kind == "raft":
+                self.highest_commit = max(self.highest_commit, envelope.raft.commit)
+            return
         if kind == "raft":
             self._raft(node, to, envelope.raft)
         elif kind == "cosignatures":
             self._cosigned(node, envelope.cosignatures)
+
+    def received(self, sender: str, to: str, envelope: peer_pb2.Envelope) -> None:
+        """A lie that its receiver can tell for one: it must keep the proof."""
+        node = self.nodes[to]
+        if not self.nodes[sender].lies or node.lies or envelope.WhichOneof("body") != "cosignatures":
+            return
+        message, validator = envelope.cosignatures, node.validator
+        if validator is None or validator.halted is not None or node.disk.full or self.lies_told.get(to):
+            return
+        truth = validator.finality._roots.get(message.size)
+        if truth is not None and truth != message.root and self.roots.get(message.size) == truth:
+            self.lies_told[to] = message.size
+            self.world.faults["lie with evidence"] += 1
+
+    def _check_evidence(self) -> None:
+        for name, size in sorted(self.lies_told.items()):
+            node = self.nodes[name]
+            kept = [path for path in node.disk.files if path.parent == node.config.data / "evidence"]
+            if not kept:
+                self.fail("evidence is kept", f"{name} was shown another root of size {size} and has no note of it")
+            for path in kept:
+                note = parse_note(node.disk.files[path])
+                signers = {line.name for line in note.signatures}
+                liars = {each.name for each in self.nodes.values() if each.lies}
+                authorities = {each.authority for each in self.nodes.values() if each.lies}
+                if not signers & (liars | {self.corridor.genesis.origin}) or not authorities:
+                    self.fail("evidence is kept", f"{name} holds {sorted(signers)} guilty")
 
     def _raft(self, node: Node, to: str, raft: peer_pb2.RaftMessage) -> None:
         name, kind, term = node.name, raft.type, raft.term
@@ -226,6 +267,11 @@ class Oracle:
                     self.fail("leader completeness", f"{name} leads term {term} and its log ends at {log.last}")
             elif leader != name:
                 self.fail("election safety", f"{leader} and {name} both lead term {term}")
+            if raft.commit > self.highest_commit:
+                entry = log.entries.get(raft.commit)
+                if entry is not None and entry[0] != term:
+                    self.fail("commits by its own term", f"{name} in term {term} commits {raft.commit} of {entry[0]}")
+                self.highest_commit = raft.commit
         if kind in _PRE_VOTES:
             return
         self._shown_term[name] = max(self._shown_term[name], term)
@@ -382,6 +428,7 @@ class Oracle:
                     "nothing acknowledged is lost", f"acknowledged at {answer.index}, found at {at.get(answer.raw)}"
                 )
         self._check_real_time()
+        self._check_evidence()
 
     def _ledger(self, node: Node, chain: Chain) -> list[bytes]:
         entries = list(chain.entries(0, chain.size))

@@ -48,6 +48,8 @@ SHAPES = (
 HEALING_BOUND_US = 45 * S
 SETTLE_US = 8 * S
 REMEMBERED_SIGNATURES = 20_000
+# The part of the runs in which somebody lies, where an authority has a validator to spare.
+LIARS = 0.35
 
 
 @dataclass
@@ -65,7 +67,15 @@ class Result:
 
 
 class Simulation:
-    def __init__(self, seed: int, *, shape: str | None = None, trouble_us: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        shape: str | None = None,
+        trouble_us: int | None = None,
+        liar: str | None = None,
+        tail_entries: int | None = None,
+    ) -> None:
         self.world = World(seed)
         rng = self.world.rng
         self.corridor: Corridor = corridor(shape or rng.choice(SHAPES))
@@ -77,7 +87,7 @@ class Simulation:
             "inline_max_bytes": rng.choice((0, 16 * 1024)),
             "block_interval_ms": rng.choice((5, 30, 100)),
             "blocks_in_flight": rng.choice((1, 4)),
-            "order_tail_entries": rng.choice((16, 40, 100_000)),
+            "order_tail_entries": tail_entries or rng.choice((16, 40, 100_000)),
             "block_max_statements": rng.choice((2, 400)),
         }
         self.nodes: dict[str, Node] = {}
@@ -86,6 +96,7 @@ class Simulation:
             self.nodes[name] = Node(self.world, self.links, self.corridor, config)
         self.oracle = Oracle(self.world, self.corridor, self.nodes)
         self.links.on_sent = self.oracle.sent
+        self.links.on_received = self.oracle.received
         for node in self.nodes.values():
             node.on_started = self.oracle.started
             node.on_crashed = self.oracle.crashed
@@ -100,8 +111,13 @@ class Simulation:
             for authority in self.corridor.authorities
         ]
         self.faults = Faults(self.world, self.links, self.nodes, pace_us=rng.choice((250, 700, 1500)) * MS)
-        self.trouble_us = trouble_us if trouble_us is not None else rng.choice((4, 8, 16)) * S
-        self.liar: Callable[[Simulation], None] | None = None
+        self.trouble_us = trouble_us if trouble_us is not None else rng.choice((3, 5, 10)) * S
+        from tests.simulation.liars import SHAPES as LIARS_SHAPES
+        from tests.simulation.liars import tell_lies
+
+        may_lie = self.corridor.shape in LIARS_SHAPES
+        if may_lie and (liar is not None or rng.random() < LIARS):
+            tell_lies(self, liar)
 
     # --- one run ----------------------------------------------------------------------------------------------------
 
@@ -116,6 +132,11 @@ class Simulation:
         self.faults.begin()
         world.run_until(self.trouble_us)
         self.faults.heal()
+        for node in self._well():
+            if node.validator is not None and node.validator.halted is not None:
+                # Somebody was lied to while nobody else could be heard. An operator has looked, and starts it again.
+                node.crash(keep_unsynced=True)
+                node.start()
         healed_us = world.now_us
         world.run_until(healed_us + 2 * S)
         for client in self.clients:

@@ -1,0 +1,374 @@
+"""Planted bugs: each makes a validator wrong in one known way, and the simulator has to find it.
+
+A bug is a patch of the real code for the time of a run, of all validators alike, and says in how many seeds it is to be
+found at most and which invariants may be the ones to find it. One that is not found means that the simulator is not
+done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from consensus.leadership import Leadership
+from consensus.log import Log
+from consensus.messages import Entry, EntryType, HardState, Message, MessageType
+from consensus.quorum import Configuration
+from consensus.raft import Raft
+from ledger.chain import Chain
+from ledger.checked import CheckedStore, sealed
+from ledger.snapshot_building import SnapshotBuilder
+from ledger.store import StoreUnavailable
+from nodes.checking import SignatureChecks
+from nodes.cosigning import Cosigner, Finality, Intent
+from nodes.divergence import Divergences
+from nodes.execution import Accepted, Execution
+from nodes.ordering import RaftOrdering
+from nodes.proposing import Proposals
+from nodes.raft_store import RaftStore
+from nodes.validator import Validator
+
+Patch = tuple[type, str, Any]
+PERSIST = "persist, then answer"
+VOTE = "one vote a term"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`seeds`: found within so many. `invariants`: any of these is the finder. `options`: of the simulation."""
+
+    name: str
+    patches: Callable[[], list[Patch]]
+    seeds: int
+    invariants: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def _bug(
+    seeds: int, *invariants: str, **options: Any
+) -> Callable[[Callable[[], list[Patch]]], Callable[[], list[Patch]]]:
+    def add(patches: Callable[[], list[Patch]]) -> Callable[[], list[Patch]]:
+        BUGS[patches.__name__] = Bug(patches.__name__, patches, seeds, invariants, options)
+        return patches
+
+    return add
+
+
+@contextlib.contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    patches = bug.patches()
+    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]
+    for owner, name, wrong in patches:
+        setattr(owner, name, wrong)
+    try:
+        yield
+    finally:
+        for owner, name, original in before:
+            setattr(owner, name, original)
+
+
+PAIR = "kz-kgd:2 cn-gacc:2"
+UNEVEN = "kz-kgd:3 cn-gacc:2"
+
+# --- the order ------------------------------------------------------------------------------------------------------
+
+
+def _writes(change: Callable[[Any, HardState | None, Sequence[Entry], bool], tuple[Any, Any, bool]]) -> list[Patch]:
+    write = RaftStore.write
+
+    def wrong(self: RaftStore, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
+        hard_state, entries, sync = change(self, hard_state, entries, sync)
+        write(self, hard_state, entries, sync=sync)
+
+    return [(RaftStore, "write", wrong)]
+
+
+@_bug(20, VOTE, "election safety")
+def vote_not_persisted() -> list[Patch]:
+    def change(self: Any, hard: HardState | None, entries: Any, sync: bool) -> tuple[Any, Any, bool]:
+        return (dataclasses.replace(hard, vote=None) if hard is not None else None), entries, sync
+
+    return _writes(change)
+
+
+@_bug(20, "terms never go back", VOTE)
+def term_not_persisted() -> list[Patch]:
+    def change(self: Any, hard: HardState | None, entries: Any, sync: bool) -> tuple[Any, Any, bool]:
+        kept = dataclasses.replace(hard, term=max(0, hard.term - 1), vote=None) if hard is not None else None
+        return kept, entries, sync
+
+    return _writes(change)
+
+
+@_bug(10, PERSIST, "commit rule")
+def acknowledges_before_the_sync() -> list[Patch]:
+    return _writes(lambda self, hard, entries, sync: (hard, entries, False))
+
+
+@_bug(20, PERSIST, "commit rule", "log matching")
+def full_disk_taken_for_written() -> list[Patch]:
+    write = RaftStore.write
+
+    def wrong(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            write(self, hard_state, entries, sync=sync)
+
+    return [(RaftStore, "write", wrong)]
+
+
+@_bug(10, PERSIST, "commit rule")
+def answers_before_it_writes() -> list[Patch]:
+    turn = RaftOrdering._turn
+
+    async def wrong(self: RaftOrdering, ready: Any) -> None:
+        self._dispatch(ready.messages_after_persist)
+        await turn(self, dataclasses.replace(ready, messages_after_persist=()))
+
+    return [(RaftOrdering, "_turn", wrong)]
+
+
+@_bug(60, "log matching")
+def replaced_tail_comes_back() -> list[Patch]:
+    write = RaftStore.write
+
+    def wrong(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
+        if entries:
+            self._last = min(self._last, entries[-1].index)
+        write(self, hard_state, entries, sync=sync)
+
+    return [(RaftStore, "write", wrong)]
+
+
+@_bug(60, "commits by its own term", "state machine safety", "leader completeness")
+def counts_replicas_of_old_terms() -> list[Patch]:
+    def wrong(self: Leadership) -> bool:
+        index = self._raft.membership.committed_index(self._match)
+        if index <= self._raft.log.committed:
+            return False
+        self._raft.log.committed = index
+        return True
+
+    return [(Leadership, "_maybe_commit", wrong)]
+
+
+@_bug(20, "commit rule")
+def skips_the_authority_rule() -> list[Patch]:
+    def wrong(self: Configuration, match: Mapping[str, int]) -> int:
+        return sorted((match.get(each, 0) for each in self.electors), reverse=True)[self.majority - 1]
+
+    return [(Configuration, "committed_index", wrong)]
+
+
+@_bug(40, "leader completeness", "committed entries stay", "state machine safety")
+def elects_without_a_look_at_the_log() -> list[Patch]:
+    return [(Log, "is_up_to_date", lambda self, index, term: True)]
+
+
+@_bug(40, VOTE, "election safety")
+def votes_twice_in_a_term() -> list[Patch]:
+    on_vote_request = Raft._on_vote_request
+
+    def wrong(self: Raft, message: Message) -> None:
+        if message.type is MessageType.VOTE:
+            self.vote = self.leader_id = None
+        on_vote_request(self, message)
+
+    return [(Raft, "_on_vote_request", wrong)]
+
+
+@_bug(60, "committed entries stay", "commit rule", "state machine safety", "leader completeness")
+def late_append_cuts_the_log() -> list[Patch]:
+    return [(Log, "first_conflict", lambda self, entries: 0)]
+
+
+@_bug(60, "commit rule", "state machine safety")
+def commits_beyond_what_was_matched() -> list[Patch]:
+    on_append = Raft._on_append
+
+    def wrong(self: Raft, message: Message) -> None:
+        on_append(self, message)
+        if self.log.matches(message.index, message.log_term):
+            self.log.committed = max(self.log.committed, min(message.commit, self.log.last_index))
+
+    return [(Raft, "_on_append", wrong)]
+
+
+@_bug(40, "commit rule")
+def counts_its_own_unsynced_entries() -> list[Patch]:
+    append = Leadership._append
+
+    def wrong(self: Leadership, datas: list[bytes], kind: EntryType = EntryType.NORMAL) -> None:
+        append(self, datas, kind)
+        self._match[self._raft.id] = self._raft.log.last_index
+        # And one acknowledgement counts for two.
+        for member in self._match:
+            self._match[member] = max(self._match[member], self._match[self._raft.id] - 1)
+
+    return [(Leadership, "_append", wrong)]
+
+
+@_bug(40, "one ledger", "nobody gives up without cause", liar="altered_snapshot", shape=PAIR, tail_entries=16)
+def snapshot_not_verified() -> list[Patch]:
+    finish = SnapshotBuilder.finish
+
+    def wrong(self: SnapshotBuilder) -> Chain:
+        root = self.descriptor.state_root
+        end = self._state.finish
+        self._state.finish = lambda: (root, end()[1])  # type: ignore[method-assign]
+        return finish(self)
+
+    return [(SnapshotBuilder, "finish", wrong)]
+
+
+# --- execution ------------------------------------------------------------------------------------------------------
+
+
+@_bug(20, "only what was signed is accepted", liar="forged_statement", shape=PAIR)
+def executes_without_a_look_at_signatures() -> list[Patch]:
+    return [(SignatureChecks, "check", lambda self, statement, key: None)]
+
+
+@_bug(20, "nothing twice")
+def takes_a_cti_twice() -> list[Patch]:
+    return [(Chain, "find_cti", lambda self, iss, cti: None)]
+
+
+@_bug(60, "nobody halts without cause", "block time never goes back", "progress after healing")
+def block_time_goes_back() -> list[Patch]:
+    execute, check = Execution._execute, Chain._check_block
+
+    def wrong(self: Execution, index: int, block: Any, behind: int, started: float) -> Any:
+        last = self._chain.last_block
+        earlier = last is not None and block.time_ms < last.time_ms
+        done = execute(self, index, block, behind, started)
+        return dataclasses.replace(done, time_ms=block.time_ms) if earlier and done.checkpoint is not None else done
+
+    return [(Execution, "_execute", wrong), (Chain, "_check_block", check)]
+
+
+@_bug(60, "nothing from the future is signed")
+def signs_what_is_dated_ahead() -> list[Patch]:
+    return [
+        (Execution, "may_sign", lambda self, time_ms: True),
+        (RaftOrdering, "_is_ahead", lambda self, message: False),
+    ]
+
+
+@_bug(20, "one ledger", "nobody halts without cause")
+def takes_the_time_from_its_own_clock() -> list[Patch]:
+    execute = Execution._execute
+
+    def wrong(self: Execution, index: int, block: Any, behind: int, started: float) -> Any:
+        return execute(self, index, dataclasses.replace(block, time_ms=self._clock.now_ms()), behind, started)
+
+    return [(Execution, "_execute", wrong)]
+
+
+@_bug(20, "nothing twice", "one ledger", "executed in order", "nobody gives up without cause")
+def applies_twice_after_a_restart() -> list[Patch]:
+    append_block, find_cti = Chain.append_block, Chain.find_cti
+
+    def wrong(self: Chain, applied: int, *rest: Any) -> Any:
+        self._appended = True  # type: ignore[attr-defined]
+        return append_block(self, applied - 1, *rest)
+
+    def forgets(self: Chain, iss: str, cti: bytes) -> int | None:
+        return find_cti(self, iss, cti) if hasattr(self, "_appended") else None
+
+    return [(Chain, "append_block", wrong), (Chain, "find_cti", forgets)]
+
+
+@_bug(30, "nothing acknowledged is lost")
+def acknowledges_what_is_only_proposed() -> list[Patch]:
+    propose = Proposals._propose
+
+    def wrong(self: Proposals, taken: Any) -> None:
+        propose(self, taken)
+        for pending in taken:
+            waiters, pending.waiters = pending.waiters, []
+            for waiter in waiters:
+                waiter(Accepted(10**6, 0, 0, False))
+
+    return [(Proposals, "_propose", wrong)]
+
+
+@_bug(30, "nobody gives up without cause", "one ledger", "nobody halts without cause", "persist, then sign")
+def half_a_batch_is_a_batch() -> list[Patch]:
+    def wrong(self: CheckedStore, batch: Any, sync: bool = True) -> None:
+        records = [(key, None if value is None else sealed(key, value)) for key, value in batch.items()]
+        half = len(records) // 2
+        if half > 3:
+            self._inner.write(dict(records[half:]), sync=False)
+            records = records[:half]
+        self._inner.write(dict(records), sync=sync)
+
+    return [(CheckedStore, "write", wrong)]
+
+
+# --- cosigning ------------------------------------------------------------------------------------------------------
+
+
+@_bug(10, "persist, then sign")
+def signs_before_it_persists() -> list[Patch]:
+    write = Chain._write
+    return [(Chain, "_write", lambda self, batch, *, sync=True: write(self, batch, sync=False))]
+
+
+@_bug(40, "one signature a size")
+def forgets_what_it_signed() -> list[Patch]:
+    init = Cosigner.__init__
+
+    def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None) -> None:
+        init(self, name, key, log_key, None)
+
+    return [(Cosigner, "__init__", wrong)]
+
+
+@_bug(10, "final means cosigned by both")
+def final_with_one_authority() -> list[Patch]:
+    conclude = Finality.conclude
+
+    def wrong(self: Finality) -> Any:
+        authorities, policy = self._authorities, self._policy
+        self._authorities = authorities[:1]
+        self._policy = _Any()  # type: ignore[assignment]
+        try:
+            return conclude(self)
+        finally:
+            self._authorities, self._policy = authorities, policy
+
+    return [(Finality, "conclude", wrong)]
+
+
+class _Any:
+    def quorum_met_by(self, names: Any) -> bool:
+        return bool(names)
+
+
+@_bug(30, "progress after healing")
+def asks_for_no_cosignature_again() -> list[Patch]:
+    return [
+        (Validator, "_exchange", lambda self: None),
+        (Validator, "_publish_late", lambda self: None),
+    ]
+
+
+@_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)
+def ignores_divergence() -> list[Patch]:
+    receive = Finality.receive
+
+    def wrong(self: Finality, *arguments: Any) -> None:
+        receive(self, *arguments)
+
+    return [(Finality, "receive", wrong)]
+
+
+@_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)
+def keeps_no_evidence() -> list[Patch]:
+    return [(Divergences, "_keep", lambda self, divergence: self._directory)]
