@@ -30,6 +30,8 @@ from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
 from nodes.raft_store import RaftStore
 from nodes.validator import Validator
+from tests.simulation.simulation import simulate
+from tests.simulation.world import Violation
 
 Patch = tuple[type, str, Any]
 PERSIST = "persist, then answer"
@@ -73,6 +75,31 @@ def planted(bug: Bug) -> Iterator[None]:
             setattr(owner, name, original)
 
 
+@dataclass(frozen=True)
+class Found:
+    seed: int
+    violation: Violation
+
+    @property
+    def invariant(self) -> str:
+        return self.violation.invariant
+
+
+def hunt(bug: Bug) -> Found | None:
+    """Run seeds 0, 1, ... until an invariant fails, or the bug's own number of seeds is used up."""
+    for seed in range(bug.seeds):
+        with planted(bug):
+            violation = simulate(seed, **bug.options).violation
+        if violation is not None:
+            return Found(seed, violation)
+    return None
+
+
+def table() -> Iterator[tuple[Bug, Found | None]]:
+    for bug in BUGS.values():
+        yield bug, hunt(bug)
+
+
 PAIR = "kz-kgd:2 cn-gacc:2"
 UNEVEN = "kz-kgd:3 cn-gacc:2"
 
@@ -82,9 +109,11 @@ UNEVEN = "kz-kgd:3 cn-gacc:2"
 def _writes(change: Callable[[Any, HardState | None, Sequence[Entry], bool], tuple[Any, Any, bool]]) -> list[Patch]:
     write = RaftStore.write
 
-    def wrong(self: RaftStore, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
+    def wrong(
+        self: RaftStore, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool, **more: Any
+    ) -> None:
         hard_state, entries, sync = change(self, hard_state, entries, sync)
-        write(self, hard_state, entries, sync=sync)
+        write(self, hard_state, entries, sync=sync, **more)
 
     return [(RaftStore, "write", wrong)]
 
@@ -115,9 +144,9 @@ def acknowledges_before_the_sync() -> list[Patch]:
 def full_disk_taken_for_written() -> list[Patch]:
     write = RaftStore.write
 
-    def wrong(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
+    def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
         with contextlib.suppress(StoreUnavailable):
-            write(self, hard_state, entries, sync=sync)
+            write(self, hard_state, entries, **more)
 
     return [(RaftStore, "write", wrong)]
 
@@ -128,7 +157,8 @@ def answers_before_it_writes() -> list[Patch]:
 
     async def wrong(self: RaftOrdering, ready: Any) -> None:
         self._dispatch(ready.messages_after_persist)
-        await turn(self, dataclasses.replace(ready, messages_after_persist=()))
+        object.__setattr__(ready, "messages_after_persist", ())
+        await turn(self, ready)
 
     return [(RaftOrdering, "_turn", wrong)]
 
@@ -137,10 +167,10 @@ def answers_before_it_writes() -> list[Patch]:
 def replaced_tail_comes_back() -> list[Patch]:
     write = RaftStore.write
 
-    def wrong(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool) -> None:
+    def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
         if entries:
             self._last = min(self._last, entries[-1].index)
-        write(self, hard_state, entries, sync=sync)
+        write(self, hard_state, entries, **more)
 
     return [(RaftStore, "write", wrong)]
 
@@ -256,7 +286,7 @@ def block_time_goes_back() -> list[Patch]:
 def signs_what_is_dated_ahead() -> list[Patch]:
     return [
         (Execution, "may_sign", lambda self, time_ms: True),
-        (RaftOrdering, "_is_ahead", lambda self, message: False),
+        (RaftOrdering, "_lie", lambda self, message: None),
     ]
 
 

@@ -221,6 +221,7 @@ class SimulatedTransport:
         links: Links,
         loop: NodeLoop,
         config: ValidatorConfig,
+        network: bytes,
         deliver: Callable[[str, peer_pb2.Envelope], None],
         *,
         announcement: Announcement,
@@ -234,6 +235,7 @@ class SimulatedTransport:
         self.links = links
         self.loop = loop
         self.name = config.name
+        self.network = network
         self.announcement = announcement
         self.refused = 0
         self.dropped = 0
@@ -286,6 +288,7 @@ class SimulatedTransport:
 
     async def fetch(self, name: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
         """The stream of a snapshot, piece by piece over the same bad network; the other end runs on its own loop."""
+        request.network = self.network
         pieces: asyncio.Queue[bytes | str] = asyncio.Queue()
         self.links.fetch(self, name, request.SerializeToString(), pieces.put_nowait)
         try:

@@ -66,7 +66,7 @@ class SimulatedEnvironment(Environment):
         return SimulatedExecutor(self._loop, threads)
 
     def transport(self, config: ValidatorConfig, network: bytes, deliver: Any, **callbacks: Any) -> Transport:
-        self._node.transport = SimulatedTransport(self._node.links, self._loop, config, deliver, **callbacks)
+        self._node.transport = SimulatedTransport(self._node.links, self._loop, config, network, deliver, **callbacks)
         return self._node.transport
 
     async def serve(self, service: ValidatorService, config: ValidatorConfig) -> Server:

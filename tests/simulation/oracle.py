@@ -492,12 +492,12 @@ def watching(oracle: Oracle) -> Iterator[None]:
     install = RaftStore.install
 
     @wraps(write)
-    def watched_write(self: RaftStore, hard_state: Any, entries: Any, *, sync: bool, **more: Any) -> None:
+    def watched_write(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
         node = of(self)
         if node is not None and (hard_state is not None or entries):
             platter = node.disk.platter(node.config.data / "order")
             oracle.writing(node, platter, hard_state, entries)
-        write(self, hard_state, entries, sync=sync, **more)
+        write(self, hard_state, entries, **more)
 
     @wraps(install)
     def watched_install(self: RaftStore, metadata: SnapshotMetadata) -> None:
