@@ -30,12 +30,12 @@ def test_no_invariant_breaks_over_many_seeds() -> None:
         simulation.run(DEFAULT_STEPS)
         totals.update(simulation.counts())
     # A simulation in which nothing happens finds nothing.
-    assert totals["committed"] > 20 * SEEDS
+    assert totals["committed"] > 12 * SEEDS
     assert totals["restarts"] > 4 * SEEDS
     assert totals["leaders"] > 2 * SEEDS
-    assert totals["changes"] > SEEDS
+    assert totals["changes"] > SEEDS / 2
     assert totals["joint"] > SEEDS / 10
-    assert totals["reads"] > 5 * SEEDS
+    assert totals["reads"] > 4 * SEEDS
 
 
 def test_a_seed_gives_the_same_run_twice() -> None:
