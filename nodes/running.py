@@ -1,12 +1,13 @@
 """Running one validator in this process: from the configuration to the exit status.
 
-A validator that has caught up by a snapshot is taken apart and put together again here, from the new ledger: every part
-of it starts from what is on the disk, as after any start.
+A validator that has caught up by a snapshot is taken apart and begins anew from the new ledger: every part of it starts
+from what is on the disk, as after any start. The process stays the same to whoever watches over it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -26,8 +27,14 @@ from nodes.validator import EXIT_CONFIG, EXIT_DURABLE_STATE, EXIT_STOPPED, EXIT_
 OPEN_FILES = 65_536
 
 
-async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None) -> int:
-    """Run one validator until a signal or until it can no longer be trusted. Returns the exit status."""
+async def serve_validator(
+    config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None, reopen_here: bool = True
+) -> int:
+    """Run one validator until a signal or until it can no longer be trusted. Returns the exit status.
+
+    `reopen_here`: a validator that has caught up by a snapshot begins anew in this event loop; otherwise REOPEN is
+    returned for that.
+    """
     present: list[Validator] = []
     stopping = asyncio.Event()
 
@@ -45,6 +52,8 @@ async def serve_validator(config: ValidatorConfig, *, on_started: Callable[[Vali
             return code
         if stopping.is_set():
             return EXIT_STOPPED
+        if not reopen_here:
+            return REOPEN
 
 
 async def _serve_once(
@@ -98,10 +107,21 @@ def run_validator(config: ValidatorConfig) -> int:
     configure_logs(config.log_level, validator=config.name)
     _raise_file_limit()
     sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
+    code = _run_until_it_ends(config)
+    if code == REOPEN:
+        # The same process id, and nothing of what was in it. Beginning anew beside the remains of a gRPC server that
+        # was stopped has ended in an abort inside gRPC (a reference count below zero), some tenths of a second later.
+        sys.stderr.flush()
+        os.execv(sys.executable, sys.orig_argv)
+    return code
+
+
+def _run_until_it_ends(config: ValidatorConfig) -> int:
+    serving = serve_validator(config, reopen_here=False)
     try:
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve_validator(config))
+            return runner.run(serving)
     except ImportError:
-        return asyncio.run(serve_validator(config))
+        return asyncio.run(serving)
