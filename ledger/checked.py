@@ -203,13 +203,12 @@ class CheckedStore(_CheckedReads):
 
     def write(self, batch: Batch, sync: bool = True) -> None:
         crc32 = zlib.crc32
-        records: dict[bytes, bytes | None] = {}
-        for key, value in batch.items():
-            if key < _FIRST_KEY:
-                raise Misuse(f"key belongs to the store: {key.hex()}")
-            if value is not None:
-                value += crc32(value, crc32(key, len(key))).to_bytes(4, "big")
-            records[key] = value
+        if batch and min(batch) < _FIRST_KEY:
+            raise Misuse(f"key belongs to the store: {min(batch).hex()}")
+        records = {
+            key: value if value is None else value + crc32(value, crc32(key, len(key))).to_bytes(4, "big")
+            for key, value in batch.items()
+        }
         if not sync or self._acknowledged is None:
             self._inner.write(records, sync)
             return

@@ -292,6 +292,10 @@ class SnapshotBuilder:
 
     def add_state(self, chunk: bytes) -> None:
         """Take the next records of the state; whether they are the right ones shows in `finish`."""
+        self.write_state(self.state_writes(chunk))
+
+    def state_writes(self, chunk: bytes) -> dict[bytes, bytes]:
+        """The first half of `add_state`: what to write, which costs the interpreter and not the disk."""
         if not self.entries_complete:
             raise Misuse("the entries come before the state")
         if len(chunk) > MAX_CHUNK_BYTES:
@@ -300,6 +304,10 @@ class SnapshotBuilder:
         writes = self._state.add(chunk, names)
         writes.update(self._index_records(names))
         writes[STATE_BEGUN] = b""
+        return writes
+
+    def write_state(self, writes: Mapping[bytes, bytes]) -> None:
+        """The second half, in order and none left out; in another thread it goes on beside the next first half."""
         self._store.write(writes, sync=False)
 
     def _clear_state(self) -> None:

@@ -56,11 +56,10 @@ class Store(Protocol):
 
 def check_batch(batch: Batch) -> int:
     """Return the size of ``batch`` in bytes; raise `Misuse` where it exceeds a limit."""
-    total_bytes = 0
-    for key, value in batch.items():
-        if len(key) > MAX_KEY_BYTES:
-            raise Misuse(f"key is too long: expected at most {MAX_KEY_BYTES} bytes, got {len(key)}")
-        total_bytes += len(key) + (0 if value is None else len(value))
+    longest_bytes = max(map(len, batch), default=0)
+    if longest_bytes > MAX_KEY_BYTES:
+        raise Misuse(f"key is too long: expected at most {MAX_KEY_BYTES} bytes, got {longest_bytes}")
+    total_bytes = sum(map(len, batch)) + sum(map(len, filter(None, batch.values())))
     if total_bytes > MAX_BATCH_BYTES:
         raise Misuse(f"batch is too large: expected at most {MAX_BATCH_BYTES} bytes, got {total_bytes}")
     return total_bytes

@@ -98,6 +98,7 @@ class CatchUp:
         authority_of: Mapping[str, str],
         decode_membership: Callable[[bytes], Membership],
         executor: Executor,
+        writer: Executor,
         files: Files,
     ) -> None:
         self._folder = data / STAGING
@@ -110,6 +111,8 @@ class CatchUp:
         self._authority_of = authority_of
         self._decode_membership = decode_membership
         self._executor = executor
+        self._writer = writer
+        self._writing: asyncio.Future[None] | None = None
         self._files = files
         self._log = structlog.get_logger().bind(part="catch_up")
         self._store: Store | None = None
@@ -277,6 +280,20 @@ class CatchUp:
     async def _take_pieces(
         self, builder: SnapshotBuilder, pieces: AsyncGenerator[peer_pb2.FetchPiece, None], bundles_from: int
     ) -> None:
+        try:
+            await self._take_each(builder, pieces, bundles_from)
+        finally:
+            await self._written()
+
+    async def _written(self) -> None:
+        """The state that was handed over for writing is with the store."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _take_each(
+        self, builder: SnapshotBuilder, pieces: AsyncGenerator[peer_pb2.FetchPiece, None], bundles_from: int
+    ) -> None:
         bundle = bytearray()
         own_taken = False
         async for piece in pieces:
@@ -298,7 +315,11 @@ class CatchUp:
                 elif kind == "state":
                     if not self._state_began_s:
                         self._state_began_s = asyncio.get_running_loop().time()
-                    await self._in_thread(builder.add_state, piece.state)
+                    writes = await self._in_thread(builder.state_writes, piece.state)
+                    await self._written()
+                    # LevelDB lets the interpreter go while it writes: the next piece is hashed meanwhile.
+                    loop = asyncio.get_running_loop()
+                    self._writing = loop.run_in_executor(self._writer, builder.write_state, writes)
                 elif kind == "end":
                     return
                 else:

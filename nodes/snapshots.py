@@ -50,6 +50,7 @@ class Snapshots:
         self._identity = identity
         self._stores = stores
         self._executor = executor = environment.executor(1, "snapshots")
+        self._writer = environment.executor(1, "snapshot-writes")
         self._tail_entries = config.tuning.order_tail_entries
         stores.order.snapshot_provider = self._beginning_of_order
         self.server = SnapshotServer(stores.ledger, stores.chain, identity.network, order_record, executor)
@@ -64,6 +65,7 @@ class Snapshots:
             authority_of={},
             decode_membership=self._decode_membership,
             executor=executor,
+            writer=self._writer,
             files=environment.files,
         )
 
@@ -113,3 +115,4 @@ class Snapshots:
     async def close(self) -> None:
         await self.catch_up.close()
         self._executor.shutdown(wait=True)
+        self._writer.shutdown(wait=True)

@@ -109,6 +109,7 @@ def make_catch_up(data: Path, world: World, peers: Peers, own: Chain | None = No
         authority_of=AUTHORITY_OF,
         decode_membership=membership_from_bytes,
         executor=peers.executor,
+        writer=ThreadPoolExecutor(1),
         files=Files(),
     )
 
