@@ -34,8 +34,8 @@ from nodes.records import RecordIndex
 BLOCK_STATEMENTS = 200
 RECORD_BYTES = 180
 TERM = 3
-# Entries of the order that are kept behind the last block that the ledger has.
-ORDER_TAIL = 50
+# Entries of the order that there are, the last that the ledger has executed: whoever needs others needs a snapshot.
+ORDER_TAIL = 5
 
 
 class _Unsigned:
@@ -103,6 +103,8 @@ def _make_final(network: Network, chain: Chain) -> None:
     for authority in network.authorities:
         validator = next(each for each in network.validators if each.authority == authority.name)
         config = load_validator_config(validator.config)
+        if config.log_key is None or config.cosigner_key is None:
+            raise ValueError(f"{validator.name} has no keys to cosign with")
         lines.append(log_signature(NoteSigner.from_pem(config.log_key.read_bytes()), checkpoint))
         key = NoteSigner.from_pem(config.cosigner_key.read_bytes())
         lines.append(cosign(key, validator.name, checkpoint, 1_795_000_000))

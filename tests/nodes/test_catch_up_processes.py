@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ledger.statement import Statement
+from nodes.validator import EXIT_DURABLE_STATE
+from tests.benchmarks.long_ledger import copy_ledger, make_long_ledger
 from tests.nodes.network import Client, Processes, Signer, all_final, make_network, until, wait_ready
 
 pytestmark = pytest.mark.processes
 
 TAIL_ENTRIES = 16
 BLOCKS = 60
+# A ledger that takes a few seconds to fetch.
+ENTRIES = 6000
 
 
 def keep_a_short_order(processes: Processes) -> None:
@@ -41,7 +47,7 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
     signer = Signer(network)
     processes.start()
     try:
-        await wait_ready(network, processes.running)
+        await wait_ready(network, processes.running, timeout_s=60)
         before = [signer.enrol() for _ in range(3)]
         async with Client(network, "cn-gacc-1") as client:
             await one_block_each(client, before)
@@ -60,6 +66,43 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
         ids = [statement.id for statement in (*before, *during, *after)]
         await all_final(network, "kz-kgd-2", ids)
         await all_final(network, "cn-gacc-2", ids)
+    finally:
+        for name in list(processes.running):
+            processes.kill(name)
+
+
+async def test_a_new_validator_that_is_killed_while_it_fetches_and_while_the_ledgers_change_places_gets_there(
+    tmp_path: Path,
+) -> None:
+    processes = make_network(tmp_path / "net")
+    network = processes.network
+    newcomer = "cn-gacc-2"
+    data = make_long_ledger(network, "kz-kgd-1", ENTRIES, ENTRIES, lambda _: None)
+    for name in ("kz-kgd-2", "cn-gacc-1"):
+        copy_ledger(network, data, name)
+    processes.start("kz-kgd-1", "kz-kgd-2", "cn-gacc-1")
+    try:
+        await wait_ready(network, processes.running, timeout_s=60)
+        processes.start(newcomer)
+        for event in ("snapshot_begun", "snapshot_complete"):
+            await until(partial(said, processes, newcomer, event), what=event, timeout_s=60)
+            processes.kill(newcomer)
+            processes.start(newcomer)
+        await until(partial(said, processes, newcomer, "snapshot_adopted"), what="a snapshot", timeout_s=60)
+        await wait_ready(network, [newcomer], timeout_s=60)
+        processes.kill("cn-gacc-1")
+        statement = Signer(network).enrol()
+        async with Client(network, "kz-kgd-1") as client:
+            await one_block_each(client, [statement])
+        await all_final(network, newcomer, [statement.id])
+        async with Client(network, newcomer) as client, Client(network, "kz-kgd-1") as other:
+            assert (await client.status()).size == (await other.status()).size > ENTRIES * 9 // 10
+        assert not (processes.validator(newcomer).config.parent / "data" / "catch-up").exists()
+        # And what it signed binds it from now on: without it, it does not start under its name.
+        assert processes.stop(newcomer) == {newcomer: 0}
+        shutil.rmtree(processes.validator(newcomer).config.parent / "data" / "ledger")
+        processes.start(newcomer)
+        assert await asyncio.to_thread(processes.running[newcomer].wait, 60) == EXIT_DURABLE_STATE
     finally:
         for name in list(processes.running):
             processes.kill(name)
