@@ -190,7 +190,7 @@ class Leadership:
         try:
             raft.verify_authorised(change, raft.membership)
         except MessageRefused as error:
-            raise ChangeRefused(error.code, str(error)) from error
+            raise ChangeRefused(error.code, error.detail) from error
         self._append_change(change, after)
         return raft.log.last_index
 

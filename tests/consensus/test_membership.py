@@ -184,6 +184,51 @@ def test_a_leader_that_is_removed_leads_until_that_is_committed_and_another_take
     assert (group.nodes["k1"].status().term, group.nodes["k1"].status().role) == (term, Role.FOLLOWER)
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+def test_two_leaders_in_turn_do_not_reach_majorities_that_do_not_meet(
+    guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The erratum to section 4.2, played out: without the guard a leader is elected who lacks what is committed."""
+    group = Group(Membership(Configuration(FOUR.incoming.voters, learners=frozenset({"k3"})))).elect("k1")
+    group.tick("k1", 2)
+    nodes = group.nodes
+    # k1 gives k3 a vote, of which nobody else hears.
+    group.cut("k1", "k3")
+    nodes["k1"].propose_change(voter("k3", "kz"))
+    group.settle()
+    for name in ("k2", "c1", "c2"):
+        for _ in range(10):
+            nodes[name].tick()
+    nodes["k2"].campaign()
+    for name in ("k2", "c1", "c2") * 2:
+        group.deliver(group.work(name))
+    assert nodes["k2"].status().role is Role.LEADER
+    # k2 leads, has committed nothing in its term, and takes c1's vote away: two of the three that are left will do.
+    group.cut("k1", "k3", "c1")
+    if guarded:
+        with pytest.raises(ProposalDropped) as dropped:
+            nodes["k2"].propose_change(remove("c1"))
+        assert dropped.value.reason is DropReason.TERM_NOT_OPEN
+    else:
+        leadership = nodes["k2"]._raft.leadership
+        monkeypatch.setattr(leadership, "_opened", True)
+        nodes["k2"].propose_change(remove("c1"))
+    group.settle()
+    assert (nodes["k2"].status().committed_index == 3) is not guarded
+    # k1, k3 and c1 are three of the five that k1 knows of. c1 has nothing of what k2 committed with c2.
+    group.cut("k2", "c2")
+    group.tick("k1", 21)
+    for _ in range(3):
+        for name in ("k3", "c1"):
+            for _ in range(10):
+                nodes[name].tick()
+        nodes["k1"].campaign()
+        group.settle()
+    status = nodes["k1"].status()
+    elected_without = status.role is Role.LEADER and nodes["k2"].status().committed_index == 3
+    assert elected_without is not guarded
+
+
 def test_a_restart_finds_the_membership_in_the_log() -> None:
     group = Group(PAIR).elect("k1")
     group.change("k1", learner("k2"))
