@@ -455,12 +455,15 @@ class Simulation:
         for node in self.nodes.values():
             if node.raw is None:
                 continue
-            electors = [self.nodes[elector] for elector in sorted(node.raw.status().membership.electors)]
-            if all(elector.passive for elector in electors):
-                chosen = self.rng.choice(electors)
-                chosen.passive = False
-                if chosen.raw is not None:
-                    chosen.raw.set_passive(False)
+            membership = node.raw.status().membership
+            # A joint configuration is left: what matters is who votes then.
+            for half in (membership.incoming, membership.outgoing):
+                electors = [self.nodes[elector] for elector in half.electors] if half is not None else []
+                if electors and all(elector.passive for elector in electors):
+                    chosen = self.rng.choice(electors)
+                    chosen.passive = False
+                    if chosen.raw is not None:
+                        chosen.raw.set_passive(False)
 
     def all_agree(self, wanted: bytes) -> bool:
         """Everybody whom the membership names has all that is committed; no change is under way, and no read waits."""
