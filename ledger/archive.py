@@ -2,6 +2,7 @@
 
     checkpoint                       the final checkpoint, a signed note
     policy                           whom to believe about it, without addresses
+    membership                       the signed changes of the membership since genesis, if there were any
     tile/<level>/<number>[.p/<width>]     hashes
     tile/entries/<number>[.p/<width>]     entries
 
@@ -29,6 +30,7 @@ from ledger.tiles import ENTRIES, MAX_ENTRY_BYTES, decode_entry_bundle, tile_pat
 
 CHECKPOINT = "checkpoint"
 POLICY = "policy"
+MEMBERSHIP = "membership"
 MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 
 # Called with the number of files done and of all files.
@@ -90,8 +92,11 @@ def export_archive(
     policy: bytes,
     checkpoint_note: bytes,
     progress: Progress | None = None,
+    changes: bytes = b"",
 ) -> ExportReport:
     """Make ``directory`` the archive of ``checkpoint_note``, reading from ``source`` what is not there yet.
+
+    ``changes``: the signed changes of the membership, one after the other; they name whoever joined after genesis.
 
     Raises `Untrue` where the policy does not hold the checkpoint for final, `Malformed` where the source answers with
     what is no such tile, `Misuse` where the directory holds another log or a longer one.
@@ -117,6 +122,8 @@ def export_archive(
             if progress is not None:
                 progress(written + kept, total)
     _write_whole(root / POLICY, archive_policy(parsed))
+    if changes:
+        _write_whole(root / MEMBERSHIP, changes)
     _write_whole(root / CHECKPOINT, checkpoint_note)
     return ExportReport(checkpoint, written, kept, _remove_outgrown(root, checkpoint.size))
 

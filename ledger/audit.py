@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
-from ledger.archive import CHECKPOINT, POLICY, archive_levels, archive_policy
+from ledger.archive import CHECKPOINT, MEMBERSHIP, POLICY, archive_levels, archive_policy
 from ledger.audit_chunks import Chunk, Task, harvest_keys, process, read_file, read_first_entry
 from ledger.audit_replay import BlockReplay, Replay, ReplayCheck, StateReader, UniqueCheck
 from ledger.audit_report import AuditReport, Check, Fault, FaultList
@@ -28,6 +28,7 @@ from ledger.checkpoint import Checkpoint, log_verifier, parse_checkpoint
 from ledger.cosignature import cosigner_verifier, verify_cosignature
 from ledger.entry import Genesis, parse_entry
 from ledger.errors import LedgerError, Malformed, Misuse, Untrue
+from ledger.membership import MAX_CHAIN_BYTES, Member, split_chain, verify_chain
 from ledger.merkle import MAX_TREE_SIZE, TILE_WIDTH
 from ledger.note import COSIGNATURE_V1, MAX_NOTE_BYTES, Note, NoteSignature, VerifierKey, parse_note
 from ledger.policy import MAX_POLICY_BYTES, Policy, parse_policy
@@ -80,10 +81,13 @@ class _Audit:
         self._policy = self._read_policy(policy)
         self._signed: dict[str, int] = {}
         self._missing: tuple[str, ...] = ()
+        # Who joined after genesis, by changes that all authorities' registrars signed.
+        self._joined: list[Member] = []
 
     def run(self, replay: Replay, jobs: int, progress: Progress | None) -> AuditReport:
         present, strangers = self._list_files()
         genesis = self._peek_genesis(present)
+        self._read_membership(genesis)
         checkpoint, vouched = self._check_checkpoint(genesis)
         self._check_archive_policy(genesis)
         size = self._size(checkpoint, vouched, present)
@@ -92,7 +96,7 @@ class _Audit:
         tasks = [Task(self._directory, index, tile_width(0, index, size)) for index in bundles]
         tasks = [task for task in tasks if task.width]
         tree = TreeCheck(self._directory, size, self._faults)
-        blocks = ReplayCheck(replay, self._faults)
+        blocks = ReplayCheck(replay, self._faults, (member.name for member in self._joined))
         unique = UniqueCheck(self._directory, size, self._faults)
         entries = 0
         for chunk in _process_all(tasks, self._harvest(tasks), jobs):
@@ -123,6 +127,23 @@ class _Audit:
             not_comparable_from=blocks.not_comparable_from,
             not_comparable_because=blocks.not_comparable_because,
         )
+
+    def _read_membership(self, genesis: Genesis | None) -> None:
+        """The signed changes that the archive brings, if any: what they do not prove, they do not change."""
+        if genesis is None or not os.path.lexists(os.path.join(self._directory, MEMBERSHIP)):
+            return
+        data = read_file(self._directory, MEMBERSHIP, MAX_CHAIN_BYTES)
+        if isinstance(data, str):
+            self._faults.add(Check.GENESIS, data, file=MEMBERSHIP)
+            return
+        try:
+            registers = verify_chain(genesis, split_chain(data))
+        except (Malformed, Untrue) as error:
+            self._faults.add(Check.GENESIS, f"changes of the membership do not hold: {error}", file=MEMBERSHIP)
+            return
+        first = registers[0].members
+        joined = {name: each for register in registers for name, each in register.members.items() if name not in first}
+        self._joined = list(joined.values())
 
     # --- policy and checkpoint ---------------------------------------------------------------------------------------
 
@@ -221,6 +242,9 @@ class _Audit:
             keys[log_verifier(genesis.origin if genesis is not None else "", authority.log_key)] = None
             for validator in authority.validators:
                 keys[cosigner_verifier(validator.name, validator.cosigner_key)] = None
+        for member in self._joined:
+            if member.cosigner_key:
+                keys[cosigner_verifier(member.name, member.cosigner_key)] = None
         return list(keys)
 
     def _check_genesis(self, genesis: Genesis | None, checkpoint: Checkpoint | None) -> None:
@@ -239,9 +263,10 @@ class _Audit:
             for authority in genesis.authorities
             for each in authority.validators
         }
+        validators |= {cosigner_verifier(each.name, each.cosigner_key) for each in self._joined if each.cosigner_key}
         for witness in self._policy.witnesses:
             if witness.key not in validators:
-                message = f"witness {witness.name} of the policy is no validator of the genesis record"
+                message = f"witness {witness.name} of the policy is no validator of the genesis record or of a change"
                 self._faults.add(Check.GENESIS, message, entry=0)
 
     # --- files -------------------------------------------------------------------------------------------------------
@@ -257,7 +282,7 @@ class _Audit:
                 try:
                     level, index, width = parse_tile_path(path)
                 except (Malformed, UnicodeError):
-                    if path not in (CHECKPOINT, POLICY):
+                    if path not in (CHECKPOINT, POLICY, MEMBERSHIP):
                         strangers.append(path)
                     continue
                 present.setdefault(level, {}).setdefault(index, set()).add(width)

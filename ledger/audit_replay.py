@@ -9,7 +9,7 @@ from which entry on. Everything that does not rest on the state is checked to th
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Protocol
 
@@ -73,7 +73,9 @@ class Replay(Protocol):
 class ReplayCheck:
     """Takes chunks in order; tells what does not follow from what came before."""
 
-    def __init__(self, replay: Replay, faults: FaultList) -> None:
+    def __init__(self, replay: Replay, faults: FaultList, joined: Iterable[str] = ()) -> None:
+        """`joined`: the names of those who may have proposed blocks though they are not in the genesis record."""
+        self._joined = frozenset(joined)
         self._replay = replay
         self._faults = faults
         self._store = MemoryStore()
@@ -148,7 +150,7 @@ class ReplayCheck:
         self._time_ms = genesis.time_ms
         self._validators = frozenset(
             validator.name for authority in genesis.authorities for validator in authority.validators
-        )
+        ).union(self._joined)
         try:
             self._apply(self._replay.genesis_state(genesis))
         except Exception as error:
@@ -197,7 +199,7 @@ class ReplayCheck:
         if record.time_ms < self._time_ms:
             fault("block time, which may not go back,", f"at least {self._time_ms} ms", f"{record.time_ms} ms")
         if self._validators is not None and record.proposer not in self._validators:
-            fault("proposer", "a validator of the genesis", record.proposer)
+            fault("proposer", "a validator of the genesis or of a change", record.proposer)
 
     def _execute(self, index: int, record: BlockRecord) -> None:
         at = index

@@ -445,7 +445,8 @@ def export(
     policy = read_policy(policy_path)
     with open_client(gateway, participant_id, key) as client, progress_bar("files") as progress:
         try:
-            done = export_archive(client, directory, policy, client.checkpoint(), progress)
+            changes = "".join(client.membership()["changes"]).encode()
+            done = export_archive(client, directory, policy, client.checkpoint(), progress, changes)
         except LedgerError as error:
             _stop(str(error), EXIT_DOES_NOT_HOLD)
         except OSError as error:

@@ -1,0 +1,199 @@
+"""The register on one validator: it follows the log entry by entry, and a leader that lies gets nothing past it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from consensus import (
+    Action,
+    Configuration,
+    ConfigurationChange,
+    Entry,
+    EntryType,
+    Membership,
+    MessageRefused,
+    encode_change,
+    enter,
+)
+from consensus import Step as RaftStep
+from ledger.errors import UnknownDurableState
+from ledger.membership import Change, Register, Role, Step, Verb, ca_credential, newcomer, sign_change
+from ledger.note import COSIGNATURE_V1, NoteSigner, VerifierKey, format_vkey
+from ledger.store import MemoryStore
+from nodes.membership import Roster, change_of, configuration_of
+from tests.nodes.world import World
+
+
+class Log:
+    """Both registrars, and the order as a leader would make it."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.genesis = self.world.genesis
+        self.register = Register.of_genesis(self.genesis)
+
+    def note(self, change: Change, *names: str) -> bytes:
+        data = change.text().encode()
+        for name in names or self.world.registrars:
+            data = sign_change(data, self.world.registrars[name], self.genesis)
+        return data
+
+    def add(self, name: str = "kz-kgd-3", port: int = 1) -> Step:
+        key = format_vkey(VerifierKey(name, COSIGNATURE_V1, NoteSigner.generate().public_key))
+        return newcomer(name, "kz-kgd", f"h:{port}", key)
+
+    def change(self, *steps: Step, on: Register | None = None, signers: Sequence[str] = ()) -> ConfigurationChange:
+        register = on or self.register
+        change = register.change(steps)
+        return change_of(register, change, self.note(change, *signers))
+
+    def entry(self, index: int, change: ConfigurationChange) -> Entry:
+        return Entry(1, index, EntryType.CONFIGURATION, encode_change(change))
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(MessageRefused) as error:
+        call()
+    return str(error.value)
+
+
+def after(log: Log, change: ConfigurationChange) -> Register:
+    roster = Roster(log.genesis, MemoryStore())
+    roster.appended([log.entry(1, change)])
+    return roster.register
+
+
+def test_a_change_counts_when_it_is_appended_and_no_longer_when_it_is_cut_off(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    assert roster.appended([log.entry(5, log.change(log.add()))])
+    assert roster.register.members["kz-kgd-3"].role is Role.OBSERVER
+    assert roster.committed.number == 0
+    assert roster.appended([Entry(2, 5)])
+    assert roster.register.number == 0
+
+
+def test_what_is_committed_is_on_record_and_found_again_without_the_log(log: Log) -> None:
+    store = MemoryStore()
+    roster = Roster(log.genesis, store)
+    change = log.change(log.add())
+    roster.appended([log.entry(5, change)])
+    assert not roster.record(4)
+    assert Roster(log.genesis, store).register.number == 0
+    assert roster.record(5)
+    again = Roster(log.genesis, store)
+    assert (again.register.digest, again.index, again.notes(0)) == (roster.register.digest, 5, [change.authorisation])
+    again.replay(9, Membership(configuration_of(again.register)), [])
+    with pytest.raises(UnknownDurableState, match="the records say"):
+        again.replay(9, Membership(configuration_of(log.register)), [])
+
+
+def test_changes_that_are_still_in_the_log_are_replayed_at_a_start(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    first = log.change(log.add())
+    roster.replay(1, Membership(configuration_of(log.register)), [log.entry(3, first)])
+    assert roster.register.number == 1
+    assert roster.at(2).number == 0
+    assert roster.at(3).number == 1
+
+
+def test_a_record_that_was_altered_stops_the_start(log: Log) -> None:
+    store = MemoryStore()
+    roster = Roster(log.genesis, store)
+    roster.appended([log.entry(5, log.change(log.add()))])
+    roster.record(5)
+    key, value = next(iter(store.iterate(b"m/", b"m0")))
+    store.write({key: value.replace(b"h:1", b"h:2")}, sync=True)
+    with pytest.raises(UnknownDurableState, match="does not hold"):
+        Roster(log.genesis, store)
+
+
+@pytest.mark.parametrize("names", [["kz-kgd"], ["cn-gacc"]])
+def test_a_follower_takes_no_change_that_one_authority_alone_has_signed(log: Log, names: list[str]) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    change = log.change(log.add(), signers=names)
+    assert "signature_missing" in refused(lambda: roster.offered(0, [log.entry(1, change)]))
+    assert "signature_missing" in refused(lambda: roster.authorise(change, Membership(configuration_of(log.register))))
+
+
+def test_a_follower_takes_no_steps_but_those_that_were_signed(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    good = log.change(log.add())
+    more = replace(good, steps=(*good.steps, RaftStep(Action.REMOVE, "kz-kgd-1", None)))
+    voter = replace(good, steps=(RaftStep(Action.ADD_VOTER, "kz-kgd-3", "kz-kgd"),))
+    none = replace(good, authorisation=b"")
+    for forged in (more, voter, none):
+        refused(lambda forged=forged: roster.offered(0, [log.entry(1, forged)]))  # type: ignore[misc]
+        refused(lambda forged=forged: roster.authorise(forged, Membership(configuration_of(log.register))))  # type: ignore[misc]
+    roster.offered(0, [log.entry(1, good)])
+    roster.authorise(good, Membership(configuration_of(log.register)))
+
+
+def test_an_old_change_is_not_taken_again_even_where_the_members_are_the_same_again(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    demote, promote = Step(Verb.DEMOTE, "kz-kgd-2"), Step(Verb.PROMOTE, "kz-kgd-2")
+    first = log.change(demote)
+    second = log.change(promote, on=after(log, first))
+    roster.appended([log.entry(1, first), log.entry(2, second)])
+    assert configuration_of(roster.register) == configuration_of(log.register)
+    # Consensus sees the same members; the place in the log is what tells.
+    assert "out_of_turn" in refused(lambda: roster.offered(2, [log.entry(3, first)]))
+    # Where it replaces the tail from there on, it is in its place.
+    roster.offered(0, [log.entry(1, first), log.entry(2, second)])
+
+
+def test_several_changes_in_one_append_are_each_seen_in_their_place(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    first = log.change(log.add())
+    second = log.change(Step(Verb.PROMOTE, "kz-kgd-3"), on=after(log, first))
+    roster.offered(0, [log.entry(1, first), Entry(1, 2, data=b"x"), log.entry(3, second)])
+    members = Membership(configuration_of(log.register))
+    roster.authorise(first, members)
+    roster.authorise(second, enter(members, first))
+    assert "out_of_turn" in refused(lambda: roster.offered(0, [log.entry(1, second)]))
+
+
+def test_notes_from_a_peer_tell_who_is_there_and_who_was_removed(log: Log) -> None:
+    store = MemoryStore()
+    roster = Roster(log.genesis, store)
+    first = log.change(log.add())
+    second = log.change(Step(Verb.REMOVE, "kz-kgd-2"), on=after(log, first))
+    assert roster.learn([first.authorisation, second.authorisation])
+    assert not roster.learn([first.authorisation])
+    assert "kz-kgd-3" in roster.known()
+    assert roster.removed("kz-kgd-2") == 2
+    assert roster.register.number == 0, "what is shown is not in force"
+    assert Roster(log.genesis, store).removed("kz-kgd-2") == 2, "and it is kept"
+
+
+def test_a_snapshot_brings_the_register_to_its_place(log: Log) -> None:
+    store = MemoryStore()
+    roster = Roster(log.genesis, store)
+    first = log.change(log.add())
+    roster.learn([first.authorisation])
+    roster.anchor(40, 1)
+    roster.replay(41, Membership(configuration_of(after(log, first))), [])
+    assert (roster.register.number, roster.index, roster.committed.number) == (1, 40, 1)
+    again = Roster(log.genesis, store)
+    assert (again.register.number, again.index) == (1, 40)
+    with pytest.raises(UnknownDurableState, match="not all are on record"):
+        again.anchor(50, 2)
+
+
+def test_a_neutral_party_whose_ca_is_no_certificate_is_not_let_in(log: Log) -> None:
+    roster = Roster(log.genesis, MemoryStore())
+    change = log.change(newcomer("harbour-1", "harbour-trust", "h:9", ca_credential(b"no certificate")))
+    assert "bad_certificate" in refused(lambda: roster.offered(0, [log.entry(1, change)]))
+
+
+def test_consensus_knows_voters_witnesses_and_learners_of_the_register(log: Log) -> None:
+    assert configuration_of(log.register) == Configuration(
+        {f"{name}-{number}": name for name in ("kz-kgd", "cn-gacc") for number in (1, 2)}
+    )
