@@ -26,6 +26,7 @@ from tests.chaos.history import (
     FOUND,
     READ_CHECKPOINT,
     READ_EVENT,
+    READ_NOW,
     READ_PROOF,
     READ_RECORD,
     READ_STATEMENT,
@@ -168,7 +169,7 @@ def _one_answer(evidence: Evidence) -> Iterable[str]:
     """The same statement has the same place in every answer, and is never turned down once it stands."""
     places: dict[str, int | None] = {}
     for item in evidence.operations:
-        placed = item.acknowledged or (item.kind in (READ_STATEMENT, READ_EVENT) and item.result == FOUND)
+        placed = item.acknowledged or (item.kind in (READ_STATEMENT, READ_NOW, READ_EVENT) and item.result == FOUND)
         if placed and places.setdefault(item.about, item.index) != item.index:
             yield f"{item.about}: answered at {places[item.about]} and at {item.index}"
     on_log = {statement_id for statement_id in evidence.log.ids if statement_id is not None}
@@ -313,6 +314,18 @@ def _nodes_are_back(evidence: Evidence) -> Iterable[str]:
         yield f"{name}: {what}"
 
 
+def _reads_now(evidence: Evidence) -> Iterable[str]:
+    """A linearizable read sees whatever was acknowledged, or read by such a read, before it was asked."""
+    seen_s: dict[str, float] = {}
+    for item in evidence.operations:
+        if item.acknowledged or (item.kind == READ_NOW and item.result == FOUND):
+            seen_s[item.about] = min(seen_s.get(item.about, item.returned_s), item.returned_s)
+    for item in evidence.operations:
+        since_s = seen_s.get(item.about)
+        if item.kind == READ_NOW and item.result == ABSENT and since_s is not None and since_s < item.invoked_s:
+            yield f"{item.gateway}: {item.about}, there at {since_s:.3f} s, was absent at {item.invoked_s:.3f} s"
+
+
 def _something_happened(evidence: Evidence) -> Iterable[str]:
     """A run in which nothing was acknowledged proves nothing."""
     if not _acknowledged(evidence):
@@ -332,6 +345,7 @@ PROPERTIES: Final[Mapping[str, tuple[str, Property]]] = {
     "final_stays": ("what was final stayed final", _final_stays),
     "final_everywhere": ("what was final is in every validator's archive", _final_in_archive),
     "records_existed": ("every record read was the state at the size named with it", _records),
+    "linearizable_reads": ("a linearizable read sees all that was acknowledged before it was asked", _reads_now),
     "events_complete": ("event streams had every statement once, in order", _events),
     "archives_identical": ("the archives of all validators are identical", _identical),
     "archives_complete": ("all validators ended at the same size", _same_size),

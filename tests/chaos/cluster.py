@@ -296,6 +296,14 @@ class Cluster:
         if node.pid is not None and node.running:
             os.killpg(node.pid, number)
 
+    def storage(self, command: str, data: Path) -> tuple[int, str]:
+        """`comity storage` on the data of a stopped validator: its exit status, and the end of what it said."""
+        done = subprocess.run(
+            comity_command("storage", command, str(data)), capture_output=True, text=True, check=False
+        )
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        return done.returncode, lines[-1][:300] if lines else ""
+
     def limit_descriptors(self, name: str, limit: int | None) -> int:
         """How many files it may have open; None: not one more than now. Returns what the limit was."""
         pid = self.nodes[name].pid

@@ -31,6 +31,8 @@ READ_RECORD: Final = "record"
 READ_CHECKPOINT: Final = "checkpoint"
 READ_PROOF: Final = "proof"
 READ_EVENT: Final = "event"
+# A read of a statement that asked for an answer no older than the asking (`consistency=linearizable`).
+READ_NOW: Final = "read-now"
 
 ACKNOWLEDGED: Final = frozenset((COMMITTED, FINAL))
 MAX_LINE_CHARS = 1024 * 1024

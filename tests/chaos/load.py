@@ -23,6 +23,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import httpx
+
 from api.client import (
     AsyncClient,
     ClientError,
@@ -34,6 +36,7 @@ from api.client import (
     RejectedStatement,
     Retry,
     TokenSigner,
+    Unreachable,
     UntrueStatement,
 )
 from ledger.algorithms import EDDSA, PrivateKey, eddsa
@@ -52,6 +55,7 @@ from tests.chaos.history import (
     FOUND,
     READ_CHECKPOINT,
     READ_EVENT,
+    READ_NOW,
     READ_PROOF,
     READ_RECORD,
     READ_STATEMENT,
@@ -113,12 +117,17 @@ class Load:
         self._policies: dict[tuple[str, int], Policy] = {}
         self._senders: dict[str, AsyncClient] = {}
         self._readers: dict[str, AsyncClient] = {}
+        self._now: dict[str, httpx.AsyncClient] = {}
+        self._signers: dict[str, TokenSigner] = {}
         for authority in cluster.network.authorities:
             key = PrivateKey.from_pem(authority.key("registrar").read_bytes())
             self._registrars[authority.name] = key
             url = cluster.gateway_url(authority.name)
             once = Retry(attempts=1)
-            signer = TokenSigner(key, participant=f"{authority.name}/registrar", origin=cluster.network.origin)
+            self._now[authority.name] = httpx.AsyncClient(base_url=url, timeout=ANSWER_TIMEOUT_S)
+            signer = self._signers[authority.name] = TokenSigner(
+                key, participant=f"{authority.name}/registrar", origin=cluster.network.origin
+            )
             self._senders[authority.name] = AsyncClient(url, retry=once, connections_max=CONNECTIONS_MAX)
             self._readers[authority.name] = AsyncClient(url, retry=once, signer=signer, connections_max=CONNECTIONS_MAX)
 
@@ -128,6 +137,8 @@ class Load:
     async def close(self) -> None:
         for client in (*self._senders.values(), *self._readers.values()):
             await client.close()
+        for plain in self._now.values():
+            await plain.aclose()
 
     def _policy(self, authority: str) -> Policy:
         """Changes with the membership."""
@@ -331,7 +342,7 @@ class Load:
             # Half of them just now acknowledged: where a stale answer would show.
             recent = list(self._acknowledged)[-3:] if self._rng.randrange(2) else self._acknowledged
             sent = self._rng.choice(recent)
-            what = self._rng.randrange(4)
+            what = self._rng.randrange(5)
             if what == 0:
                 await self._read(READ_STATEMENT, authority, sent.id, lambda s=sent: _statement(reader, s))  # type: ignore[misc]
             elif what == 1:
@@ -341,8 +352,24 @@ class Load:
                     sent.id,
                     lambda s=sent: _proof(reader, s, self._policy(authority)),  # type: ignore[misc]
                 )
+            elif what == 2:
+                await self._read(READ_NOW, authority, sent.id, lambda s=sent: self._read_now(authority, s))  # type: ignore[misc]
             else:
                 await self._read(READ_RECORD, authority, sent.key, lambda s=sent: _record_of(reader, s))  # type: ignore[misc]
+
+    async def _read_now(self, authority: str, sent: Sent) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {self._signers[authority].token()}"}
+        url = f"/v1/statements/{sent.id}?consistency=linearizable"
+        try:
+            reply = await self._now[authority].get(url, headers=headers)
+        except httpx.HTTPError as error:
+            raise Unreachable(str(error)) from error
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            return {"result": ABSENT}
+        if reply.status_code != httpx.codes.OK:
+            return {"result": UNKNOWN, "detail": reply.text[:120]}
+        document = reply.json()
+        return {"index": document["index"], "height": document["height"], "value": document["state"]}
 
     async def _events(self, authority: str) -> None:
         """A stream that is taken up again where it broke, for ever: from the first entry on, without a gap."""

@@ -18,6 +18,7 @@ from tests.chaos.history import (
     FOUND,
     READ_CHECKPOINT,
     READ_EVENT,
+    READ_NOW,
     READ_PROOF,
     READ_RECORD,
     READ_STATEMENT,
@@ -154,6 +155,14 @@ PLANTED: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "final, then absent": ("final_stays", _with(_read(READ_STATEMENT, A, 7.0, result=ABSENT))),
     "final, and one archive ends before it": ("final_everywhere", _archives(_archive("kz-kgd-1"), _of_size(4))),
     "a record that never was": ("records_existed", _with(_read(READ_RECORD, "participants x", 7.0, size=6, value="?"))),
+    "acknowledged, and not seen by a linearizable read": (
+        "linearizable_reads",
+        _with(_read(READ_NOW, B, 3.5, result=ABSENT)),
+    ),
+    "seen by one linearizable read, and not by the next": (
+        "linearizable_reads",
+        _with(_read(READ_NOW, LOST, 7.0, index=7), _read(READ_NOW, LOST, 8.0, result=ABSENT)),
+    ),
     "an event left out": ("events_complete", _without(B)),
     "the first event left out": ("events_complete", _without(A)),
     "an event twice": ("events_complete", _with(_event(C, 7.0))),
@@ -215,6 +224,10 @@ def test_concurrent_submissions_may_stand_in_any_order() -> None:
 def test_an_unanswered_statement_may_stand_or_not_and_be_acknowledged_late() -> None:
     late = [_submit(A, 0.0, 0.5, UNKNOWN), _submit(A, 0.6, 9.0)]
     assert not any(check(_with(*late)(_good())).values())
+
+
+def test_a_linearizable_read_that_began_before_the_acknowledgement_may_see_nothing_yet() -> None:
+    assert not check(_with(_read(READ_NOW, B, 2.95, result=ABSENT))(_good()))["linearizable_reads"]
 
 
 def test_roots_are_those_of_the_ledger() -> None:

@@ -13,6 +13,8 @@ from tests.chaos.faults.hands import Hands, Held
 EXIT_CONTRADICTS_ITSELF: Final = 4
 # How long a validator may take to notice that its store is damaged, or to show that it runs.
 NOTICE_TIMEOUT_S: Final = 30.0
+EXIT_DAMAGED: Final = 1
+READY_TIMEOUT_S: Final = 90.0
 
 
 def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
@@ -43,12 +45,27 @@ def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
         held.notes.append(f"refused to run with status {node.exit_status}")
         if node.exit_status != EXIT_CONTRADICTS_ITSELF:
             held.notes.append(f"violation: expected exit status {EXIT_CONTRADICTS_ITSELF}, got {node.exit_status}")
-        held.notes.append("given back its data as of its last stop")
-        _give_back(backup, data)
-        hands.start(victim)
+        _mend(hands, victim, backup, held.notes)
 
     held.heal = heal
     return held
+
+
+def _mend(hands: Hands, victim: str, backup: Path, notes: list[str]) -> None:
+    """As the log of the validator says: check, then repair. What cannot be repaired gets its backup back."""
+    data = hands.cluster.data_of(victim)
+    found, verdict = hands.cluster.storage("check", data)
+    if found != EXIT_DAMAGED:
+        notes.append(f"violation: comity storage check ended with {found} on damaged data: {verdict}")
+    repaired, _ = hands.cluster.storage("repair", data)
+    if repaired == 0:
+        notes.append("comity storage repair: the ledger is derived again from the others")
+    else:
+        notes.append(f"comity storage repair refused with {repaired}: given back its data as of its last stop")
+        _give_back(backup, data)
+    hands.start(victim)
+    late = hands.cluster.wait_ready([victim], READY_TIMEOUT_S)
+    notes += [f"violation: {who} did not come back: {what}" for who, what in late.items()]
 
 
 def _copy(data: Path, backup: Path) -> None:
@@ -64,10 +81,11 @@ def _give_back(backup: Path, data: Path) -> None:
 
 
 def _choose_file(data: Path, rng: random.Random) -> Path:
-    """A file that holds data: of either store, by name, so that the same seed on the same files chooses the same."""
+    """A file that holds data: of either store, as likely one as the other, so that the same seed on the same files chooses the same."""
+    store = data / rng.choice(("order", "ledger"))
     files = sorted(
         path
-        for path in data.rglob("*")
+        for path in store.rglob("*")
         if path.is_file() and path.stat().st_size > 0 and path.suffix in (".log", ".ldb", ".sst")
     )
     return rng.choice(files or sorted(path for path in data.rglob("*") if path.is_file() and path.stat().st_size))
