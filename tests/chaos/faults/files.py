@@ -81,7 +81,7 @@ def _give_back(backup: Path, data: Path) -> None:
 
 
 def _choose_file(data: Path, rng: random.Random) -> Path:
-    """A file that holds data: of either store, as likely one as the other, so that the same seed on the same files chooses the same."""
+    """A file that holds data: of either store, as likely one as the other; the same seed chooses the same."""
     store = data / rng.choice(("order", "ledger"))
     files = sorted(
         path
