@@ -5,19 +5,22 @@
     python -m tests.model --full           all of them
     python -m tests.model --only "joint"   one of them, with TLC's own words
 
-Exit status 1 if anything is not as it has to be. Where there is no Java or no checker: says so, exit status 0.
+What came out is kept in `build/model` for as long as the specification stays as it is, so that the tables of `--write`
+may come from several runs. Exit status 1 if anything is not as it has to be. Where there is no Java or no checker: says
+so, exit status 0.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
-from tests.consensus.simulation.__main__ import commit_id
-from tests.model.checker import BUILD, CheckFailed, Result, Unavailable, check, fetch, java
+from tests.model.checker import BUILD, SPECIFICATIONS, CheckFailed, Result, Unavailable, check, fetch, java
 from tests.model.instances import INSTANCES, PLANTED, Instance, Planted, configuration
 from tests.model.recording import record, write_jsonl
 from tests.model.tracing import judge
@@ -91,20 +94,43 @@ def table(rows: list[Row]) -> str:
     return "\n".join(parts)
 
 
-def write_into(page: Path, rows: list[Row], command: str) -> None:
+def specification() -> str:
+    """What the figures are of: a digest of every module."""
+    text = "".join(page.read_text() for page in sorted(SPECIFICATIONS.glob("*.tla")))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def remember(row: Row) -> None:
+    with (BUILD / f"results-{specification()}.jsonl").open("a") as file:
+        file.write(json.dumps(asdict(row)) + "\n")
+
+
+def remembered() -> list[Row]:
+    """The newest outcome of every check of this specification, in the order of the tables."""
+    order = [check.name for check in (*INSTANCES, *PLANTED)] + [f"seed {seed}" for seed in TRACE_SEEDS_FULL]
+    rows: dict[str, Row] = {}
+    path = BUILD / f"results-{specification()}.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        row = Row(**json.loads(line))
+        rows[row.name] = row
+    return [rows[name] for name in order if name in rows]
+
+
+def write_into(page: Path, rows: list[Row]) -> None:
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise click.ClickException(f"{page}: expected {BEGIN} and {END}")
-    note = f"`{command}` at commit {commit_id()}; in all {sum(row.cpu_s for row in rows):.0f} seconds of one core."
+    cpu_s = sum(row.cpu_s for row in rows)
+    note = f"{len(rows)} checks of the specification {specification()}, {cpu_s:,.0f} seconds of one core in all."
     page.write_text(f"{before}{BEGIN}\n\n{note}\n\n{table(rows)}\n{END}{after}")
 
 
 @click.command()
 @click.option("--small", "size", flag_value=1, type=int, help="Only what takes seconds each.")
 @click.option("--full", "size", flag_value=3, type=int, help="All, however long it takes.")
-@click.option("--only", help="The checks of which the name contains this, with what TLC printed.")
+@click.option("--only", help="The check of this name, with what TLC printed.")
 @click.option("--write", type=click.Path(exists=True, path_type=Path), help="Put the tables into this page.")
 def main(size: int | None, only: str | None, write: Path | None) -> None:
     """See the module."""
@@ -119,6 +145,7 @@ def main(size: int | None, only: str | None, write: Path | None) -> None:
 
     def note(row: Row, result: Result | None = None) -> None:
         rows.append(row)
+        remember(row)
         mark = "ok " if row.good else "BAD"
         click.echo(
             f"{mark} {row.section:6} {row.name}: {row.outcome}; {row.states:,} states, {row.cpu_s:.0f} s of one core"
@@ -129,7 +156,7 @@ def main(size: int | None, only: str | None, write: Path | None) -> None:
     limit = 2 if size is None else size
 
     def wanted(name: str, size: int) -> bool:
-        return only in name if only else size <= limit
+        return name == only if only else size <= limit
 
     for instance in INSTANCES:
         if wanted(instance.name, instance.size):
@@ -141,10 +168,10 @@ def main(size: int | None, only: str | None, write: Path | None) -> None:
         if wanted(f"seed {seed}", 1):
             note(check_trace(seed, TRACE_STEPS))
     if not rows:
-        raise click.ClickException(f"no check has {only!r} in its name")
-    (BUILD / "report.md").write_text(table(rows))
+        raise click.ClickException(f"no check is called {only!r}")
+    (BUILD / "report.md").write_text(table(remembered()))
     if write is not None:
-        write_into(write, rows, "make model" + {1: " MODEL=small", 2: "", 3: " MODEL=full"}[limit])
+        write_into(write, remembered())
     bad = [row.name for row in rows if not row.good]
     click.echo(f"{len(rows) - len(bad)} as they have to be, {len(bad)} not, in {time.monotonic() - started:.0f} s")
     if bad:
