@@ -229,6 +229,7 @@ PLANTED = (
         replace(CRASH, max_crashes=0),
         ("LeaderCompleteness",),
         "any_log_may_lead",
+        size=2,
         shows="a vote does not look at the log of the candidate",
     ),
     Planted(

@@ -31,7 +31,7 @@ def test_a_seed_gives_the_same_trace_twice() -> None:
 
 def test_everything_that_a_machine_can_do_is_in_some_trace() -> None:
     """`Unexplained` is raised if the core ever does what no line says."""
-    seen = {line["event"] for seed in range(12) for line in record(seed, 600)[1]}
+    seen = {line["event"] for seed in range(1, 9) for line in record(seed, 600)[1]}
     assert seen >= {
         *("campaign", "grant", "follow", "win", "append", "receive", "commit", "learn"),
         *("take", "persist", "execute", "store", "restart"),
