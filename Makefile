@@ -45,13 +45,14 @@ bench: setup
 
 # The whole validator over a simulated machine. make simulate SEEDS=300, or SEED=7 for one run again (TRACE=file: its events)
 simulate: setup
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)))
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))) $(if $(SHORT),--short)
 
 # make soak SOAK_MINUTES=60 SEEDS=20000
 SOAK_MINUTES ?= 10
 SEEDS ?= 2000
 soak: setup
 	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES)
+	$(BIN)/python -m tests.simulation --bugs
 	$(BIN)/python -m tests.consensus.simulation --seeds $(SEEDS)
 	COMITY_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n 2 tests/ledger tests/consensus tests/contracts
 

@@ -17,10 +17,13 @@ from pathlib import Path
 
 import click
 
+from tests.simulation.bugs import BUGS, Found, hunt
 from tests.simulation.simulation import Result, simulate
+from tests.simulation.world import S
 
 TRACE_LINES_SHOWN = 60
 IN_FLIGHT = 4
+SHORT_US = 2 * S
 
 
 def commit() -> str:
@@ -56,21 +59,21 @@ class Tally:
         return lines + [f"  {kind:30} {times}" for kind, times in sorted(self.faults.items())]
 
 
-def show(result: Result) -> None:
+def show(result: Result, *, short: bool) -> None:
     for line in result.trace[-TRACE_LINES_SHOWN:]:
         click.echo(f"  {line}")
     click.echo(f"seed {result.seed} FAILED: {result.violation}")
-    click.echo(f"again: make simulate SEED={result.seed}    (commit {commit()})")
+    click.echo(f"again: make simulate SEED={result.seed}{' SHORT=1' if short else ''}    (commit {commit()})")
 
 
-def one(seed: int, trace: Path | None) -> bool:
-    result = simulate(seed, events=trace is not None)
+def one(seed: int, trace: Path | None, *, short: bool) -> bool:
+    result = simulate(seed, events=trace is not None, trouble_us=SHORT_US if short else None)
     if trace is not None:
         with trace.open("w") as file:
             for event in result.events:
                 file.write(json.dumps(event, sort_keys=True) + "\n")
     if result.violation is not None:
-        show(result)
+        show(result, short=short)
         return False
     click.echo(
         f"seed {seed}: {result.virtual_us / 1e6:.1f} simulated s, {result.steps} steps, {result.blocks} blocks, "
@@ -79,24 +82,46 @@ def one(seed: int, trace: Path | None) -> bool:
     return True
 
 
-def many(first: int, number: int | None, minutes: float | None, processes: int) -> bool:
+def many(first: int, number: int | None, minutes: float | None, processes: int, *, short: bool) -> bool:
+    trouble_us = SHORT_US if short else None
     tally, failed = Tally(), 0
     end_s = time.monotonic() + minutes * 60 if minutes is not None else None
     seeds = count(first) if number is None else iter(range(first, first + number))
     with ProcessPoolExecutor(processes) as pool:
-        running = [pool.submit(simulate, seed) for seed in islice(seeds, processes * IN_FLIGHT)]
+        running = [pool.submit(simulate, seed, trouble_us=trouble_us) for seed in islice(seeds, processes * IN_FLIGHT)]
         while running:
             result = running.pop(0).result()
             tally.add(result)
             if result.violation is not None:
                 failed += 1
-                show(result)
+                show(result, short=short)
             if end_s is None or time.monotonic() < end_s:
-                running += [pool.submit(simulate, seed) for seed in islice(seeds, 1)]
+                running += [pool.submit(simulate, seed, trouble_us=trouble_us) for seed in islice(seeds, 1)]
     for line in tally.lines():
         click.echo(line)
     click.echo(f"{failed} of {tally.seeds} seeds failed" if failed else "every invariant held in every seed")
     return failed == 0
+
+
+def _hunt(name: str) -> tuple[str, Found | None]:
+    return name, hunt(BUGS[name])
+
+
+def hunt_all(processes: int) -> bool:
+    """The table: bug, the seed that found it, by which invariant. One that is not found is a hole in the simulator."""
+    missed = []
+    click.echo(f"{'bug':42} {'seeds':>5} {'of':>3}  invariant")
+    with ProcessPoolExecutor(processes) as pool:
+        for name, found in pool.map(_hunt, BUGS):
+            bug = BUGS[name]
+            if found is None or found.invariant not in bug.invariants:
+                missed.append(name)
+            seeds = "-" if found is None else str(found.seed + 1)
+            click.echo(f"{name:42} {seeds:>5} {bug.seeds:>3}  {found.invariant if found else 'NOT FOUND'}")
+    click.echo(
+        f"not found, or by the wrong invariant: {', '.join(missed)}" if missed else f"all {len(BUGS)} were found"
+    )
+    return not missed
 
 
 @click.command()
@@ -105,16 +130,28 @@ def many(first: int, number: int | None, minutes: float | None, processes: int) 
 @click.option("--minutes", type=float, help="Run fresh ones for so long.")
 @click.option("--first", type=int, help="The first of them; drawn if not given.")
 @click.option("--processes", type=int, default=2, show_default=True)
+@click.option("--short", is_flag=True, help="Two seconds of trouble each, for where time is short.")
+@click.option("--bugs", is_flag=True, help="Plant every bug of the table and look how soon it is found.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write the abstract events of --seed as JSON lines.")
 def main(
-    seed: int | None, seeds: int | None, minutes: float | None, first: int | None, processes: int, trace: Path | None
+    seed: int | None,
+    seeds: int | None,
+    minutes: float | None,
+    first: int | None,
+    processes: int,
+    short: bool,
+    bugs: bool,
+    trace: Path | None,
 ) -> None:
+    if bugs:
+        click.echo(f"commit {commit()}, planted bugs")
+        sys.exit(0 if hunt_all(processes) else 1)
     if seed is not None:
         click.echo(f"commit {commit()}, seed {seed}")
-        sys.exit(0 if one(seed, trace) else 1)
+        sys.exit(0 if one(seed, trace, short=short) else 1)
     start = first if first is not None else random.SystemRandom().randrange(10**9)
     click.echo(f"commit {commit()}, seeds from {start}")
-    sys.exit(0 if many(start, seeds if minutes is None else None, minutes, processes) else 1)
+    sys.exit(0 if many(start, seeds if minutes is None else None, minutes, processes, short=short) else 1)
 
 
 if __name__ == "__main__":

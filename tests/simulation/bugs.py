@@ -28,6 +28,7 @@ from nodes.divergence import Divergences
 from nodes.execution import Accepted, Execution
 from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
+from nodes.publishing import Publishing
 from nodes.raft_store import RaftStore
 from nodes.validator import Validator
 from tests.simulation.simulation import simulate
@@ -175,18 +176,6 @@ def replaced_tail_comes_back() -> list[Patch]:
     return [(RaftStore, "write", wrong)]
 
 
-@_bug(60, "commits by its own term", "state machine safety", "leader completeness")
-def counts_replicas_of_old_terms() -> list[Patch]:
-    def wrong(self: Leadership) -> bool:
-        index = self._raft.membership.committed_index(self._match)
-        if index <= self._raft.log.committed:
-            return False
-        self._raft.log.committed = index
-        return True
-
-    return [(Leadership, "_maybe_commit", wrong)]
-
-
 @_bug(20, "commit rule")
 def skips_the_authority_rule() -> list[Patch]:
     def wrong(self: Configuration, match: Mapping[str, int]) -> int:
@@ -212,7 +201,7 @@ def votes_twice_in_a_term() -> list[Patch]:
     return [(Raft, "_on_vote_request", wrong)]
 
 
-@_bug(60, "committed entries stay", "commit rule", "state machine safety", "leader completeness")
+@_bug(20, "committed entries stay", "commit rule", PERSIST, "leader completeness", stormy=True)
 def late_append_cuts_the_log() -> list[Patch]:
     return [(Log, "first_conflict", lambda self, entries: 0)]
 
@@ -269,9 +258,9 @@ def takes_a_cti_twice() -> list[Patch]:
     return [(Chain, "find_cti", lambda self, iss, cti: None)]
 
 
-@_bug(60, "nobody halts without cause", "block time never goes back", "progress after healing")
+@_bug(20, "block time never goes back", liar="wrong_time", shape=PAIR)
 def block_time_goes_back() -> list[Patch]:
-    execute, check = Execution._execute, Chain._check_block
+    execute = Execution._execute
 
     def wrong(self: Execution, index: int, block: Any, behind: int, started: float) -> Any:
         last = self._chain.last_block
@@ -279,10 +268,10 @@ def block_time_goes_back() -> list[Patch]:
         done = execute(self, index, block, behind, started)
         return dataclasses.replace(done, time_ms=block.time_ms) if earlier and done.checkpoint is not None else done
 
-    return [(Execution, "_execute", wrong), (Chain, "_check_block", check)]
+    return [(Execution, "_execute", wrong)]
 
 
-@_bug(60, "nothing from the future is signed")
+@_bug(20, "nothing from the future is signed", liar="wrong_time", shape=PAIR)
 def signs_what_is_dated_ahead() -> list[Patch]:
     return [
         (Execution, "may_sign", lambda self, time_ms: True),
@@ -385,7 +374,7 @@ class _Any:
 def asks_for_no_cosignature_again() -> list[Patch]:
     return [
         (Validator, "_exchange", lambda self: None),
-        (Validator, "_publish_late", lambda self: None),
+        (Publishing, "_publish_late", lambda self: None),
     ]
 
 

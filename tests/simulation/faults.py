@@ -163,7 +163,7 @@ class Faults:
         self.links.weather = Weather.draw(self.world.rng)
 
         def calm() -> None:
-            self.links.weather = Weather()
+            self.links.weather = self.links.climate if not self.over else Weather()
 
         self._later(500 * MS, 6 * S, calm)
 

@@ -56,7 +56,7 @@ class Links:
 
     def __init__(self, world: World, names: list[str]) -> None:
         self.world = world
-        self.weather = Weather()
+        self.weather = self.climate = Weather()
         self.blocked: set[tuple[str, str]] = set()
         self.ends: dict[str, SimulatedTransport] = {}
         # The stream that is up from one to the other, by a number that is never used twice.

@@ -31,7 +31,7 @@ from nodes.certificates import PeerDirectory
 from tests.simulation.clients import Client, Errand
 from tests.simulation.corridor import Corridor, corridor
 from tests.simulation.faults import Faults
-from tests.simulation.links import Links
+from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle, watching
 from tests.simulation.world import MS, S, Violation, World
@@ -51,6 +51,8 @@ SETTLE_US = 8 * S
 REMEMBERED_SIGNATURES = 20_000
 # The part of the runs in which somebody lies, where an authority has a validator to spare.
 LIARS = 0.35
+# The part in which the network is bad from the first moment to the last.
+STORMY = 0.15
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Simulation:
         trouble_us: int | None = None,
         liar: str | None = None,
         tail_entries: int | None = None,
+        stormy: bool = False,
     ) -> None:
         self.world = World(seed)
         rng = self.world.rng
@@ -116,6 +119,9 @@ class Simulation:
         from tests.simulation.liars import SHAPES as LIARS_SHAPES
         from tests.simulation.liars import tell_lies
 
+        if stormy or rng.random() < STORMY:
+            # All the time, so that what is late meets what came after it.
+            self.links.weather = self.links.climate = Weather(overtake=1.0, double=0.1, late=0.2, delay_us=20 * MS)
         may_lie = self.corridor.shape in LIARS_SHAPES
         if may_lie and (liar is not None or rng.random() < LIARS):
             tell_lies(self, liar)
