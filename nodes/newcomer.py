@@ -34,6 +34,7 @@ from nodes.network import (
 
 NEUTRAL_COUNTRY = "ZZ"  # user-assigned in ISO 3166: of no country
 MEMBERSHIP = "membership.notes"
+EVERYWHERE = ("0.0.0.0", "::")
 MEMBER = "member"
 
 
@@ -78,13 +79,19 @@ def make_newcomer(
     party: str | None = None,
     observer: bool = False,
     gateways: Sequence[str] | None = None,
+    like_address: Address | None = None,
 ) -> Newcomer:
     """Make the folder. Raises ConfigError, and then has written nothing but perhaps a neutral party's new CA.
 
     `like`: the configuration of a validator of the network. `party`: a neutral one, else the authority of `like`.
+    `like_address`: where it is reached, which its configuration does not say if it listens everywhere.
     `observer`: without the authority's log key, so that it can never be a voter on this machine as it is.
     """
     check_node_name(name)
+    if like_address is None and like.peer_address.host in EVERYWHERE:
+        raise ConfigError(
+            f"{like.name} listens on {like.peer_address}: expected the address at which others reach it too"
+        )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(f"{directory}: is there already and is not empty; a validator is never overwritten")
     genesis, genesis_raw = _genesis(like)
@@ -138,7 +145,7 @@ def make_newcomer(
     keys |= {} if neutral else {"cosigner": "cosigner.key"} | ({} if observer else {"log": "log.key"})
     # Who has left since the other folder was made is not called any more.
     peers = {peer.name: (peer.authority, str(peer.address)) for peer in like.peers}
-    peers[like.name] = (like.authority, str(like.peer_address))
+    peers[like.name] = (like.authority, str(like_address or like.peer_address))
     for member in registers[-1].members.values():
         if member.address:
             peers.setdefault(member.name, (member.party, member.address))

@@ -129,6 +129,7 @@ def validator() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="validator.toml of a validator of the network: who is there, and at which address.",
 )
+@click.option("--like-address", metavar="HOST:PORT", help="Where others reach that one, if it listens everywhere.")
 @click.option(
     "--ca",
     "ca_directory",
@@ -149,6 +150,7 @@ def validator_init(
     directory: Path,
     name: str,
     like: Path,
+    like_address: str | None,
     ca_directory: Path,
     changes: Path | None,
     party: str | None,
@@ -165,7 +167,7 @@ def validator_init(
     from ledger.errors import LedgerError
     from ledger.membership import split_chain
     from nodes.cli.offline import read_small_file
-    from nodes.config import ConfigError, load_validator_config
+    from nodes.config import ConfigError, load_validator_config, parse_address
     from nodes.network import free_ports
     from nodes.newcomer import Addresses, known_notes, make_newcomer
 
@@ -182,6 +184,7 @@ def validator_init(
             notes=known_notes(other) if changes is None else split_chain(read_small_file(changes)),
             party=party,
             observer=observer,
+            like_address=parse_address(like_address, ConfigError) if like_address else None,
         )
     except (ConfigError, LedgerError) as error:
         _misuse(str(error))

@@ -56,6 +56,7 @@ class Operators:
             authority_directory=authority.directory,
             addresses=Addresses(name, BASE_PORT, BASE_PORT + 1, BASE_PORT + 2, "0.0.0.0"),
             notes=self._notes,
+            like_address=next(item.peer_address for item in network.validators if item.name == like),
         )
         with made.config.open("a") as file:
             file.write(f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\n")
