@@ -42,8 +42,8 @@ HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
 # For validators that join later; a name is never used twice.
 SPARE_MACHINES: Final = 5
-# Blocks; some four seconds of the load.
-ORDER_TAIL_ENTRIES: Final = 40
+# Blocks; some fifteen seconds of the load: longer than a validator takes to begin anew on a busy machine.
+ORDER_TAIL_ENTRIES: Final = 150
 SOURCE: Final = Path(__file__).parent
 
 

@@ -57,7 +57,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         _fault("kill-everything", processes.kill_everything, "SIGKILL of every process", (0.5, 3.0), exclusive=True),
         _fault("kill-gateway", processes.kill_gateway, "SIGKILL of a gateway", _SHORT, stays_down=0),
         _fault("kill-starting", processes.kill_again_and_again, "SIGKILL again and again while it starts", (0.5, 2.0)),
-        _fault("away", processes.away, "SIGKILL, then absent for longer than the order is kept", (12.0, 20.0)),
+        _fault("away", processes.away, "SIGKILL, then absent for longer than the order is kept", (18.0, 26.0)),
         _fault("pause", processes.pause, "SIGSTOP longer than an election, SIGCONT", _LONG),
         _fault("restart", processes.restart, "SIGTERM, then start", _SHORT),
         _fault(
