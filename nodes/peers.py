@@ -147,6 +147,8 @@ class PeerTransport:
         self._streams = 0
         self.refused = 0
         self.dropped = 0
+        # The CAs that the server was last told of.
+        self._believed: frozenset[bytes] = frozenset()
         # Set by whoever judges what peers send: why a stream is to be ended, and not to be begun for now.
         self.cut_off: Callable[[str], str | None] = lambda _: None
 
@@ -175,9 +177,17 @@ class PeerTransport:
             outgoing.task.add_done_callback(self._leaving.discard)
 
     def _certificates(self) -> Any:
-        """For each new connection: whose CA is believed, changes with the membership."""
+        """Asked by gRPC for each new connection: whose CA is believed, if that has changed with the membership.
+
+        None while it has not: gRPC frees what it had when it is given anything, and a handshake that is under way on
+        another thread ends the process by reading it.
+        """
+        cas = frozenset(self._cas.values())
+        if cas == self._believed:
+            return None
+        self._believed = cas
         return grpc.ssl_server_certificate_configuration(
-            [(self._key, self._certificate)], root_certificates=b"".join(self._cas.values())
+            [(self._key, self._certificate)], root_certificates=b"".join(sorted(cas))
         )
 
     async def start(self) -> None:
