@@ -78,11 +78,22 @@ def while_stopped(
     """Run a command about the `data` of a validator as the page says: while that validator is stopped."""
     config = (cwd / arguments[-1]).parent / "validator.toml"
     position = [validator.config for validator in load_network(cwd / "border").validators].index(config)
+    wait_until_started(config)
     processes[position].terminate()
-    assert processes[position].wait(15) == 0
+    assert processes[position].wait(60) == 0
     result = comity(arguments, cwd)
+    config.with_name("log.jsonl").unlink()
     processes[position] = start_node("validator", config)
     return result
+
+
+def wait_until_started(config: Path) -> None:
+    """It listens to signals from then on, and has its stores open."""
+    deadline = time.monotonic() + 60
+    while '"event": "started"' not in config.with_name("log.jsonl").read_text():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{config} did not start within 60 s")
+        time.sleep(0.05)
 
 
 def wait_until_ready(gateway: str, cwd: Path) -> None:
@@ -126,6 +137,8 @@ def test_the_operators_page_can_be_followed_command_by_command(
     assert done == [
         "network",
         "status",
+        "storage",
+        "storage",
         "storage",
         "export",
         "audit",
