@@ -117,7 +117,7 @@ class CatchUp:
         self._log = structlog.get_logger().bind(part="catch_up")
         self._store: Store | None = None
         self._builder: SnapshotBuilder | None = None
-        self._needed = 0
+        self._needed = self._applied_then = 0
         self._first: str | None = None
         self._wanted = asyncio.Event()
         self._peer = ""
@@ -137,9 +137,10 @@ class CatchUp:
 
     def need(self, index: int, peer: str | None = None) -> None:
         """The order before ``index`` is kept by nobody; ``peer`` may be asked first. Once it runs, it runs."""
-        self._needed = max(self._needed, index)
+        self._needed = index  # the present leader's word, whatever another said
         if not self._wanted.is_set():
             self._first = peer
+            self._applied_then = self._own.applied
             self._log.warning("catching_up_by_snapshot", needed=index, peer=peer, own_size=self._own.size)
             self._wanted.set()
 
@@ -171,8 +172,15 @@ class CatchUp:
 
     async def run(self) -> None:
         """Wait until there is need; return when the new ledger is whole. Raises UnknownDurableState."""
-        await self._wanted.wait()
         while not self.done.is_set():
+            await self._wanted.wait()
+            if self._own.applied > self._applied_then:
+                # The order goes on by itself: who said that nobody has it was wrong, or lied.
+                self._log.info("no_snapshot_needed", applied=self._own.applied, needed=self._needed)
+                self._wanted.clear()
+                self.trouble = None
+                await self.close()
+                continue
             for peer in self._candidates():
                 try:
                     await self._take_from(peer)

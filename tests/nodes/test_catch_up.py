@@ -286,6 +286,25 @@ async def test_a_peer_that_is_not_far_enough_itself_is_not_asked_for_more(world:
     assert f"expected {needed}" in await trouble_of(make_catch_up(tmp_path, world, Peers(world)), needed)
 
 
+async def test_a_leader_that_lied_about_what_nobody_has_is_not_waited_for_once_the_order_goes_on(
+    tmp_path: Path,
+) -> None:
+    world, behind = World(), World(seed="own")
+    behind.grow(2)
+    catching_up = make_catch_up(tmp_path, world, Peers(world, ()), behind.chain)
+    catching_up.need(2**60, "cn-gacc-1")
+    task = asyncio.create_task(catching_up.run())
+    await asyncio.sleep(0)
+    assert catching_up.wanted
+    behind.grow(1)
+    while catching_up.wanted:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    assert not catching_up.done.is_set()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_pieces_in_an_order_that_nobody_honest_sends_are_refused(world: World, tmp_path: Path) -> None:
     for dropped in ("beginning", "hashes", "bundle", "end"):
         peers = Peers(world)
