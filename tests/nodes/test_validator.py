@@ -12,6 +12,7 @@ import pytest
 from ledger.errors import UnknownDurableState
 from nodes.config import load_validator_config
 from nodes.identity import load_identity
+from nodes.repair import repair
 from nodes.validator import Validator
 from tests.nodes.network import make_network
 
@@ -75,5 +76,22 @@ async def test_a_first_start_that_was_interrupted_is_made_again(tmp_path: Path) 
     (data / "first-start").write_bytes(marker)
     again = await made(tmp_path / "n")
     assert again.chain.size == 1
+    again._store.close()
+    again.ordering.close()
+
+
+async def test_a_validator_whose_lost_ledger_was_repaired_starts_and_knows_what_not_to_sign(tmp_path: Path) -> None:
+    make_network(tmp_path / "n")
+    validator = await made(tmp_path / "n")
+    validator._store.close()
+    validator.ordering.close()
+    data = tmp_path / "n" / "validators" / "kz-kgd-1" / "data"
+    shutil.rmtree(data / "ledger")
+    _, done = repair(data)
+    assert done is not None
+    assert done.from_order
+    again = await made(tmp_path / "n")
+    assert (again.chain.size, again.promises.floor) == (1, 1)
+    assert again.execution.sign_now() is None
     again._store.close()
     again.ordering.close()
