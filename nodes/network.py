@@ -45,7 +45,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.execute import CONTRACTS
 from ledger.algorithms import EDDSA, PrivateKey
-from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
+from ledger.entry import Genesis, GenesisAuthority, GenesisValidator, GenesisWitness
 from ledger.membership import Member, Register, Role
 from ledger.note import COSIGNATURE_V1, ED25519, VerifierKey, format_vkey
 from nodes import certificates
@@ -59,6 +59,7 @@ ROLES_WITH_KEYS = ("registrar", "officer", "system")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 MAX_NODES_PER_AUTHORITY = 9
+NEUTRAL_COUNTRY = "ZZ"  # user-assigned in ISO 3166: of no country
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +116,34 @@ def init_network(
     parameters: Mapping[str, int | str] | None = None,
     contracts: Mapping[str, int] | None = None,
     time_ms: int | None = None,
+    witness: str | None = None,
 ) -> Network:
     """Make a network in an empty or absent directory. Raises ConfigError, and then has written nothing.
 
     `host` is what nodes call each other by; it may hold `{name}`, as for containers that are named after their node,
     and then they listen on `listen_host` (everywhere if not given). Ports go up from `base_port`, or are free ones.
+    `witness`: a neutral party that gets one validator, which votes and cosigns nothing.
     """
     root = Path(directory).resolve()
     _check(root, origin, authorities, validators_per_authority, gateways_per_authority)
+    if witness is not None and (not _NAME.fullmatch(witness) or witness in dict(authorities)):
+        raise ConfigError(f"witness: expected a neutral party's name, lower-case, and no authority's, got {witness!r}")
     listen = listen_host or ("0.0.0.0" if "{name}" in host else host)
     ports = free_ports(base_port, "127.0.0.1" if "{name}" in host else listen)
     now = datetime.datetime.now(datetime.UTC)
     made = [_make_authority(root, name, country, validators_per_authority, now) for name, country in authorities]
+    neutral = None if witness is None else certificates.create_authority(witness, NEUTRAL_COUNTRY, now)
+    witnesses = []
+    if witness is not None and neutral is not None:
+        der = certificates.certificate_der(neutral.certificate_pem)
+        witnesses.append(GenesisWitness(f"{witness}-1", witness, der))
     genesis = Genesis(
         origin=origin,
         time_ms=time.time_ns() // 1_000_000 if time_ms is None else time_ms,
         authorities=tuple(authority.genesis for authority in made),
         parameters=dict(parameters or {}),
         contracts=dict(contracts if contracts is not None else newest_contracts()),
+        witnesses=tuple(witnesses),
     ).encode()
     validators, gateways = [], []
     for authority in made:
@@ -146,6 +157,10 @@ def init_network(
             name = f"{authority.name}-gateway-{number}"
             addresses = [Address(host.format(name=name), next(ports)) for _ in range(2)]
             gateways.append(NetworkGateway(name, authority.name, root / "gateways" / name / "gateway.toml", *addresses))
+    for each in witnesses:
+        addresses = [Address(host.format(name=each.name), next(ports)) for _ in range(3)]
+        config = root / "validators" / each.name / "validator.toml"
+        validators.append(NetworkValidator(each.name, each.party, config, *addresses))
     network = Network(
         root,
         origin,
@@ -155,6 +170,8 @@ def init_network(
         tuple(gateways),
     )
     _write_network(network, made, genesis, listen, now)
+    if neutral is not None:
+        _write_witness(network, made, neutral, genesis, listen, now)
     return network
 
 
@@ -305,6 +322,8 @@ def _write_network(
         for role, key in authority.role_keys.items():
             write_new(authority.public.key(role), key.to_pem(), PRIVATE_FILE_MODE)
     for validator in network.validators:
+        if validator.authority not in by_name:
+            continue
         authority = by_name[validator.authority]
         directory = validator.config.parent
         certificate, key_pem = certificates.issue(authority.ca, validator.name, now)
@@ -331,12 +350,37 @@ def _write_network(
     write_new(network.directory / "network.toml", _network_toml(network))
 
 
+def _write_witness(
+    network: Network,
+    made: Sequence[_Made],
+    ca: certificates.CertificateAuthority,
+    genesis: bytes,
+    listen: str,
+    now: datetime.datetime,
+) -> None:
+    """The CA of the neutral party, and the folder of its one validator: no key that signs anything but its TLS."""
+    node = network.validators[-1]
+    home, directory = network.directory / "authorities" / node.authority, node.config.parent
+    write_new(home / "ca.pem", ca.certificate_pem)
+    write_new(home / "ca.key", ca.key_pem, PRIVATE_FILE_MODE)
+    certificate, key_pem = certificates.issue(ca, node.name, now)
+    write_new(directory / "certificate.pem", certificate)
+    write_new(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
+    write_new(directory / "genesis.cbor", genesis)
+    write_new(directory / "network.policy", policy_text(Genesis.decode(genesis), made[0].name))
+    for party, pem in [(each.name, each.ca.certificate_pem) for each in made] + [(node.authority, ca.certificate_pem)]:
+        write_new(directory / "ca" / f"{party}.pem", pem)
+    write_new(directory / "data" / "first-start", first_start_note())
+    write_new(node.config, _validator_toml(network, node, listen))
+
+
 def toml_text(values: Mapping[str, str | list[str]]) -> str:
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
 def _validator_toml(network: Network, validator: NetworkValidator, listen: str) -> str:
     gateways = [gateway.name for gateway in network.gateways if gateway.authority == validator.authority]
+    neutral = validator.authority not in {authority.name for authority in network.authorities}
     parts = [
         f"# Validator {validator.name} of {validator.authority}. Paths are relative to this file.\n",
         toml_text(
@@ -360,16 +404,15 @@ def _validator_toml(network: Network, validator: NetworkValidator, listen: str) 
         ),
         "\n[keys]\n",
         toml_text(
-            {
-                "certificate": "certificate.pem",
-                "certificate_key": "certificate.key",
-                "cosigner": "cosigner.key",
-                "log": "log.key",
-            }
+            {"certificate": "certificate.pem", "certificate_key": "certificate.key"}
+            | ({} if neutral else {"cosigner": "cosigner.key", "log": "log.key"})
         ),
     ]
-    for authority in network.authorities:
-        values = {"name": authority.name, "country": authority.country, "ca_certificate": f"ca/{authority.name}.pem"}
+    parties = [(authority.name, authority.country) for authority in network.authorities]
+    if neutral:
+        parties.append((validator.authority, NEUTRAL_COUNTRY))
+    for name, country in parties:
+        values = {"name": name, "country": country, "ca_certificate": f"ca/{name}.pem"}
         parts += ["\n[[authorities]]\n", toml_text(values)]
     for peer in network.validators:
         if peer.name != validator.name:

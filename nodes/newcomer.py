@@ -24,6 +24,7 @@ from ledger.note import COSIGNATURE_V1, VerifierKey, format_vkey
 from nodes import certificates
 from nodes.config import Address, ConfigError, ValidatorConfig
 from nodes.network import (
+    NEUTRAL_COUNTRY,
     PRIVATE_FILE_MODE,
     check_node_name,
     ed25519_pem,
@@ -32,7 +33,6 @@ from nodes.network import (
     write_new,
 )
 
-NEUTRAL_COUNTRY = "ZZ"  # user-assigned in ISO 3166: of no country
 MEMBERSHIP = "membership.notes"
 EVERYWHERE = ("0.0.0.0", "::")
 MEMBER = "member"

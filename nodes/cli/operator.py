@@ -45,6 +45,7 @@ def network() -> None:
 )
 @click.option("--listen-host", help="Where nodes listen, if that differs from --host.")
 @click.option("--base-port", type=click.IntRange(1024, 65000), help="First port; free ports if not given.")
+@click.option("--witness", metavar="PARTY", help="A neutral party with one validator that votes and cosigns nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def network_init(
     directory: Path,
@@ -55,6 +56,7 @@ def network_init(
     host: str,
     listen_host: str | None,
     base_port: int | None,
+    witness: str | None,
     as_json: bool,
 ) -> None:
     """Make keys, certificates, genesis, policies and configuration in DIRECTORY.
@@ -81,6 +83,7 @@ def network_init(
             host=host,
             listen_host=listen_host,
             base_port=base_port,
+            witness=witness,
         )
     except ConfigError as error:
         _misuse(str(error))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.statement import Statement
 from nodes.validator import EXIT_REMOVED
 from tests.nodes.membership import Operators, promote, remove
 from tests.nodes.network import Client, Signer, all_final, running, until, wait_ready
@@ -45,3 +46,36 @@ async def test_a_newcomer_observes_then_votes_then_leaves_with_a_word(tmp_path: 
         await operators.change("kz-kgd-1", remove("kz-kgd-3"))
         assert processes.running.pop("kz-kgd-3").wait(15) == EXIT_REMOVED
         assert any("was removed by membership change 3" in str(event) for event in processes.events("kz-kgd-3"))
+
+
+async def test_a_neutral_witness_keeps_the_majority_and_stands_for_no_authority(tmp_path: Path) -> None:
+    options = {"validators_per_authority": 1, "witness": "harbour-trust"}
+    async with running(tmp_path / "net", **options) as processes:
+        network = processes.network
+        signer = Signer(network)
+        report = await Operators(processes).membership("kz-kgd-1")
+        assert {member.name: member.role for member in report.members}["harbour-trust-1"] == "witness"
+        async with Client(network, "kz-kgd-1") as client:
+            before = signer.enrol()
+            await until(lambda: accepted(client, before))
+            await all_final(network, "kz-kgd-1", [before.id])
+            processes.kill("cn-gacc-1")
+
+            async def named() -> bool:
+                status = await client.status()
+                # Two of three: there is a leader, who says which authority is missing.
+                return bool(status.leader) and "waiting for cn-gacc" in status.state
+
+            await until(named)
+            size = (await client.status()).size
+            during = signer.enrol()
+            assert not await accepted(client, during)
+            assert (await client.status()).size == size
+            processes.start("cn-gacc-1")
+            await until(lambda: accepted(client, during))
+            await all_final(network, "kz-kgd-1", [during.id])
+        assert b"harbour" not in network.authorities[0].policy.read_bytes()
+
+
+async def accepted(client: Client, statement: Statement) -> bool:
+    return bool((await client.submit([statement.raw]))[0].HasField("accepted"))

@@ -1,0 +1,93 @@
+"""Linearizable reads: confirmed by a majority or not given, whoever is asked and whoever leads meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from consensus import Configuration, Membership
+from nodes.ordering import RaftOrdering
+from nodes.reading import FreshReads, NotConfirmed
+from tests.nodes.test_ordering import Disk, Group, group, taken, until
+
+FOUR = Membership(Configuration({"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}))
+
+
+def disks() -> dict[str, Disk]:
+    return {name: Disk() for name in FOUR.electors}
+
+
+def reads_of(node: RaftOrdering, applied: int = 1 << 60) -> FreshReads:
+    return FreshReads(node, lambda: applied, lambda: None)
+
+
+async def committed(made: Group, payload: bytes) -> int:
+    leader = next(node for name, node in made.nodes.items() if node.leading and name not in made.cut)
+    leader.submit(payload)
+    before = leader.committed
+    await until(lambda: leader.committed > before)
+    return leader.committed
+
+
+async def test_whoever_is_asked_names_a_position_that_has_all_that_was_committed() -> None:
+    async with group(FOUR, disks()) as made:
+        await made.leader()
+        for number in range(5):
+            index = await committed(made, b"%d" % number)
+            await until(lambda: all(node.leader for node in made.nodes.values()))
+            for node in made.nodes.values():
+                assert await reads_of(node).confirm() >= index
+
+
+async def test_a_leader_that_was_cut_off_gives_no_older_state_while_another_commits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nodes.reading.CONFIRM_TIMEOUT_S", 0.3)
+    async with group(FOUR, disks()) as made:
+        old = await made.leader()
+        await committed(made, b"before")
+        made.cut.add(next(name for name, node in made.nodes.items() if node is old))
+        asked = asyncio.create_task(reads_of(old).confirm())
+        await until(lambda: any(node.leading for node in made.nodes.values() if node is not old))
+        index = await committed(made, b"after")
+        with pytest.raises(NotConfirmed):
+            await asked
+        with pytest.raises(NotConfirmed):
+            await reads_of(old).confirm()
+        made.cut.clear()
+
+        async def confirmed() -> int:
+            while True:
+                with contextlib.suppress(NotConfirmed):
+                    return await reads_of(old).confirm()
+
+        async with asyncio.timeout(20):
+            assert await confirmed() >= index
+
+
+async def test_the_answer_waits_until_so_much_is_executed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.reading.EXECUTE_TIMEOUT_S", 0.2)
+    async with group(FOUR, disks()) as made:
+        leader = await made.leader()
+        index = await committed(made, b"x")
+        executed = [0]
+        reads = FreshReads(leader, lambda: executed[0], lambda: None)
+        with pytest.raises(NotConfirmed, match="still to be executed"):
+            await reads.confirm()
+        monkeypatch.setattr("nodes.reading.EXECUTE_TIMEOUT_S", 20)
+        asked = asyncio.create_task(reads.confirm())
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        executed[0] = index
+        reads.advanced()
+        assert await asked == index
+        assert await taken(leader, 1) == [b"x"]
+
+
+async def test_a_halted_validator_confirms_nothing() -> None:
+    async with group(FOUR, disks()) as made:
+        leader = await made.leader()
+        with pytest.raises(NotConfirmed, match="has halted"):
+            await FreshReads(leader, lambda: 1 << 60, lambda: "this validator has halted").confirm()
