@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.entry import Genesis
 from ledger.errors import LedgerError
-from ledger.membership import Step, ca_credential, newcomer, split_chain, verify_chain
+from ledger.membership import Register, Step, ca_credential, newcomer, split_chain, verify_chain
 from ledger.note import COSIGNATURE_V1, VerifierKey, format_vkey
 from nodes import certificates
 from nodes.config import Address, ConfigError, ValidatorConfig
@@ -137,6 +137,50 @@ def make_newcomer(
         if not observer:
             files.append(("log.key", (authority_directory / "log.key").read_bytes(), True))
     files += [(f"ca/{each}.pem", pem, False) for each, pem in cas.items()]
+    config = _configuration(
+        name,
+        owner,
+        like,
+        genesis,
+        registers[-1],
+        addresses,
+        list(cas),
+        observer=observer,
+        gateways=gateways,
+        like_address=like_address,
+    )
+    for path, data, private in files:
+        if private:
+            write_new(directory / path, data, PRIVATE_FILE_MODE)
+        else:
+            write_new(directory / path, data)
+    write_new(directory / "validator.toml", config)
+    return Newcomer(
+        name,
+        owner,
+        directory / "validator.toml",
+        addresses.at(addresses.peer_port),
+        addresses.at(addresses.service_port),
+        addresses.at(addresses.http_port),
+        step,
+    )
+
+
+def _configuration(
+    name: str,
+    owner: str,
+    like: ValidatorConfig,
+    genesis: Genesis,
+    register: Register,
+    addresses: Addresses,
+    cas: Sequence[str],
+    *,
+    observer: bool,
+    gateways: Sequence[str] | None,
+    like_address: Address | None,
+) -> str:
+    """The text of `validator.toml`."""
+    neutral = owner not in {authority.name for authority in genesis.authorities}
     countries = {authority.name: authority.country for authority in genesis.authorities} | (
         {owner: NEUTRAL_COUNTRY} if neutral else {}
     )
@@ -146,10 +190,10 @@ def make_newcomer(
     # Who has left since the other folder was made is not called any more.
     peers = {peer.name: (peer.authority, str(peer.address)) for peer in like.peers}
     peers[like.name] = (like.authority, str(like_address or like.peer_address))
-    for member in registers[-1].members.values():
+    for member in register.members.values():
         if member.address:
             peers.setdefault(member.name, (member.party, member.address))
-    peers = {peer: at for peer, at in peers.items() if peer in registers[-1].members}
+    peers = {peer: at for peer, at in peers.items() if peer in register.members}
     parts = [
         f"# Validator {name} of {owner}. Paths are relative to this file.\n",
         toml_text(
@@ -180,21 +224,7 @@ def make_newcomer(
         parts += [toml_text({"name": each, "country": countries[each], "ca_certificate": f"ca/{each}.pem"})]
     for peer, (whose, at) in sorted(peers.items()):
         parts += ["\n[[peers]]\n", toml_text({"name": peer, "authority": whose, "address": at})]
-    for path, data, private in files:
-        if private:
-            write_new(directory / path, data, PRIVATE_FILE_MODE)
-        else:
-            write_new(directory / path, data)
-    write_new(directory / "validator.toml", "".join(parts))
-    return Newcomer(
-        name,
-        owner,
-        directory / "validator.toml",
-        addresses.at(addresses.peer_port),
-        addresses.at(addresses.service_port),
-        addresses.at(addresses.http_port),
-        step,
-    )
+    return "".join(parts)
 
 
 def known_notes(like: ValidatorConfig) -> list[bytes]:
