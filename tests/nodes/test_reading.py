@@ -62,6 +62,7 @@ async def test_a_leader_that_was_cut_off_gives_no_older_state_while_another_comm
             while True:
                 with contextlib.suppress(NotConfirmed):
                     return await reads_of(old).confirm()
+                await asyncio.sleep(0.01)
 
         async with asyncio.timeout(20):
             assert await confirmed() >= index
