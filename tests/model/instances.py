@@ -155,7 +155,7 @@ TWO_OF_THREE = replace(
     name="liar, three honest validators, two have to sign",
     nodes="k1 k2 k3 c1 c2",
     genesis="k1 k2 k3 c1 c2",
-    size=2,
+    size=3,
     shows="the same, with one of three to spare",
 )
 GROW = Instance(
@@ -168,7 +168,7 @@ GROW = Instance(
     max_data=0,
     max_crashes=1,
     symmetric=False,
-    size=2,
+    size=3,
     shows="a simple change, its entry in force as soon as it is appended, through elections",
 )
 JOINT = Instance(
@@ -180,13 +180,26 @@ JOINT = Instance(
     max_log=3,
     max_data=0,
     max_crashes=1,
-    size=2,
+    size=3,
     shows="all voters of both sides replaced at once, through a joint configuration that is then left",
+)
+
+GROW_IN_A_TERM = replace(
+    GROW, name="one voter more, one term", max_term=1, max_crashes=0, size=1, shows="a simple change under one leader"
+)
+JOINT_IN_A_TERM = replace(
+    JOINT,
+    name="joint, one term",
+    max_crashes=0,
+    size=2,
+    shows="all voters of both sides replaced, through a joint configuration that is left, under one leader",
 )
 
 INSTANCES = (
     CRASH_OF_TWO,
     CRASH,
+    GROW_IN_A_TERM,
+    JOINT_IN_A_TERM,
     GROW,
     JOINT,
     ONE_HONEST,
@@ -267,7 +280,7 @@ PLANTED = (
         _REPLACED,
         ("LeaderCompleteness", "CommittedForEver", "LedgersAgree", "OnADiskOfEach", "ElectionSafety"),
         "never_joint",
-        size=2,
+        size=3,
         shows="all voters replaced by a simple change",
     ),
     Planted(
