@@ -15,9 +15,8 @@ from typing import Any
 
 from consensus.leadership import Leadership
 from consensus.log import Log
-from consensus.messages import Entry, EntryType, HardState, Message, MessageType
+from consensus.messages import Entry, EntryType, HardState
 from consensus.quorum import Configuration
-from consensus.raft import Raft
 from ledger.chain import Chain
 from ledger.checked import CheckedStore, sealed
 from ledger.snapshot_building import SnapshotBuilder
@@ -164,18 +163,6 @@ def answers_before_it_writes() -> list[Patch]:
     return [(RaftOrdering, "_turn", wrong)]
 
 
-@_bug(60, "log matching")
-def replaced_tail_comes_back() -> list[Patch]:
-    write = RaftStore.write
-
-    def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
-        if entries:
-            self._last = min(self._last, entries[-1].index)
-        write(self, hard_state, entries, **more)
-
-    return [(RaftStore, "write", wrong)]
-
-
 @_bug(20, "commit rule")
 def skips_the_authority_rule() -> list[Patch]:
     def wrong(self: Configuration, match: Mapping[str, int]) -> int:
@@ -187,35 +174,6 @@ def skips_the_authority_rule() -> list[Patch]:
 @_bug(40, "leader completeness", "committed entries stay", "state machine safety")
 def elects_without_a_look_at_the_log() -> list[Patch]:
     return [(Log, "is_up_to_date", lambda self, index, term: True)]
-
-
-@_bug(40, VOTE, "election safety")
-def votes_twice_in_a_term() -> list[Patch]:
-    on_vote_request = Raft._on_vote_request
-
-    def wrong(self: Raft, message: Message) -> None:
-        if message.type is MessageType.VOTE:
-            self.vote = self.leader_id = None
-        on_vote_request(self, message)
-
-    return [(Raft, "_on_vote_request", wrong)]
-
-
-@_bug(20, "committed entries stay", "commit rule", PERSIST, "leader completeness", stormy=True)
-def late_append_cuts_the_log() -> list[Patch]:
-    return [(Log, "first_conflict", lambda self, entries: 0)]
-
-
-@_bug(60, "commit rule", "state machine safety")
-def commits_beyond_what_was_matched() -> list[Patch]:
-    on_append = Raft._on_append
-
-    def wrong(self: Raft, message: Message) -> None:
-        on_append(self, message)
-        if self.log.matches(message.index, message.log_term):
-            self.log.committed = max(self.log.committed, min(message.commit, self.log.last_index))
-
-    return [(Raft, "_on_append", wrong)]
 
 
 @_bug(40, "commit rule")
@@ -271,7 +229,7 @@ def block_time_goes_back() -> list[Patch]:
     return [(Execution, "_execute", wrong)]
 
 
-@_bug(20, "nothing from the future is signed", liar="wrong_time", shape=PAIR)
+@_bug(20, "nothing from the future is signed", "progress after healing", liar="wrong_time", shape=PAIR)
 def signs_what_is_dated_ahead() -> list[Patch]:
     return [
         (Execution, "may_sign", lambda self, time_ms: True),
