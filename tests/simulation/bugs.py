@@ -126,7 +126,7 @@ def vote_not_persisted() -> list[Patch]:
     return _writes(change)
 
 
-@_bug(20, "terms never go back", VOTE)
+@_bug(20, "terms never go back", VOTE, "nobody gives up without cause")
 def term_not_persisted() -> list[Patch]:
     def change(self: Any, hard: HardState | None, entries: Any, sync: bool) -> tuple[Any, Any, bool]:
         kept = dataclasses.replace(hard, term=max(0, hard.term - 1), vote=None) if hard is not None else None
