@@ -27,9 +27,7 @@ from nodes.divergence import Divergences
 from nodes.execution import Accepted, Execution
 from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
-from nodes.publishing import Publishing
 from nodes.raft_store import RaftStore
-from nodes.validator import Validator
 from tests.simulation.simulation import simulate
 from tests.simulation.world import Violation
 
@@ -190,7 +188,15 @@ def counts_its_own_unsynced_entries() -> list[Patch]:
     return [(Leadership, "_append", wrong)]
 
 
-@_bug(40, "one ledger", "nobody gives up without cause", liar="altered_snapshot", shape=PAIR, tail_entries=16)
+@_bug(
+    20,
+    "one ledger",
+    "nobody gives up without cause",
+    "progress after healing",
+    liar="altered_snapshot",
+    shape=PAIR,
+    tail_entries=16,
+)
 def snapshot_not_verified() -> list[Patch]:
     finish = SnapshotBuilder.finish
 
@@ -326,14 +332,6 @@ def final_with_one_authority() -> list[Patch]:
 class _Any:
     def quorum_met_by(self, names: Any) -> bool:
         return bool(names)
-
-
-@_bug(30, "progress after healing")
-def asks_for_no_cosignature_again() -> list[Patch]:
-    return [
-        (Validator, "_exchange", lambda self: None),
-        (Publishing, "_publish_late", lambda self: None),
-    ]
 
 
 @_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)
