@@ -75,8 +75,10 @@ class Tuning:
     # Everything stored is read again and held against itself: so fast, so long after the last time. 0: never.
     scrub_bytes_per_s: int = 2 * 1024 * 1024
     scrub_interval_s: int = 3600
-    # Blocks of the order that are kept after they were executed: a validator that was away for no longer gets those.
+    # Blocks of the order that are kept after they were executed, at most so many, and of these so many bytes:
+    # a validator that was away for no longer gets those.
     order_tail_entries: int = 100_000
+    order_tail_bytes: int = 512 * 1024 * 1024
     switch_interval_us: int = 5000
 
 
@@ -216,6 +218,7 @@ _TUNING_LIMITS = {
     "scrub_bytes_per_s": (0, 1024 * 1024 * 1024),
     "scrub_interval_s": (1, 30 * 24 * 3600),
     "order_tail_entries": (16, 1_000_000_000),
+    "order_tail_bytes": (64 * 1024, 1024 * 1024 * 1024 * 1024),
     "switch_interval_us": (50, 100_000),
 }
 

@@ -1,6 +1,6 @@
 """What a validator has to do with snapshots: it gives them, it asks for one, and it keeps the order short.
 
-The order is kept for a while after it was executed (`tuning.order_tail_entries`): a validator that was away for a
+The order is kept for a while after it was executed (`nodes.order_tail`): a validator that was away for a
 moment gets it from whoever leads, one that was away for longer gets a snapshot (docs/adr/0015). Nothing is let go of
 before the ledger has it on the disk, nor before every member of the network speaks a version that knows snapshots.
 """
@@ -25,6 +25,7 @@ from nodes.environment import Environment
 from nodes.identity import Identity
 from nodes.membership import configuration_of
 from nodes.opening import Stores
+from nodes.order_tail import OrderTail
 from nodes.proto import peer_pb2
 from nodes.raft_store import changes_in, membership_from_bytes
 from nodes.records import index_keys
@@ -51,7 +52,8 @@ class Snapshots:
         self._stores = stores
         self._executor = executor = environment.executor(1, "snapshots")
         self._writer = environment.executor(1, "snapshot-writes")
-        self._tail_entries = config.tuning.order_tail_entries
+        tuning = config.tuning
+        self._tail = OrderTail(stores.order, max_entries=tuning.order_tail_entries, max_bytes=tuning.order_tail_bytes)
         stores.order.snapshot_provider = self._beginning_of_order
         self.server = SnapshotServer(stores.ledger, stores.chain, identity.network, order_record, executor)
         self.catch_up = CatchUp(
@@ -105,7 +107,7 @@ class Snapshots:
 
     def compactable(self) -> int:
         """Up to which position the order need not be kept."""
-        return self._stores.chain.applied - self._tail_entries
+        return self._tail.forgettable(self._stores.chain.applied)
 
     async def run(self) -> None:
         if self._stores.behind:
