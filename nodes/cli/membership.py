@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 RETRY_PAUSE_S = 1.0
+# Nobody leads for a moment, or the newcomer is not as far yet: the same change may be taken later.
+_PASSING = ("no_leader", "not_leader", "not_caught_up", "term_not_open", "change_pending", "overloaded")
 
 
 def _stop(message: str, status: int) -> NoReturn:
@@ -226,17 +228,21 @@ def submit(file: Path, gateway: str, wait: int, as_json: bool) -> None:
     until_s = time.monotonic() + wait
     while True:
         refused = ""
-        reply: dict[str, Any] = {"state": "refused", "number": 0, "detail": ""}
+        reply: dict[str, Any] = {"state": "unanswered", "number": 0, "detail": ""}
         with open_client(gateway) as client:
             try:
                 reply = client.change_membership(data)
+            except (http.Unreachable, http.Unavailable, http.Overloaded):
+                # It may have been taken all the same; handed in again, it happens once.
+                if time.monotonic() >= until_s:
+                    raise
             except http.ProblemError as error:
                 if error.code != "change_refused":
                     raise
-                refused = str(error.detail or error)
-        # Nobody leads for a moment, or the newcomer is not as far yet: the same change may be taken later.
-        passing = refused.startswith(("no_leader", "not_leader", "not_caught_up", "term_not_open", "change_pending"))
-        if (refused and not passing) or reply["state"] == "committed" or time.monotonic() >= until_s:
+                reply["state"], refused = "refused", str(error.detail or error)
+        if (refused and not refused.startswith(_PASSING)) or reply["state"] == "committed":
+            break
+        if reply["state"] != "unanswered" and time.monotonic() >= until_s:
             break
         time.sleep(RETRY_PAUSE_S)
     if as_json:
