@@ -18,6 +18,9 @@ from tests.benchmarks.signatures import measure_signatures
 from tests.benchmarks.whole import FULL, QUICK, STAGES, Scale, measure_whole
 
 VALIDATORS = 4
+# A ledger for itself, of which a validator starts and another is sent a snapshot: not a stage of the one network.
+CATCHING_UP = "catching_up"
+ALL = ("signatures", "micro", *STAGES, CATCHING_UP)
 DEFAULT_OUT = REPOSITORY / "build" / "bench.json"
 EXIT_DONE = 0
 EXIT_MISUSE = 2
@@ -26,9 +29,10 @@ EXIT_MISUSE = 2
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few hundred statements: that it works, not how fast")
-    parser.add_argument("--only", choices=["signatures", "micro", *STAGES], action="append", help="may be given again")
+    parser.add_argument("--only", choices=ALL, action="append", help="may be given again")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: build/bench.json")
     parser.add_argument("--entries", type=int, help="statements to put on the log before memory and audit are measured")
+    parser.add_argument("--ledger", type=int, help="entries, and records of the state, to catch up with and start on")
     parser.add_argument("--keep", type=Path, help="keep the network, its logs and its archive in this directory")
     arguments = parser.parse_args()
     if arguments.keep is not None and arguments.keep.exists() and any(arguments.keep.iterdir()):
@@ -43,7 +47,7 @@ def progress(text: str) -> None:
 
 def run(scale: Scale, only: list[str] | None, directory: Path) -> dict[str, Any]:
     """The whole report. `only` limits what is measured; the bare signature checks are always measured."""
-    wanted = set(only or ["signatures", "micro", *STAGES])
+    wanted = set(only or ALL)
     report: dict[str, Any] = {"machine": describe_machine(), **describe_commit(), "scale": scale.name}
     progress("bare signature checks")
     bare = measure_signatures(scale.signature_s)
@@ -55,6 +59,11 @@ def run(scale: Scale, only: list[str] | None, directory: Path) -> dict[str, Any]
         report["micro_us"], report["signature_checks_per_s"] = measure_micro(scale.signature_s)
     if wanted & set(STAGES):
         report |= asyncio.run(measure_whole(scale, wanted, directory, progress))
+    if CATCHING_UP in wanted:
+        from tests.benchmarks import catching_up
+
+        parts = catching_up.STAGES if scale.network_beside else ("snapshot", "start")
+        report[CATCHING_UP] = catching_up.run(scale.ledger, scale.ledger, parts, directory / "catching-up")
     report["ratios"] = ratios(report, bare, VALIDATORS)
     report["targets"] = targets_met(report)
     return report
@@ -65,6 +74,8 @@ def main() -> int:
     scale: Scale = QUICK if arguments.quick else FULL
     if arguments.entries is not None:
         scale = scale.with_entries(arguments.entries)
+    if arguments.ledger is not None:
+        scale = scale.with_ledger(arguments.ledger)
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="comity-bench-"))
     directory.mkdir(parents=True, exist_ok=True)
     try:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,9 @@ START_TIMEOUT_S = 120.0
 CATCH_UP_TIMEOUT_S = 1800.0
 # Statements are sent one after another with this pause, to each of two validators.
 PAUSE_S = 0.02
+# How long latencies are taken before and after.
+IDLE_S = 15.0
+MILLION = 1_000_000
 
 Progress = Callable[[str], None]
 
@@ -215,7 +218,8 @@ async def measure_network(processes: Processes, newcomer: str, idle_s: float) ->
     }
 
 
-def run(entries: int, records: int, only: list[str], directory: Path) -> dict[str, Any]:
+def run(entries: int, records: int, only: Sequence[str], directory: Path) -> dict[str, Any]:
+    directory.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"machine": describe_machine(), "load_average": os.getloadavg()}
     network = init_network(directory / "network", origin=ORIGIN, authorities=AUTHORITIES)
     first, *others = network.validators
@@ -225,7 +229,10 @@ def run(entries: int, records: int, only: list[str], directory: Path) -> dict[st
         report["snapshot"] = measure_snapshot(data, first.config, directory)
     if "start" in only:
         progress("start")
-        report["start"] = {"entries": entries, **measure_start(first.config, directory / "start.log")}
+        report["start_of_a_million" if entries >= MILLION else "start"] = {
+            "entries": entries,
+            **measure_start(first.config, directory / "start.log"),
+        }
         short = init_network(directory / "short", origin=ORIGIN, authorities=AUTHORITIES)
         make_long_ledger(short, first.name, entries // 10, records // 10, progress)
         report["start_of_a_tenth"] = measure_start(short.validators[0].config, directory / "short.log")
@@ -234,19 +241,18 @@ def run(entries: int, records: int, only: list[str], directory: Path) -> dict[st
         progress("network")
         for each in others[:-1]:
             copy_ledger(network, data, each.name)
-        report["network"] = asyncio.run(measure_network(Processes(network), others[-1].name, idle_s=15.0))
+        report["network"] = asyncio.run(measure_network(Processes(network), others[-1].name, IDLE_S))
     return report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=1_000_000)
-    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--entries", type=int, default=MILLION)
+    parser.add_argument("--records", type=int, default=MILLION)
     parser.add_argument("--only", choices=STAGES, action="append")
     parser.add_argument("--directory", type=Path, help="default: a temporary one, removed afterwards")
     arguments = parser.parse_args()
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="comity-catching-up-"))
-    directory.mkdir(parents=True, exist_ok=True)
     try:
         report = run(arguments.entries, arguments.records, arguments.only or list(STAGES), directory)
     finally:

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Target, and whether more is better. Statements a second, milliseconds, megabytes, entries a second, milliseconds.
+# Target, and whether more is better. Statements a second, milliseconds, megabytes, entries a second, milliseconds; then
+# entries and records of a snapshot a second, times the latency of before, seconds.
 TARGETS: Mapping[str, tuple[float, bool]] = {
     "final_per_s": (1000.0, True),
     "submit_to_final_ms.p50": (60.0, False),
@@ -25,6 +26,11 @@ TARGETS: Mapping[str, tuple[float, bool]] = {
     "validator_rss_mb": (200.0, False),
     "audit_entries_per_s": (5000.0, True),
     "proof_http_ms.p99": (20.0, False),
+    "catching_up.snapshot.entries_per_s.by_clock": (10_000.0, True),
+    "catching_up.snapshot.records_per_s.by_clock": (100_000.0, True),
+    "catching_up.network.ratio_p50": (2.0, False),
+    "catching_up.network.ratio_p99": (2.0, False),
+    "catching_up.start_of_a_million.seconds_to_started": (10.0, False),
 }
 
 

@@ -53,13 +53,19 @@ class Scale:
     latency_s: int
     proofs_per_s: int
     proofs_s: int
+    # Entries, and records of the state, of the ledger that is caught up with; whether in a network that is looked at.
+    ledger: int
+    network_beside: bool
 
     def with_entries(self, entries: int) -> Scale:
         return replace(self, entries=entries)
 
+    def with_ledger(self, entries: int) -> Scale:
+        return replace(self, ledger=entries)
 
-FULL = Scale("full", 3.0, 1000, 100_000, 800, 5.0, 100, 30, 50, 20)
-QUICK = Scale("quick", 0.3, 40, 700, 32, 0.5, 50, 2, 25, 2)
+
+FULL = Scale("full", 3.0, 1000, 100_000, 800, 5.0, 100, 30, 50, 20, 100_000, True)
+QUICK = Scale("quick", 0.3, 40, 700, 32, 0.5, 50, 2, 25, 2, 2000, False)
 
 
 @dataclass

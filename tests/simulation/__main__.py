@@ -82,13 +82,21 @@ def one(seed: int, trace: Path | None, *, short: bool) -> bool:
     return True
 
 
+def _simulate(seed: int, trouble_us: int | None) -> Result:
+    """In a process of the pool. A fault of the simulator itself says its seed as well."""
+    try:
+        return simulate(seed, trouble_us=trouble_us)
+    except Exception as error:
+        raise RuntimeError(f"seed {seed} ended the simulator: {error!r}") from error
+
+
 def many(first: int, number: int | None, minutes: float | None, processes: int, *, short: bool) -> bool:
     trouble_us = SHORT_US if short else None
     tally, failed = Tally(), 0
     end_s = time.monotonic() + minutes * 60 if minutes is not None else None
     seeds = count(first) if number is None else iter(range(first, first + number))
     with ProcessPoolExecutor(processes) as pool:
-        running = [pool.submit(simulate, seed, trouble_us=trouble_us) for seed in islice(seeds, processes * IN_FLIGHT)]
+        running = [pool.submit(_simulate, seed, trouble_us) for seed in islice(seeds, processes * IN_FLIGHT)]
         while running:
             result = running.pop(0).result()
             tally.add(result)
@@ -96,7 +104,7 @@ def many(first: int, number: int | None, minutes: float | None, processes: int, 
                 failed += 1
                 show(result, short=short)
             if end_s is None or time.monotonic() < end_s:
-                running += [pool.submit(simulate, seed, trouble_us=trouble_us) for seed in islice(seeds, 1)]
+                running += [pool.submit(_simulate, seed, trouble_us) for seed in islice(seeds, 1)]
     for line in tally.lines():
         click.echo(line)
     click.echo(f"{failed} of {tally.seeds} seeds failed" if failed else "every invariant held in every seed")

@@ -8,7 +8,7 @@ join, vote, are demoted and leave. Reads are asked everywhere. After every step 
 test (`tests.consensus.oracle`). At the end the network heals, and everybody must agree within a bound.
 
     python -m tests.consensus.simulation --seed 7 --steps 4000      one run
-    python -m tests.consensus.simulation --seeds 1000               a soak: seeds 0..999
+    python -m tests.consensus.simulation --seeds 1000               a soak: so many, from one that is drawn and printed
 
 Prints the commit and the seed first: with both the run comes back, step by step.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 
 import click
@@ -18,11 +19,13 @@ def commit_id() -> str:
 
 
 @click.command()
-@click.option("--seed", default=0, show_default=True, help="The first seed.")
+@click.option("--seed", type=int, help="The first seed; drawn if not given.")
 @click.option("--seeds", default=1, show_default=True, help="How many seeds, one after the other.")
 @click.option("--steps", default=DEFAULT_STEPS, show_default=True, help="Steps of each run.")
-def main(seed: int, seeds: int, steps: int) -> None:
+def main(seed: int | None, seeds: int, steps: int) -> None:
     """Run the simulation; exit status 1 at the first violation."""
+    if seed is None:
+        seed = random.SystemRandom().randrange(10**9)
     click.echo(f"commit {commit_id()}, seeds {seed}..{seed + seeds - 1}, {steps} steps each")
     totals: dict[str, int] = {}
     for number in range(seed, seed + seeds):
@@ -31,10 +34,12 @@ def main(seed: int, seeds: int, steps: int) -> None:
             simulation.run(steps)
         except Violation as violation:
             click.echo(f"seed {number}: {violation}")
+            click.echo(f"again: python -m tests.consensus.simulation --seed {number} --steps {steps}")
             raise SystemExit(1) from violation
         for what, count in simulation.counts().items():
             totals[what] = totals.get(what, 0) + count
-        if seeds == 1 or (number + 1) % 100 == 0:
+        done = number - seed + 1
+        if done == seeds or done % 100 == 0:
             click.echo(f"seed {number}: " + ", ".join(f"{count} {what}" for what, count in totals.items()))
 
 
