@@ -120,6 +120,11 @@ class RawNode:
         """Take a message from a peer whose identity the caller has checked. Raises MessageRefused."""
         self._raft.step(message)
 
+    def goes_on_from(self, index: int, term: int) -> bool:
+        """Whether entries after this one would be looked at; otherwise an append with them is answered without."""
+        log = self._raft.log
+        return index >= log.committed and log.matches(index, term)
+
     def propose(self, data: bytes | Sequence[bytes]) -> int:
         """Order these bytes, each an entry of its own. Returns the index of the last; raises ProposalDropped.
 

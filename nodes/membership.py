@@ -291,7 +291,7 @@ class Roster:
     def offered(self, index: int, entries: Sequence[Entry]) -> None:
         """A leader offers entries after `index`: see whether the changes among them are for their place in the log.
 
-        Raises MessageRefused. To be asked before consensus is.
+        Raises MessageRefused. To be asked before consensus is, and only where our log goes on from `index`.
         """
         self._offered.clear()
         changes = [entry for entry in entries if entry.type is EntryType.CONFIGURATION]
@@ -301,6 +301,7 @@ class Roster:
         for entry in changes:
             # What is committed is not taken again, and consensus compares it with what is there.
             if entry.index <= self._placed[self._recorded].index:
+                register = self.at(entry.index)
                 continue
             try:
                 change = decode_change(entry.data)

@@ -274,7 +274,12 @@ class RaftOrdering:
                 message = wire.from_raft(raft, sender, self._name)
             if message.type in _FROM_LEADERS and not self._is_believed(message):
                 return
-            if self._roster is not None and message.entries:
+            # What comes after something that we lack is not judged: consensus asks for the rest first.
+            if (
+                self._roster is not None
+                and message.entries
+                and self._node.goes_on_from(message.index, message.log_term)
+            ):
                 self._roster.offered(message.index, message.entries)
             self._node.step(message)
         except MessageRefused as error:

@@ -223,6 +223,7 @@ async def test_a_change_that_nobody_authorised_is_not_taken_and_its_sender_loses
     monkeypatch.setattr(ordering_module, "SILENCE_S", 0.3)
     async with group(FOUR, {name: Disk() for name in ("a-1", "a-2", "b-1", "b-2")}) as made:
         liar = await made.leader()
+        await until(lambda: liar.committed)  # before its term is open, it makes no change at all
         honest = [node for node in made.nodes.values() if node is not liar]
         core = liar._node._raft
         core.config = replace(core.config, authorise=lambda change, before: None)
