@@ -15,6 +15,7 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from hashlib import sha256
 from typing import Protocol
 
 import structlog
@@ -134,7 +135,8 @@ class RaftOrdering:
         self._promise = promise
         self._on_leadership = on_leadership
         self._on_behind = on_behind
-        # Reads that wait for their index. After a restart nobody waits, so the numbers may begin anew.
+        # Reads that wait for their index. What is answered to one of before a restart is too old for those after it.
+        self._read_start = sha256(str(config.seed).encode()).digest()[:8]
         self._read_number = 0
         self._reads: dict[bytes, asyncio.Future[int]] = {}
         self._roster = roster
@@ -226,7 +228,7 @@ class RaftOrdering:
     async def read_index(self) -> int:
         """Up to where the order was committed when this was asked, as a majority confirms. Raises ProposalDropped."""
         self._read_number += 1
-        context = self._read_number.to_bytes(8, "big")
+        context = self._read_start + self._read_number.to_bytes(8, "big")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._node.read_index(context)
         self._reads[context] = future

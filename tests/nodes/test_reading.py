@@ -7,10 +7,14 @@ import contextlib
 
 import pytest
 
-from consensus import Configuration, Membership
+from consensus import Config, Configuration, Membership, Message, MessageType
+from nodes import wire
+from nodes.metrics import Metrics
 from nodes.ordering import RaftOrdering
+from nodes.proto import peer_pb2
+from nodes.raft_store import RaftStore
 from nodes.reading import FreshReads, NotConfirmed
-from tests.nodes.test_ordering import Disk, Group, group, taken, until
+from tests.nodes.test_ordering import CLOCK, Disk, Group, group, taken, until
 
 FOUR = Membership(Configuration({"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}))
 
@@ -92,3 +96,41 @@ async def test_a_halted_validator_confirms_nothing() -> None:
         leader = await made.leader()
         with pytest.raises(NotConfirmed, match="has halted"):
             await FreshReads(leader, lambda: 1 << 60, lambda: "this validator has halted").confirm()
+
+
+async def test_the_answer_to_a_read_of_before_a_restart_answers_none_of_after_it() -> None:
+    """Its position is from before what has been committed meanwhile."""
+    disk, sent = Disk(), list[Message]()
+
+    def send(to: str, envelope: peer_pb2.Envelope) -> bool:
+        sent.append(wire.from_raft(envelope.raft, "a-1", to))
+        return True
+
+    async def asked(seed: int) -> tuple[RaftOrdering, asyncio.Task[None], asyncio.Task[int], bytes]:
+        node = RaftOrdering(
+            Config(id="a-1", seed=seed),
+            RaftStore(disk, node="a-1", network=bytes(32), membership=FOUR),
+            tick_ms=1_000_000,
+            send=send,
+            metrics=Metrics("a-1"),
+            clock=CLOCK,
+        )
+        running = asyncio.create_task(node.run())
+        sent.clear()
+        node.step("b-1", wire.to_envelope(Message(MessageType.HEARTBEAT, "a-1", "b-1", 1)).raft)
+        await until(lambda: node.leader)
+        read = asyncio.create_task(node.read_index())
+        await until(lambda: any(message.type is MessageType.READ_INDEX for message in sent))
+        return node, running, read, next(m.context for m in sent if m.type is MessageType.READ_INDEX)
+
+    _, running, read, before = await asked(seed=1)
+    for task in (read, running):
+        task.cancel()
+    await asyncio.gather(read, running, return_exceptions=True)
+    node, running, read, context = await asked(seed=2)
+    for index, of in ((7, before), (9, context)):
+        answer = Message(MessageType.READ_INDEX_RESPONSE, "a-1", "b-1", 1, index=index, context=of)
+        node.step("b-1", wire.to_envelope(answer).raft)
+    assert await read == 9
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
