@@ -121,6 +121,8 @@ class SnapshotBuilder:
         self._final: Checkpoint | None = None
         self._root = b""
         self._state = StateBuilder(STATE)
+        # What the bundle at the end comes to, if it is not full: written with the head, at most 255 entries.
+        self._partial: dict[bytes, bytes] = {}
         self.entries_complete = False
         if store.get(HEAD) is not None:
             raise Misuse("the store holds a whole ledger already")
@@ -185,6 +187,7 @@ class SnapshotBuilder:
             self._clear_state()
         self._state = StateBuilder(STATE)
         self._descriptor, self._final = descriptor, final
+        self._partial = {}
         self.entries_complete = False
         del self._hashes[self.bundles * HASH_BYTES :]
         if not self.hashes_missing:
@@ -232,14 +235,16 @@ class SnapshotBuilder:
         if found != expected:
             raise Untrue("snapshot_bundle_differs", f"bundle {index} of the log is not that of the final checkpoint")
         after, writes = self._take_entries(index * TILE_WIDTH, entries, leaves)
-        # A partial bundle comes again, longer, with a newer snapshot.
-        at = replace(after, bundles=index + 1) if full else self._at
         if full:
+            at = replace(after, bundles=index + 1)
             writes[tile_key(0, index)] = tile
             writes[numbered_key(BUNDLE, index)] = found
-        writes[PROGRESS] = at.encode()
-        self._store.write(writes, sync=False)
-        self._at = at
+            self._store.write({**writes, PROGRESS: at.encode()}, sync=False)
+            self._at = at
+        else:
+            # It comes again with the next snapshot, and that one may be shorter: what it lacks must never be found.
+            self._partial = writes
+            self._store.write({PROGRESS: self._at.encode()}, sync=False)
         if not full or (index + 1) * TILE_WIDTH == descriptor.size:
             self._end_entries(after.first, entries[-1])
 
@@ -330,7 +335,7 @@ class SnapshotBuilder:
             raise Untrue(
                 "snapshot_state_differs", f"the records hash to {root.hex()}, expected {descriptor.state_root.hex()}"
             )
-        writes: dict[bytes, bytes | None] = dict(last)
+        writes: dict[bytes, bytes | None] = {**self._partial, **last}
         self._upper_tiles(writes)
         if self._final is not None and self._final.size == descriptor.size:
             writes[numbered_key(NOTE, descriptor.size)] = descriptor.note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -356,3 +357,29 @@ def test_a_descriptor_whose_parts_do_not_fit_is_malformed(honest: list[Piece], c
     descriptor = Descriptor.decode(honest[0].data)
     with pytest.raises(Malformed):
         Descriptor.decode(replace(descriptor, **change).encode())  # type: ignore[arg-type]
+
+
+def test_nothing_is_left_of_the_end_of_a_longer_snapshot_that_was_cut_off() -> None:
+    world = World()
+    world.grow(30, statements=9)
+    shorter = pieces_of(world)
+    size = world.chain.size
+    before = of_ledger(cast("MemoryStore", world.store))
+    statement = world.enrol("kz/truck/late")
+    world.append(statement)
+    longer = pieces_of(world)
+    store = MemoryStore()
+    take(make_builder(world, store), [piece for piece in longer if piece.kind != "state"])
+    builder = make_builder(world, store)
+    assert builder.bundles == size // TILE_WIDTH
+    # Whom it asks now is a block behind.
+    skip = builder.bundles
+    take(builder, [piece for piece in shorter if piece.kind == "descriptor"])
+    take(builder, [piece for piece in shorter if piece.kind == "bundle"][skip:])
+    take(builder, [piece for piece in shorter if piece.kind == "state"])
+    chain = builder.finish()
+    assert chain.size == size
+    # Found before it is executed, it would be taken for a duplicate, and this ledger would part from all others.
+    assert chain.find(statement.id) is None
+    assert chain.find_cti(statement.iss, statement.cti) is None
+    assert of_ledger(store) == before
