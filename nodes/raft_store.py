@@ -28,7 +28,7 @@ from consensus.messages import Entry, EntryType, HardState, Snapshot, SnapshotMe
 from consensus.quorum import Configuration, Membership
 from ledger import cbor
 from ledger.errors import Malformed, UnknownDurableState
-from ledger.store import Store
+from ledger.store import Store, StoreUnavailable
 
 _IDENTITY = b"n"
 _STATE = b"s"
@@ -194,8 +194,11 @@ class RaftStore:
     def positions(store: Store) -> tuple[HardState, int, int, bytes | None]:
         """Term and vote, first and last index, and the promise, of a log that nobody has open."""
         stored = store.get(_BASE)
-        base = 0 if stored is None else _decode_base(stored).index
-        last = next(store.iterate(_key(base + 1), _AFTER_ENTRIES, reverse=True), None)
+        base, until = 0, 0
+        if stored is not None:
+            decoded = _decode_base(stored)
+            base, until = decoded.index, decoded.until
+        last = next(store.iterate(_key(max(base, until) + 1), _AFTER_ENTRIES, reverse=True), None)
         end = base if last is None else _entry(*last).index
         return _decode_state(store.get(_STATE)), base + 1, end, store.get(_PROMISE)
 
@@ -352,7 +355,14 @@ class RaftStore:
         self._base = base
         if hard_state is not None:
             self._hard_state = hard_state
-        self._finish_deleting()
+        self._changes = [index for index in self._changes if index > base.index]
+        try:
+            self._finish_deleting()
+        except StoreUnavailable:
+            # The log begins there all the same: what is left is deleted with the next, or at the next start. Not so
+            # where entries behind it are thrown away: they would be taken for the log.
+            if base.until:
+                raise
         self._read_ends()
 
     def _finish_deleting(self) -> None:
@@ -445,11 +455,15 @@ def verify_log(store: Store, step_entries: int) -> Iterator[tuple[int, int]]:
     stored = store.get(_BASE)
     base = None if stored is None else _decode_base(stored)
     index, term = (0, 0) if base is None else (base.index, base.term)
-    marks = store.iterate(_change_key(index + 1), _AFTER_CHANGES)
+    # Up to there all is being thrown away, and the next start goes on with that: it is no longer of the log.
+    until = 0 if base is None else base.until
+    marks = store.iterate(_change_key(max(index, until) + 1), _AFTER_CHANGES)
     marked = next(marks, None)
     size = 0
     for key, value in store.iterate(_key(index + 1), _AFTER_ENTRIES):
         entry = _entry(key, value)
+        if entry.index <= until:
+            continue
         if entry.index != index + 1:
             raise UnknownDurableState(f"raft log: entry {index + 1} is missing, the next is {entry.index}")
         if entry.term < term:

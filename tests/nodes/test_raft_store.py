@@ -30,8 +30,8 @@ from consensus import (
 from ledger import cbor
 from ledger.errors import UnknownDurableState
 from ledger.leveldb import LevelDBStore
-from ledger.store import Batch, MemoryStore, Store
-from nodes.raft_store import RaftStore, decode_membership, encode_membership
+from ledger.store import Batch, MemoryStore, Store, StoreUnavailable
+from nodes.raft_store import RaftStore, decode_membership, encode_membership, verify_log
 
 MEMBERSHIP = Membership(Configuration({"a-1": "a", "b-1": "b"}))
 NETWORK = bytes(32)
@@ -424,7 +424,10 @@ def test_a_power_cut_at_any_write_leaves_the_log_as_it_was_or_as_it_is_to_be(
         else:
             assert lives > 2
             break
-        again = opened(disk.survivor())
+        left = disk.survivor()
+        # Who looks at it before the next start does so must not call it damaged.
+        assert [last for last, _ in verify_log(left, 1000)] == [RaftStore.positions(left)[2]]
+        again = opened(left)
         state = contents(again)
         assert state in (before, done), (lives, state)
         found.add(state == done)
@@ -438,6 +441,40 @@ def test_a_power_cut_at_any_write_leaves_the_log_as_it_was_or_as_it_is_to_be(
     else:
         pytest.fail("never came to its end")
     assert True in found
+
+
+class FullDisk(MemoryStore):
+    """Has no room after so many more writes."""
+
+    room = 1000
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        if self.room == 0:
+            raise StoreUnavailable("the disk is full")
+        self.room -= 1
+        super().write(batch, sync)
+
+
+def test_a_disk_that_is_full_while_the_log_is_cut_at_its_beginning_leaves_a_log_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nodes.raft_store.DELETE_ENTRIES", 2)
+    disk = FullDisk()
+    store = opened(disk)
+    log = [*entries(1, 1, 1, 1), change(1, 4, "a-2"), *entries(5, 2, 2, 2)]
+    store.write(HardState(2, "a-1", 3), log, sync=True)
+    disk.room = 2
+    store.compact(5)
+    assert store.first_index() == 6
+    assert store.configuration_indexes() == ()
+    assert next(disk.iterate(b"e", b"f"))[0] == b"e" + (3).to_bytes(8, "big")
+    membership = enter(MEMBERSHIP, add("a-2"))
+    assert store.membership_at(6) == membership
+    assert store.changes() == (6, membership, [])
+    disk.room = 1000
+    store.compact(6)
+    assert next(disk.iterate(b"e", b"f"))[0] == b"e" + (7).to_bytes(8, "big")
+    assert contents(opened(disk)) == contents(store)
 
 
 class CountingStore(MemoryStore):
