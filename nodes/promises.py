@@ -10,7 +10,8 @@ With it goes the last intent that was known when it was written. It tells a ledg
 from a copy or cut short, from one that is whole: such a ledger does not start.
 
 After `comity storage repair` there is a *floor*, the ceiling of the time when the ledger was lost: nothing at or below
-it is signed again, with any root, and the ledger that is derived anew must come past the known root.
+it is signed again, with any root, and the ledger that is derived anew must come past the known root. Until that ledger
+shows a signature of its own, each start moves the floor up to the ceiling: it may be another one, the first lost again.
 
 Does not survive the loss of the order: who lost that has lost its vote as well, and does not come back under its name.
 """
@@ -125,6 +126,11 @@ class Promises:
         if stored is not None:
             _check(known, chain, intent)
         known = known.knowing(intent)
+        if known.floor and intent is None and known.ceiling > known.floor:
+            # Nothing here shows that this ledger is the one begun after the repair: that one may have signed above the
+            # floor before it was lost as well.
+            known = replace(known, floor=known.ceiling)
+            order.put_promise(known.encode())
         if stored is None or known.ceiling < chain.size:
             known = replace(known, ceiling=max(known.ceiling, chain.size) + self._unexecuted())
             order.put_promise(known.encode())

@@ -199,7 +199,7 @@ def test_a_ledger_derived_again_signs_nothing_that_may_have_been_signed_before_a
     assert third.promise.floor == 0
 
 
-def test_a_start_half_way_through_deriving_keeps_the_floor() -> None:
+def test_a_start_half_way_through_deriving_never_lowers_the_floor() -> None:
     part = Part(World())
     for index in range(1, 5):
         part.append(index, [block(part.world, 2)])
@@ -207,12 +207,36 @@ def test_a_start_half_way_through_deriving_keeps_the_floor() -> None:
     again = without_ledger(part)
     again.execute(2)
     again.append(5, [block(part.world, 1)])
+    ceiling = again.promise.ceiling
     third = again.again()
-    assert third.promises.floor == part.promise.ceiling
-    third.execute(4)
+    assert third.promises.floor == third.promise.floor == ceiling > part.promise.ceiling
+    third.execute()
     assert third.signed == []
+    third.append(6, [block(part.world, 1)])
     third.execute()
     assert len(third.signed) == 1
+
+
+def test_a_ledger_lost_a_second_time_signs_nothing_that_the_one_in_between_signed() -> None:
+    part = Part(World())
+    part.append(1, [block(part.world, 2)])
+    part.execute()
+    second = without_ledger(part)
+    second.execute()
+    second.append(2, [block(part.world, 1)])
+    second.execute()
+    signed = second.signed[-1].size
+    # Nothing was appended since, so the order still has the first floor.
+    assert second.promise.floor < signed <= second.promise.ceiling
+    third = second.again(CountingStore())
+    assert third.promise.floor >= signed
+    third.execute()
+    assert third.node.chain.size == signed
+    assert third.signed == []
+    assert third.node.execution.sign_now() is None
+    third.append(3, [block(part.world, 1)])
+    third.execute()
+    assert [checkpoint.size for checkpoint in third.signed] == [signed + 2]
 
 
 def test_a_ledger_derived_to_another_root_than_was_signed_stops_the_validator() -> None:
