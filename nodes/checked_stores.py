@@ -15,8 +15,13 @@ from pathlib import Path
 
 import structlog
 
-from ledger.checked import CheckedStore, write_unchecked
+from ledger.checked import CHECKSUM_BYTES, CheckedStore, holds, write_unchecked
+from ledger.errors import UnknownDurableState
 from ledger.leveldb import DISK_RESERVE_BYTES, LevelDBStore
+from nodes.catch_up_adoption import ADOPTED, STAGING
+from nodes.files import Files
+from nodes.promises import Promise
+from nodes.raft_store import RaftStore
 from nodes.record_names import LEDGER, ORDER, describe
 
 # How often a rewriting that takes long says how far it is.
@@ -102,12 +107,34 @@ def open_checked(path: Path, *, name: Path | None = None, disk_reserve_bytes: in
 
 def take_back(data: Path, on_rewritten: Callable[[int], None] = lambda _: None) -> None:
     """Rewrite both stores for the release before this one. Raises StoreUnavailable, UnknownDurableState."""
+    if (data / STAGING / ADOPTED).exists():
+        raise UnknownDurableState(f"{data}: a ledger is being put in the place of another: start this release once")
+    if (data / ORDER).exists():
+        _refuse_a_floor(data / ORDER)
     for part in (LEDGER, ORDER):
         if (data / part).exists():
             store = LevelDBStore(data / part)
             try:
+                # First, and for good: the release before does not number its writes, and a number that outlived them
+                # would say, after the next upgrade, that they were lost.
+                with contextlib.suppress(FileNotFoundError):
+                    Files().remove(data / part / ACKNOWLEDGED)
                 write_unchecked(store, name=f"store {data / part}", on_rewritten=on_rewritten)
             finally:
                 store.close()
-            # The release before does not number its writes.
-            (data / part / ACKNOWLEDGED).unlink(missing_ok=True)
+
+
+def _refuse_a_floor(order: Path) -> None:
+    """The release before knows nothing of what must not be signed again after a repair, so it would sign it."""
+    store = LevelDBStore(order)
+    try:
+        record = store.get(RaftStore.PROMISE_KEY)
+        if record is not None and holds(RaftStore.PROMISE_KEY, record):
+            floor = Promise.decode(record[:-CHECKSUM_BYTES]).floor
+            if floor:
+                raise UnknownDurableState(
+                    f"{order}: after a repair nothing up to size {floor} may be signed again, which the release before "
+                    "does not know: wait until this one has signed above it and taken the next block"
+                )
+    finally:
+        store.close()

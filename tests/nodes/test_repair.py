@@ -6,15 +6,17 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from ledger import chain_layout as layout
+from ledger.checked import write_unchecked
 from ledger.errors import LedgerError, Misuse, UnknownDurableState
 from ledger.leveldb import LevelDBStore
 from ledger.store import StoreUnavailable
-from nodes.checked_stores import open_checked
+from nodes.checked_stores import open_checked, take_back
 from nodes.cli import comity
 from nodes.cosigning import INTENT_KEY
 from nodes.promises import Promise
@@ -365,3 +367,54 @@ def test_a_damaged_folder_is_not_taken_back_to_a_release_that_would_not_notice(d
     code, text = run("downgrade", str(data))
     assert code == 1
     assert "is damaged" in text
+
+
+def test_a_way_back_that_a_power_cut_ends_at_its_last_step_leaves_a_folder_that_every_release_opens(
+    data: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = archive(data, world)
+    taken_back = []
+
+    def dies(store: LevelDBStore, **options: Any) -> None:
+        write_unchecked(store, **options)
+        taken_back.append(options["name"])
+        if len(taken_back) == at:
+            raise OSError("the machine is gone")
+
+    monkeypatch.setattr("nodes.checked_stores.write_unchecked", dies)
+    for at in (1, 2):
+        taken_back.clear()
+        with pytest.raises(OSError, match="gone"):
+            take_back(data)
+        assert len(taken_back) == at
+        assert archive(data, world) == expected
+
+
+def test_what_must_not_be_signed_again_is_not_taken_back_to_a_release_that_does_not_know_it(
+    data: Path, world: World
+) -> None:
+    shutil.rmtree(data / "ledger")
+    _, done = repair(data)
+    assert done is not None
+    stored = Stored(data, world)
+    stored.execute()
+    stored.close()
+    before = listing(data / "order")
+    code, text = run("downgrade", str(data))
+    assert (code, f"nothing up to size {done.floor} may be signed again" in text) == (1, True), text
+    assert {name: before[name] for name in before if name.endswith(".ldb")}.items() <= listing(data / "order").items()
+    stored = Stored(data, world)
+    for _ in range(2):
+        stored.append(1)
+        stored.execute()
+    assert len(stored.signed) == 2
+    stored.close()
+    assert run("downgrade", str(data))[0] == 0
+    assert run("downgrade", str(data))[0] == 0
+
+
+def test_ledgers_that_are_changing_places_are_not_taken_back(data: Path) -> None:
+    (data / "catch-up").mkdir()
+    (data / "catch-up" / "adopted").write_bytes(b"")
+    code, text = run("downgrade", str(data))
+    assert (code, "start this release once" in text) == (1, True), text
