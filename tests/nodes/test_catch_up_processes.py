@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.statement import Statement
+from nodes.repair import check, repair
 from nodes.validator import EXIT_DURABLE_STATE
 from tests.benchmarks.long_ledger import copy_ledger, make_long_ledger
 from tests.nodes.network import Client, Processes, Signer, all_final, make_network, until, wait_ready
@@ -66,6 +68,62 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
         ids = [statement.id for statement in (*before, *during, *after)]
         await all_final(network, "kz-kgd-2", ids)
         await all_final(network, "cn-gacc-2", ids)
+    finally:
+        for name in list(processes.running):
+            processes.kill(name)
+
+
+def listening(pid: int) -> int:
+    """How many sockets a process listens on."""
+    listens = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                listens.add(f"socket:[{fields[9]}]")
+    return sum(os.readlink(file) in listens for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def test_a_validator_whose_ledger_was_lost_and_whose_order_was_cut_is_repaired_from_the_others_and_cosigns(
+    tmp_path: Path,
+) -> None:
+    processes = make_network(tmp_path / "net")
+    network, lost = processes.network, "kz-kgd-2"
+    keep_a_short_order(processes)
+    signer = Signer(network)
+    data = processes.validator(lost).config.parent / "data"
+    processes.start()
+    try:
+        await wait_ready(network, processes.running, timeout_s=60)
+        async with Client(network, "cn-gacc-1") as client:
+            before = [signer.enrol() for _ in range(BLOCKS)]
+            await one_block_each(client, before)
+            await all_final(network, lost, [statement.id for statement in before])
+            await until(partial(said, processes, lost, "order_compacted"), what="a short order")
+            assert processes.stop(lost) == {lost: 0}
+            shutil.rmtree(data / "ledger")
+            processes.start(lost)
+            assert await asyncio.to_thread(processes.running.pop(lost).wait, 60) == EXIT_DURABLE_STATE
+            _, done = await asyncio.to_thread(repair, data)
+            assert done is not None
+            assert not done.from_order
+            assert done.floor >= 1 + 2 * BLOCKS
+            processes.start(lost)
+            await until(partial(said, processes, lost, "snapshot_adopted"), what="a snapshot", timeout_s=60)
+            await wait_ready(network, [lost], timeout_s=60)
+            # It began anew as the same process, without what the one before it had open.
+            assert listening(processes.running[lost].pid) == listening(processes.running["cn-gacc-2"].pid)
+            # Only with the one that was repaired is there anybody of its authority.
+            processes.kill("kz-kgd-1")
+            after = [signer.enrol() for _ in range(3)]
+            await one_block_each(client, after)
+            for name in (lost, "cn-gacc-2"):
+                await all_final(network, name, [statement.id for statement in (*before, *after)])
+        assert processes.stop(lost) == {lost: 0}
+        report = await asyncio.to_thread(check, data)
+        assert report.verdict == "whole", report
+        assert report.intent is not None
+        assert report.intent.size > done.floor
     finally:
         for name in list(processes.running):
             processes.kill(name)
