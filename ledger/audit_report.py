@@ -47,7 +47,10 @@ _SENTENCES = {
     Check.FILES: "every tile and bundle of the tree is there, in the right shape",
     Check.TILES: "every hash in a tile is that of the entries below it",
     Check.ROOT: "the entries come to the root of the checkpoint",
-    Check.GENESIS: "entry 0 is the genesis record, of this log and of the policy's keys",
+    Check.GENESIS: (
+        "entry 0 is the genesis record, of this log and of the policy's keys; "
+        "each change in `membership` is signed by both registrars and follows the one before"
+    ),
     Check.ENTRIES: "every entry is a statement or a block record in its one spelling",
     Check.SIGNATURES: "every statement was signed by an enrolled key",
     Check.UNIQUE: "no statement, and no cti of one issuer, stands twice",
