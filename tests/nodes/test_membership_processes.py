@@ -6,12 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from api.proto import validator_pb2
+from ledger.proof_check import check_proof
 from ledger.statement import Statement
 from nodes.validator import EXIT_REMOVED
 from tests.nodes.membership import Operators, promote, remove
-from tests.nodes.network import Client, Signer, all_final, running, until, wait_ready
+from tests.nodes.network import Client, Processes, Signer, all_final, running, until, wait_ready
 
 pytestmark = pytest.mark.processes
+
+
+async def check_that_it_serves(processes: Processes, name: str, *, final: Statement, committed: Statement) -> None:
+    """Proofs that hold, and reads that have all that was committed."""
+    policy = next(path for path in sorted((processes.network.directory / "policy").iterdir()))
+    async with Client(processes.network, name) as client:
+        proof = await client.stub.GetProof(validator_pb2.StatementQuery(id=final.id), timeout=5)
+        assert proof.statement == final.raw
+        assert check_proof(policy.read_bytes(), proof.proof, final.raw).holds
+        query = validator_pb2.StatementQuery(id=committed.id, linearizable=True)
+        assert (await client.stub.GetStatement(query, timeout=10)).found
 
 
 async def test_a_newcomer_observes_then_votes_then_leaves_with_a_word(tmp_path: Path) -> None:
@@ -26,6 +39,9 @@ async def test_a_newcomer_observes_then_votes_then_leaves_with_a_word(tmp_path: 
             await operators.change("cn-gacc-2", made.step)
             await wait_ready(processes.network, ["kz-kgd-3"])
             await all_final(processes.network, "kz-kgd-3", [statement.id for statement in before])
+            last = signer.enrol()
+            await client.submit([last.raw])
+            await check_that_it_serves(processes, "kz-kgd-3", final=before[0], committed=last)
             await operators.change("kz-kgd-2", promote("kz-kgd-3"))
             report = await operators.membership("cn-gacc-1")
             assert {(member.name, member.role) for member in report.members} >= {("kz-kgd-3", "voter")}
