@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 
 from api.proto import validator_pb2, validator_pb2_grpc
 from ledger.algorithms import EDDSA, PrivateKey
@@ -219,3 +220,35 @@ async def running(directory: Path, **options: Any) -> AsyncIterator[Processes]:
     finally:
         for name in list(processes.running):
             processes.kill(name)
+
+
+def start_gateway(config: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "nodes.cli", "gateway", "run", "--config", str(config)]
+    with config.with_name("log.jsonl").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+@contextlib.asynccontextmanager
+async def gateway_of(processes: Processes, authority: str) -> AsyncIterator[str]:
+    """The URL of an authority's gateway, a process of its own; stopped at the end."""
+    gateway = next(each for each in processes.network.gateways if each.authority == authority)
+    process = start_gateway(gateway.config)
+    url = f"http://{gateway.http_address}"
+    try:
+        async with httpx.AsyncClient(base_url=url) as http:
+
+            async def ready() -> bool:
+                try:
+                    return (await http.get("/readyz")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(ready, timeout_s=60, what=f"{gateway.name} ready")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
+from api.client import TokenSigner
+from api.problems import code_of
 from api.proto import validator_pb2
+from ledger.algorithms import PrivateKey
 from ledger.proof_check import check_proof
 from ledger.statement import Statement
 from nodes.validator import EXIT_REMOVED
 from tests.nodes.membership import Operators, promote, remove
-from tests.nodes.network import Client, Processes, Signer, all_final, running, until, wait_ready
+from tests.nodes.network import Client, Processes, Signer, all_final, gateway_of, running, until, wait_ready
 
 pytestmark = pytest.mark.processes
 
@@ -91,6 +96,63 @@ async def test_a_neutral_witness_keeps_the_majority_and_stands_for_no_authority(
             await until(lambda: accepted(client, during))
             await all_final(network, "kz-kgd-1", [during.id])
         assert b"harbour" not in network.authorities[0].policy.read_bytes()
+
+
+async def test_what_one_authority_alone_has_signed_is_refused_by_every_validator(tmp_path: Path) -> None:
+    async with running(tmp_path / "net") as processes:
+        operators = Operators(processes)
+        step = operators.make("kz-kgd-3", like="kz-kgd-1").step
+        for validator in processes.network.validators[:4]:
+            for signed, missing in (("kz-kgd", "cn-gacc"), ("cn-gacc", "kz-kgd")):
+                reply = await operators.submit(validator.name, operators.sign([step], signed))
+                assert (reply.state, reply.code) == ("refused", "signature_missing")
+                assert f"missing {missing}" in reply.detail
+            # Nor does somebody's signature count for two.
+            note = operators.sign([step], "kz-kgd")
+            reply = await operators.submit(validator.name, note + note.splitlines(keepends=True)[-1])
+            assert reply.state == "refused"
+        for validator in processes.network.validators[:4]:
+            report = await operators.membership(validator.name)
+            assert (report.number, list(report.changes)) == (0, [])
+            events = processes.events(validator.name)
+            assert not any(event.get("event") == "membership_in_force" for event in events)
+
+
+async def test_a_linearizable_read_over_http_has_what_was_just_acknowledged_elsewhere_and_never_an_older_state(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "net", validators_per_authority=1, witness="harbour-trust") as processes:
+        network = processes.network
+        signer = Signer(network)
+        async with Client(network, "kz-kgd-1") as client, gateway_of(processes, "cn-gacc") as url:
+            authority = next(each for each in network.authorities if each.name == "cn-gacc")
+            key = PrivateKey.from_pem(authority.key("registrar").read_bytes())
+            token = TokenSigner(key, participant="cn-gacc/registrar", origin=network.origin)
+            async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+
+                async def read(path: str, consistency: str) -> httpx.Response:
+                    headers = {"authorization": f"Bearer {token.token()}"}
+                    return await http.get(path, params={"consistency": consistency}, headers=headers)
+
+                for _ in range(8):
+                    statement = signer.enrol()
+                    await until(partial(accepted, client, statement))
+                    # Acknowledged by one authority, asked of the other at once.
+                    for path in (f"/v1/statements/{statement.id.hex()}", f"/v1/participants/{statement.sub}"):
+                        reply = await read(path, "linearizable")
+                        assert reply.status_code == 200, (path, reply.text)
+                # Nobody can say any more what is newest: no answer, where a local read has one.
+                processes.kill("kz-kgd-1", "harbour-trust-1")
+                path = f"/v1/statements/{statement.id.hex()}"
+                reply = await read(path, "linearizable")
+                assert (reply.status_code, code_of(reply.json()["type"])) == (503, "read_not_confirmed")
+                assert (await read(path, "local")).status_code == 200
+                processes.start("kz-kgd-1", "harbour-trust-1")
+
+                async def confirmed() -> bool:
+                    return (await read(path, "linearizable")).status_code == 200
+
+                await until(confirmed, what="a linearizable read")
 
 
 async def accepted(client: Client, statement: Statement) -> bool:
