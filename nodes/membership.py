@@ -171,11 +171,15 @@ class Roster:
         return found
 
     def voters(self) -> dict[str, Member]:
-        """Those whose cosignatures count: the voters of the authorities, of both sides during a joint change."""
-        found = {member.name: member for member in self.register.of(Role.VOTER)}
-        if self._joint and len(self._placed) > 1:
-            found = {**{member.name: member for member in self._placed[-2].register.of(Role.VOTER)}, **found}
-        return found
+        """Those whose cosignatures count: the voters of the authorities in one register, whose change is committed, and
+        that of before until a joint change is left.
+
+        What was final by a change that is cut off again, or by one authority's new voter and the other's old one, would
+        be so by no register that there is, and by no policy file.
+        """
+        joint = self._joint and 0 < self._recorded == len(self._placed) - 1
+        register = self._placed[-2].register if joint else self.committed
+        return {member.name: member for member in register.of(Role.VOTER)}
 
     def known(self) -> dict[str, Member]:
         """Whom to connect to: the members, and those that a peer has shown us notes of."""

@@ -44,8 +44,10 @@ class Participation:
 
     def cosigns(self) -> bool:
         """Whether our cosignature counts, and we have the keys for it."""
-        keys = self._identity.cosigner_key is not None and self._identity.log_key is not None
-        return keys and self._config.name in self._roster.voters()
+        return self._has_keys() and self._config.name in self._roster.voters()
+
+    def _has_keys(self) -> bool:
+        return self._identity.cosigner_key is not None and self._identity.log_key is not None
 
     def orders(self) -> bool:
         """Whether we propose blocks: a witness passes leadership on."""
@@ -53,7 +55,7 @@ class Participation:
 
     def objection(self) -> str | None:
         """What keeps us from the part that we are given, in words."""
-        if self.role is Role.VOTER and not self.cosigns():
+        if self.role is Role.VOTER and not self._has_keys():
             return "a voter without keys.cosigner and keys.log: it cosigns nothing until it is started again with them"
         return None
 
@@ -124,7 +126,7 @@ class Participation:
 
     def policy(self) -> Policy:
         """What makes a checkpoint final now: the file until something has changed, then what the members make it."""
-        if not self._roster.register.number:
+        if not self._roster.committed.number:
             return self._identity.policy
         return self._policy_of(self._roster.voters().values())
 

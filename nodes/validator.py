@@ -330,7 +330,7 @@ class Validator:
 
     def hand_over(self) -> None:
         """Let somebody else lead, if we do and there is somebody."""
-        voters = self.roster.voters()
+        voters = self.roster.voters().keys() & self.ordering.electors
         connected = [name for name in self.transport.connected() if name in voters]
         if self.ordering.leading and connected:
             self.ordering.transfer_leadership(connected[0])

@@ -197,3 +197,25 @@ def test_consensus_knows_voters_witnesses_and_learners_of_the_register(log: Log)
     assert configuration_of(log.register) == Configuration(
         {f"{name}-{number}": name for name in ("kz-kgd", "cn-gacc") for number in (1, 2)}
     )
+
+
+def test_a_new_voter_makes_nothing_final_before_its_change_is_committed(log: Log) -> None:
+    """Cut off again, it would have cosigned as somebody who never had a vote: no policy would ever hold for that."""
+    roster = Roster(log.genesis, MemoryStore())
+    first = log.change(log.add())
+    register = after(log, first)
+    second = log.change(Step(Verb.PROMOTE, "kz-kgd-3"), Step(Verb.DEMOTE, "kz-kgd-1"), on=register)
+    before = Membership(configuration_of(register))
+    roster.appended([log.entry(1, first)])
+    roster.record(1)
+    roster.appended([log.entry(2, second)])
+    roster.in_force(enter(before, second))
+    assert roster.register.members["kz-kgd-3"].role is Role.VOTER
+    assert "kz-kgd-3" not in roster.voters()
+    assert "kz-kgd-1" in roster.voters()
+    roster.record(2)
+    assert roster.joint
+    voters = {member.name for member in register.of(Role.VOTER)}
+    assert roster.voters().keys() == voters, "a note of some of both sides would be final by no register either"
+    roster.in_force(Membership(configuration_of(roster.register)))
+    assert roster.voters().keys() == voters - {"kz-kgd-1"} | {"kz-kgd-3"}
