@@ -5,7 +5,9 @@ so a crash leaves all of it or none. What cannot be read back as it was written 
 
 A write that fails inside LevelDB leaves the log in an unknown state (the record may be there when the database is next
 opened, and a failed sync may have thrown away what it could not write: asking again would get the answer of an empty
-queue), so the store closes itself and raises `WriteFailed`; only opening it again tells. A disk that is about to be
+queue), so the store raises `WriteFailed`, then and for whatever is asked of it afterwards; only closing it and opening
+it again tells. Another thread may be reading at that moment, so it does not close itself: `close` is for when nobody
+reads any more, or the process ends in the middle of LevelDB. A disk that is about to be
 full, that is mounted read only, or for which there is no file descriptor left is noticed before anything is written,
 and that is `StoreUnavailable`.
 
@@ -95,6 +97,8 @@ class LevelDBStore:
         )
 
     def get(self, key: bytes) -> bytes | None:
+        if self._failed is not None:
+            raise self._closed()
         try:
             value: bytes | None = self._database.get(key, verify_checksums=True)
         except (plyvel.CorruptionError, plyvel.IOError) as error:
@@ -104,6 +108,8 @@ class LevelDBStore:
         return value
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        if self._failed is not None:
+            raise self._closed()
         # The cursor is opened here, not at the first step, so that what it sees is fixed when the caller asks.
         try:
             cursor = self._database.raw_iterator(verify_checksums=True, fill_cache=False)
@@ -161,7 +167,6 @@ class LevelDBStore:
                 self._failed = (
                     f"a write to {self._path} failed and may be there in part: {error}; open it again to know"
                 )
-                self._close()
                 raise WriteFailed(self._failed) from error
             except RuntimeError as error:
                 raise self._closed() from error
@@ -205,17 +210,15 @@ class LevelDBStore:
             )
 
     def view(self) -> Store:
+        if self._failed is not None:
+            raise self._closed()
         try:
             return _LevelDBView(self, self._database.snapshot())
         except RuntimeError as error:
             raise self._closed() from error
 
     def close(self) -> None:
-        with self._write_lock:
-            self._close()
-
-    def _close(self) -> None:
-        with self._flush_lock:
+        with self._write_lock, self._flush_lock:
             if not self._database.closed:
                 self._database.close()
                 os.close(self._directory)
@@ -269,3 +272,5 @@ class _LevelDBView:
     def _check_open(self) -> None:
         if not self._open:
             raise Misuse("the view is closed")
+        if self._store._failed is not None:
+            raise self._store._closed()

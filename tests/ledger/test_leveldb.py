@@ -385,9 +385,52 @@ def test_a_write_that_failed_is_never_tried_again_on_the_same_handle(
     for act in (lambda: store.write({b"a": b"3"}), lambda: store.get(b"a"), store.flush, store.view):
         with pytest.raises(WriteFailed, match="open it again to know"):
             act()
+    store.close()
     again = LevelDBStore(tmp_path)
     assert again.get(b"a") in (b"1", b"2")
     again.close()
+
+
+FAILING_UNDER_READERS = """
+import errno, os, sys, threading
+from ledger import leveldb
+from ledger.errors import WriteFailed
+def fails(descriptor):
+    raise OSError(errno.EIO, "Input/output error")
+for attempt in range(10):
+    store = leveldb.LevelDBStore(os.path.join(sys.argv[1], str(attempt)))
+    store.write({b"%04d" % number: bytes(1000) for number in range(2000)})
+    store.flush()
+    turns = [threading.Semaphore(0), threading.Semaphore(0)]
+    def read(source, turn):
+        try:
+            while True:
+                for _ in source.iterate(b"", b"a"):
+                    turn.release()
+        except WriteFailed:
+            pass
+    readers = [threading.Thread(target=read, args=each) for each in zip((store, store.view()), turns)]
+    for reader in readers:
+        reader.start()
+    for turn in turns:
+        for _ in range(500):
+            turn.acquire()
+    whole, os.fsync = os.fsync, fails
+    store._directory_time_ns = 0
+    try:
+        store.write({b"a": b"1"})
+    except WriteFailed:
+        pass
+    os.fsync = whole
+    for reader in readers:
+        reader.join()
+    store.close()
+"""
+
+
+def test_a_write_that_fails_while_others_read_ends_their_reading_and_not_the_process(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FAILING_UNDER_READERS, str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_flush_leaves_nothing_in_the_log_and_everything_readable(tmp_path: Path) -> None:
