@@ -32,7 +32,7 @@ from ledger.chain import Chain
 from ledger.errors import Malformed, Misuse, UnknownDurableState, Untrue
 from ledger.merkle import TILE_WIDTH
 from ledger.snapshot import Descriptor
-from ledger.snapshot_building import SnapshotBuilder
+from ledger.snapshot_building import STATE_BEGUN, SnapshotBuilder
 from ledger.store import Store, StoreUnavailable
 from ledger.tiles import entries_path, tile_path
 from nodes.catch_up_adoption import LEDGER, ORDER_BASE, STAGING, OrderBase
@@ -195,6 +195,7 @@ class CatchUp:
                 except StoreUnavailable as error:
                     self.trouble = f"waiting for the disk: {error}"
                     self._log.error("disk_unavailable", reason=str(error))
+                    await self._make_room()
             else:
                 await asyncio.sleep(RETRY_S)
 
@@ -235,6 +236,17 @@ class CatchUp:
                     raise UnknownDurableState(f"{path}: {error}") from error
                 self._files.remove_folder(path)
         raise UnknownDurableState(f"{path}: cannot be begun")
+
+    async def _make_room(self) -> None:
+        """Give the disk back, on which the order has to go on, if the state that was coming has filled it.
+
+        Nothing but its root bounds a state, and that is compared at the end: whoever lies can send any amount. A full
+        store takes no deletions either, so all of it goes, with the entries.
+        """
+        if self._store is None or await self._in_thread(self._store.get, STATE_BEGUN) is None:
+            return
+        await self.close()
+        await self._in_thread(self._files.remove_folder, self._folder / LEDGER)
 
     async def close(self) -> None:
         store, self._store, self._builder = self._store, None, None

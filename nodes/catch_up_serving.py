@@ -33,6 +33,7 @@ REST_FACTOR = 2
 # How long a session waits for the present size to become final, and how often it looks.
 FINAL_WAIT_S = 15.0
 FINAL_POLL_S = 0.05
+_SUPERSEDED = "a newer session of the same peer has taken over"
 
 # The term of a position of the order and the encoded membership after it; None where that is no longer on record.
 OrderRecord = Callable[[int], tuple[int, bytes] | None]
@@ -107,7 +108,7 @@ class SnapshotServer:
         source: SnapshotSource | None = None
         try:
             source = await loop.run_in_executor(self._executor, SnapshotSource, self._store)
-            descriptor = await self._described(source)
+            descriptor = await self._described(source, peer, mine)
             if not request.hashes_from <= request.bundles_from <= descriptor.bundles:
                 raise FetchRefused(f"expected bundles from at most {descriptor.bundles} on, got {request.bundles_from}")
             record = self._order_record(descriptor.applied)
@@ -130,15 +131,15 @@ class SnapshotServer:
                 yield piece
                 self.pieces_sent += 1
                 await asyncio.sleep(took_s * REST_FACTOR)
-            raise FetchRefused("a newer session of the same peer has taken over")
+            raise FetchRefused(_SUPERSEDED)
         finally:
             if self._sessions.get(peer) is mine:
                 del self._sessions[peer]
             if source is not None:
                 source.close()
 
-    async def _described(self, source: SnapshotSource) -> Descriptor:
-        """What is executed here becomes final a moment later: wait for that moment."""
+    async def _described(self, source: SnapshotSource, peer: str, session: object) -> Descriptor:
+        """What is executed here becomes final a moment later: wait for that moment, in one session of a peer."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + FINAL_WAIT_S
         while True:
@@ -148,6 +149,8 @@ class SnapshotServer:
             if loop.time() > deadline_s:
                 raise FetchRefused(f"no checkpoint that covers {source.size} entries is final")
             await asyncio.sleep(FINAL_POLL_S)
+            if self._sessions.get(peer) is not session:
+                raise FetchRefused(_SUPERSEDED)
 
 
 async def _refuse(why: str) -> AsyncGenerator[peer_pb2.FetchPiece, None]:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ledger.errors import UnknownDurableState
 from ledger.leveldb import LevelDBStore
 from ledger.merkle import TILE_WIDTH
 from ledger.snapshot import Descriptor
-from ledger.store import MemoryStore
+from ledger.store import Batch, MemoryStore, Store, StoreUnavailable, check_batch
 from nodes import catch_up, catch_up_serving
 from nodes.catch_up import CatchUp, PeerFailed
 from nodes.catch_up_adoption import LEDGER, ORDER_BASE, STAGING, OrderBase
@@ -97,10 +98,16 @@ class Peers:
         return [name for name, _ in self.requests]
 
 
-def make_catch_up(data: Path, world: World, peers: Peers, own: Chain | None = None) -> CatchUp:
+def make_catch_up(
+    data: Path,
+    world: World,
+    peers: Peers,
+    own: Chain | None = None,
+    open_store: Callable[[Path], Store] = LevelDBStore,
+) -> CatchUp:
     return CatchUp(
         data,
-        open_store=LevelDBStore,
+        open_store=open_store,
         make_builder=lambda store: make_builder(world, store),
         own=own or Chain.open(MemoryStore()),
         fetch=peers.fetch,
@@ -218,6 +225,49 @@ async def test_who_alters_a_piece_is_refused_and_another_is_asked(world: World, 
     assert await run(catching_up)
     assert catching_up.refused == 1
     assert peers.asked() == ["cn-gacc-1", "kz-kgd-2"]
+    check(tmp_path, world)
+
+
+class SmallDisk(LevelDBStore):
+    """Takes so many bytes, and then nothing at all."""
+
+    room_bytes = 2 * 1024 * 1024
+
+    def write(self, batch: Batch, sync: bool = True) -> None:
+        self.room_bytes -= check_batch(batch)
+        if self.room_bytes < 0:
+            raise StoreUnavailable("the disk is full")
+        super().write(batch, sync)
+
+
+async def test_a_liar_that_fills_the_disk_with_state_is_left_for_another_and_the_disk_is_given_back(
+    world: World, tmp_path: Path
+) -> None:
+    records = {sha256(name).digest(): name for name in (b"junk/%d" % number for number in range(40))}
+    names = [records[path] for path in sorted(records)]
+    junk = [
+        b"".join(
+            (2 + len(name) + 64_000).to_bytes(4, "big") + len(name).to_bytes(2, "big") + name + bytes(64_000)
+            for name in some
+        )
+        for some in (names[:20], names[20:])
+    ]
+    peers = Peers(world)
+    peers.lies["cn-gacc-1"] = lambda _, piece: (
+        Piece(state=junk.pop(0)) if junk and piece.WhichOneof("piece") in ("state", "end") else piece
+    )
+    catching_up = make_catch_up(tmp_path, world, peers, open_store=SmallDisk)
+    freed: list[bool] = []
+    taking = catching_up._take_from
+
+    async def take(peer: str) -> None:
+        freed.append(not (tmp_path / STAGING / LEDGER).exists())
+        await taking(peer)
+
+    catching_up._take_from = take  # type: ignore[method-assign]
+    assert await run(catching_up)
+    assert len(set(peers.asked())) == 2
+    assert freed == [True, True]
     check(tmp_path, world)
 
 
@@ -349,6 +399,22 @@ async def test_a_position_is_confirmed_only_for_the_height_that_followed_it(worl
     assert (known.order_term, len(known.membership_sha256)) == (TERM, 32)
     forgetful = SnapshotServer(world.store, world.chain, NETWORK, lambda _: None, ThreadPoolExecutor(1))
     assert forgetful.position(applied, height).verdict == position.UNKNOWN
+
+
+async def test_a_peer_that_asks_over_and_over_for_what_is_not_final_waits_in_one_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catch_up_serving, "FINAL_WAIT_S", 1e9)
+    young = World()
+    young.grow(2)
+    server = server_of(young)
+    request = peer_pb2.FetchRequest(network=NETWORK)
+    asked = [asyncio.ensure_future(anext(server.serve("a", request))) for _ in range(20)]
+    for each in asked[:-1]:
+        with pytest.raises(FetchRefused, match="newer session"):
+            await each
+    young.chain.put_cosigned(young.chain.size, young.note())
+    assert (await asked[-1]).HasField("beginning")
 
 
 async def test_sessions_are_few_and_one_for_each_peer(world: World) -> None:
