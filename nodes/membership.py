@@ -35,15 +35,15 @@ from consensus import (
 from ledger import cbor
 from ledger.entry import Genesis
 from ledger.errors import LedgerError, UnknownDurableState, Untrue
-from ledger.membership import MAX_CHANGE_BYTES, Change, Member, Register, Role, Verb, verify_change
+from ledger.membership import MAX_CHANGE_BYTES, MAX_NUMBER, Change, Member, Register, Role, Verb, verify_change
 from ledger.store import Store
 from nodes.certificates import certificate_pem
 
 _RECORD = b"m/"
 _NUMBER_BYTES = 8
 MAX_RECORD_BYTES = MAX_CHANGE_BYTES + 64
-# Notes handed to a peer at once.
-MAX_NOTES_A_REPLY = 256
+# Notes handed out at once: all that there can be, as long as they fit a message.
+MAX_NOTES_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,13 @@ class Roster:
 
     def notes(self, after: int) -> list[bytes]:
         """The committed changes beyond a number, oldest first."""
-        return [placed.note for placed in self._placed[after + 1 : self._recorded + 1]][:MAX_NOTES_A_REPLY]
+        notes, size = [], 0
+        for placed in self._placed[after + 1 : self._recorded + 1]:
+            size += len(placed.note)
+            if size > MAX_NOTES_BYTES:
+                break
+            notes.append(placed.note)
+        return notes
 
     def removed(self, name: str) -> int | None:
         """The number of the change by which a member left for good, committed or shown by a peer; None if none."""
@@ -380,15 +386,15 @@ class Roster:
 
         Raises LedgerError where they do not hold, or the disk cannot be written; nothing is kept of them then.
         """
+        if len(notes) <= len(self._hints):
+            return False  # and nothing is verified for whoever shows the same again and again
         found: list[_Placed] = []
         register = self.committed
-        for note in notes[:MAX_NOTES_A_REPLY]:
+        for note in notes[:MAX_NUMBER]:
             document = verify_change(self._genesis, note)
             register = register.after(document)
             _check_certificates(document)
             found.append(_Placed(0, register, note))
-        if len(found) <= len(self._hints):
-            return False
         # Not synced: what is lost is shown again.
         self._store.write({self._key(hint.register.number): self._value(hint) for hint in found}, sync=False)
         self._hints = found

@@ -219,3 +219,18 @@ def test_a_new_voter_makes_nothing_final_before_its_change_is_committed(log: Log
     assert roster.voters().keys() == voters, "a note of some of both sides would be final by no register either"
     roster.in_force(Membership(configuration_of(roster.register)))
     assert roster.voters().keys() == voters - {"kz-kgd-1"} | {"kz-kgd-3"}
+
+
+def test_who_lacks_hundreds_of_changes_is_shown_all_of_them(log: Log) -> None:
+    """By some of them no snapshot could be placed, and the next change not be proposed."""
+    told, shown = Roster(log.genesis, MemoryStore()), Roster(log.genesis, MemoryStore())
+    register = log.register
+    for number in range(1, 301):
+        step = Step(Verb.DEMOTE if number % 2 else Verb.PROMOTE, "kz-kgd-2")
+        told.appended([log.entry(number, log.change(step, on=register))])
+        register = told.register
+    told.record(300)
+    assert shown.learn(told.notes(0))
+    assert not shown.learn(told.notes(0))
+    shown.anchor(1000, 300)
+    assert shown.committed.digest == register.digest
