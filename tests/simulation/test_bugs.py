@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from tests.simulation.bugs import BUGS, hunt
+from tests.simulation import __main__ as program
+from tests.simulation.bugs import BUGS, hunt, planted
+from tests.simulation.simulation import simulate
 
 # Those that few seeds find.
 QUICK = (
@@ -27,3 +31,18 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 def test_there_are_enough_of_them() -> None:
     assert len(BUGS) >= 20
+
+
+def test_what_another_process_found_arrives_and_is_shown_with_the_line_that_brings_it_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bug = BUGS["answers_before_it_writes"]
+    with planted(bug):
+        result = pickle.loads(pickle.dumps(simulate(0, **bug.options)))
+    program.show(result, short=False)
+    shown = capsys.readouterr().out
+    assert "seed 0 FAILED: persist, then answer: " in shown
+    assert "again: make simulate SEED=0 " in shown
+    monkeypatch.setattr(program, "BUGS", {bug.name: bug})
+    assert program.hunt_all(1)
+    assert "all 1 were found" in capsys.readouterr().out

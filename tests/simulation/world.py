@@ -38,8 +38,12 @@ class Violation(AssertionError):
     """An invariant does not hold. `invariant` is its name."""
 
     def __init__(self, invariant: str, detail: str) -> None:
-        super().__init__(f"{invariant}: {detail}")
-        self.invariant = invariant
+        # Both, as they came: a violation that was found in another process is made again from these.
+        super().__init__(invariant, detail)
+        self.invariant, self.detail = invariant, detail
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.detail}"
 
 
 class World:
