@@ -395,7 +395,7 @@ class Roster:
             register = register.after(document)
             _check_certificates(document)
             found.append(_Placed(0, register, note))
-        # Not synced: what is lost is shown again.
-        self._store.write({self._key(hint.register.number): self._value(hint) for hint in found}, sync=False)
+        # Synced: a snapshot may rest on these, and is opened before anybody could show them again.
+        self._store.write({self._key(hint.register.number): self._value(hint) for hint in found}, sync=True)
         self._hints = found
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -234,3 +234,18 @@ def test_who_lacks_hundreds_of_changes_is_shown_all_of_them(log: Log) -> None:
     assert not shown.learn(told.notes(0))
     shown.anchor(1000, 300)
     assert shown.committed.digest == register.digest
+
+
+def test_what_a_snapshot_is_to_rest_on_survives_a_power_cut(log: Log) -> None:
+    """The snapshot is on the disk when the order is opened again, and nobody shows the changes before that."""
+
+    class PowerCut(MemoryStore):
+        def write(self, batch: Mapping[bytes, bytes | None], sync: bool = True) -> None:
+            if sync:
+                super().write(batch, sync)
+
+    store = PowerCut()
+    Roster(log.genesis, store).learn([log.change(log.add()).authorisation])
+    again = Roster(log.genesis, store)
+    again.anchor(40, 1)
+    assert again.committed.number == 1
