@@ -37,7 +37,7 @@ from consensus import (
     Ready,
     Role,
 )
-from consensus.errors import Compacted, Unavailable
+from consensus.errors import Compacted, Misuse, Unavailable
 from consensus.messages import verify_message
 from ledger.store import StoreUnavailable
 from nodes import wire
@@ -254,7 +254,16 @@ class RaftOrdering:
         self._wake.set()
 
     def transfer_leadership(self, to: str) -> None:
-        self._node.transfer_leadership(to)
+        """Let `to` lead, if we do and it has a vote.
+
+        While a write hangs, the core goes on and `leading` does not: it may have stepped down, or taken a change of the
+        membership, that is not announced here yet. Then there is nothing to hand over, or nobody to hand it to.
+        """
+        try:
+            self._node.transfer_leadership(to)
+        except (ProposalDropped, Misuse) as error:
+            self._log.info("not_handed_over", to=to, reason=str(error))
+            return
         self._wake.set()
 
     # --- messages and time ------------------------------------------------------------------------------------------

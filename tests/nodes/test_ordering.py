@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus import Action, Config, Configuration, ConfigurationChange, Membership, Step
+from consensus import Action, Config, Configuration, ConfigurationChange, Membership, Role, Step
 from ledger.store import MemoryStore, StoreUnavailable
 from nodes import ordering as ordering_module
 from nodes.blocks import block_proposer, block_time_ms, encode_block
@@ -163,6 +163,26 @@ async def test_a_follower_with_a_full_disk_acknowledges_nothing(monkeypatch: pyt
         disks[name].full = False
         await asyncio.sleep(0.3)
         assert made.nodes[name].disk_trouble is None
+
+
+async def test_a_leader_that_stepped_down_while_its_disk_hung_has_nothing_to_hand_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ordering_module, "DISK_RETRY_S", 0.02)
+    disks = {"a-1": Disk(), "b-1": Disk()}
+    async with group(PAIR, disks) as made:
+        leader = await made.leader()
+        (name,) = (name for name, node in made.nodes.items() if node is leader)
+        (other,) = made.nodes.keys() - {name}
+        disks[name].full = True
+        leader.submit(b"x")
+        made.cut.add(name)
+        await until(lambda: leader._node.status().role is not Role.LEADER)
+        assert leader.leading  # what the core knows is announced with the next write
+        leader.transfer_leadership(other)
+        leader.transfer_leadership("nobody")
+        disks[name].full = False
+        await until(lambda: not leader.leading)
 
 
 async def test_a_message_that_no_honest_peer_sends_is_dropped_and_counted() -> None:
