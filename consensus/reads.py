@@ -15,7 +15,7 @@ it proves against a cosigned checkpoint.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,8 @@ from consensus.quorum import VoteResult
 if TYPE_CHECKING:
     from consensus.raft import Raft
 
-# Of one node at its own door, and of all members together at the leader.
-MAX_WAITING_READS = 4096
+# Of one node, at its own door and at the leader: each has room of its own there, which no other can take.
+MAX_WAITING_READS = 1024
 # A read that got no answer for this many election time-outs is given up: it, or its answer, was lost.
 READ_PATIENCE_ROUNDS = 2
 _ROUND_BYTES = 8
@@ -118,7 +118,7 @@ class ReadRounds:
     One round is on its way at a time; reads that arrive meanwhile share the next.
     """
 
-    __slots__ = ("_confirming", "_heard", "_patience_ticks", "_queued", "_raft", "_round", "_unopened")
+    __slots__ = ("_confirming", "_heard", "_patience_ticks", "_queued", "_raft", "_round", "_unopened", "_waiting")
 
     def __init__(self, raft: Raft, patience_ticks: int) -> None:
         self._raft = raft
@@ -129,6 +129,8 @@ class ReadRounds:
         self._unopened: deque[_Asked] = deque()
         self._queued: deque[_Asked] = deque()
         self._confirming: deque[_Asked] = deque()
+        # How many of these each member has asked.
+        self._waiting: Counter[str] = Counter()
 
     @property
     def context(self) -> bytes:
@@ -137,8 +139,9 @@ class ReadRounds:
 
     def ask(self, asker: str, context: bytes, tick: int, *, opened: bool) -> bool:
         """Returns whether there was room. Follow with `begin`."""
-        if len(self._unopened) + len(self._queued) + len(self._confirming) >= MAX_WAITING_READS:
+        if self._waiting[asker] >= MAX_WAITING_READS:
             return False
+        self._waiting[asker] += 1
         if opened:
             self._queued.append(_Asked(asker, context, tick, self._raft.log.committed))
         else:
@@ -182,6 +185,7 @@ class ReadRounds:
         if raft.membership.vote_result(heard) is not VoteResult.WON:
             return
         for asked in self._confirming:
+            self._waiting[asked.asker] -= 1
             if asked.asker == raft.id:
                 raft.reads.answer(asked.context, asked.index)
             else:
@@ -201,4 +205,4 @@ class ReadRounds:
         """Let go of what was asked so long ago that whoever asked has given it up."""
         for waiting in (self._unopened, self._queued, self._confirming):
             while waiting and waiting[0].tick + self._patience_ticks <= tick:
-                waiting.popleft()
+                self._waiting[waiting.popleft().asker] -= 1

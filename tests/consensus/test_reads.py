@@ -167,10 +167,28 @@ def test_reads_that_wait_have_a_limit_here_and_at_the_leader() -> None:
     with pytest.raises(ProposalDropped) as dropped:
         group.nodes["l1"].read_index(b"one more")
     assert dropped.value.reason is DropReason.TOO_MANY_READS
-    group.deliver(group.work("l1"))
-    group.nodes["k1"].read_index(b"own")
+
+
+def test_a_member_that_asks_for_ever_takes_no_room_from_the_others() -> None:
+    group = Group(FOUR).elect("k1")
+    leader = group.nodes["k1"]
+    for number in range(MAX_WAITING_READS + 10):
+        leader.step(Message(MessageType.READ_INDEX, "k1", "l1", 1, context=b"%d" % number))
+    leader.read_index(b"own")
+    group.nodes["c1"].read_index(b"of c1")
+    group.settle()
+    assert [answered.context for answered in group.reads["k1"]] == [b"own"]
+    assert [answered.context for answered in group.reads["c1"]] == [b"of c1"]
+    answers = [message for message in group.sent if message.type is MessageType.READ_INDEX_RESPONSE]
+    assert sum(message.to == "l1" for message in answers) == MAX_WAITING_READS
+
+
+def test_reads_that_were_given_up_make_room_again() -> None:
+    group = Group(FOUR).elect("k1")
+    group.cut("k1", "k2", "c1", "c2", "l1")
+    for number in range(MAX_WAITING_READS):
+        group.nodes["k1"].read_index(b"%d" % number)
     group.work("k1")
-    assert [(lost.context, lost.reason) for lost in group.dropped["k1"]] == [(b"own", DropReason.TOO_MANY_READS)]
     # Those who asked have given up by then, and there is room again.
     group.heal()
     for _ in range(25):
