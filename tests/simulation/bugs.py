@@ -15,8 +15,9 @@ from typing import Any
 
 from consensus.leadership import Leadership
 from consensus.log import Log
-from consensus.messages import Entry, EntryType, HardState
+from consensus.messages import Entry, EntryType, HardState, Message, MessageType
 from consensus.quorum import Configuration
+from consensus.raft import Raft
 from ledger.chain import Chain
 from ledger.checked import CheckedStore, sealed
 from ledger.snapshot_building import SnapshotBuilder
@@ -186,6 +187,68 @@ def counts_its_own_unsynced_entries() -> list[Patch]:
             self._match[member] = max(self._match[member], self._match[self._raft.id] - 1)
 
     return [(Leadership, "_append", wrong)]
+
+
+@_bug(20, "commits by its own term", season="lost_leaders", shape="kz-kgd:1 cn-gacc:1")
+def counts_replicas_of_old_terms() -> list[Patch]:
+    def wrong(self: Leadership) -> bool:
+        log = self._raft.log
+        index = self._raft.membership.committed_index(self._match)
+        if index <= log.committed:
+            return False
+        log.committed = index
+        return True
+
+    return [(Leadership, "_maybe_commit", wrong)]
+
+
+@_bug(20, VOTE, "election safety", season="elections")
+def votes_twice_in_a_term() -> list[Patch]:
+    on_vote_request = Raft._on_vote_request
+
+    def wrong(self: Raft, message: Message) -> None:
+        if message.type is MessageType.VOTE:
+            self.vote = self.leader_id = None
+        on_vote_request(self, message)
+
+    return [(Raft, "_on_vote_request", wrong)]
+
+
+@_bug(20, "acknowledged entries stay", "committed entries stay", "commit rule", season="disorder")
+def late_append_cuts_the_log() -> list[Patch]:
+    on_append = Raft._on_append
+
+    def wrong(self: Raft, message: Message) -> None:
+        log = self.log
+        if message.entries and log.committed <= message.index and log.matches(message.index, message.log_term):
+            log.replace(message.entries)
+        on_append(self, message)
+
+    return [(Raft, "_on_append", wrong)]
+
+
+@_bug(20, "commit rule", "state machine safety", season="lost_leaders")
+def commits_beyond_what_was_matched() -> list[Patch]:
+    def wrong(self: Leadership) -> None:
+        raft = self._raft
+        for member in self.progress:
+            raft.send(
+                Message(
+                    MessageType.HEARTBEAT,
+                    member,
+                    raft.id,
+                    raft.term,
+                    commit=raft.log.committed,
+                    context=self._reads.context,
+                )
+            )
+
+    on_heartbeat = Raft._on_heartbeat
+
+    def believes(self: Raft, message: Message) -> None:
+        on_heartbeat(self, dataclasses.replace(message, commit=min(message.commit, self.log.last_index)))
+
+    return [(Leadership, "broadcast_heartbeat", wrong), (Raft, "_on_heartbeat", believes)]
 
 
 @_bug(

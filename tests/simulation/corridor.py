@@ -33,7 +33,6 @@ from nodes.network import newest_contracts, policy_text
 ORIGIN = "comity.example/simulated"
 START_MS = 1_795_000_000_000
 COUNTRIES = {"kz-kgd": "KZ", "cn-gacc": "CN", "ru-fts": "RU"}
-STATEMENTS = 48
 
 
 def _seed(name: str) -> bytes:
@@ -91,7 +90,7 @@ class Corridor:
     gateway_pems: dict[str, bytes]
     cosigners: dict[str, NoteSigner]
     log_keys: dict[str, NoteSigner]
-    statements: dict[str, list[Statement]] = field(default_factory=dict)
+    statements: dict[tuple[str, int, int], Statement] = field(default_factory=dict)
 
     @property
     def authorities(self) -> list[str]:
@@ -99,12 +98,10 @@ class Corridor:
 
     def enrolment(self, authority: str, number: int, *, cti: int | None = None) -> Statement:
         """A statement that the contracts accept once. Two with one `cti` cannot both be accepted."""
-        known = self.statements.setdefault(authority, [])
-        if cti is None and number < len(known):
-            return known[number]
-        statement = self._enrolment(authority, number, number if cti is None else cti)
-        if cti is None and number == len(known):
-            known.append(statement)
+        place = (authority, number, number if cti is None else cti)
+        statement = self.statements.get(place)
+        if statement is None:
+            statement = self.statements[place] = self._enrolment(*place)
         return statement
 
     def _enrolment(self, authority: str, number: int, cti: int) -> Statement:
@@ -120,7 +117,7 @@ class Corridor:
 
     def forgery(self, authority: str, number: int) -> bytes:
         """Well-formed, and signed by nobody who may."""
-        raw = bytearray(self._enrolment(authority, number, number).raw)
+        raw = bytearray(self.enrolment(authority, number).raw)
         raw[-1] ^= 1
         return bytes(raw)
 

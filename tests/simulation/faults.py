@@ -6,6 +6,9 @@ A fault has a beginning and mostly an end. `heal` ends all of them. Whoever must
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
 from tests.simulation.world import MS, S, World
@@ -19,6 +22,7 @@ KINDS = (
     *("cut_one",) * 3,
     *("cut_authority",) * 2,
     *("cut_half",),
+    *("cut_leader",),
     *("cut_link",) * 3,
     *("storm",) * 3,
     *("disk_full",) * 2,
@@ -32,13 +36,62 @@ KINDS = (
     *("hand_over",) * 2,
     *("stop",),
 )
+
+
+@dataclass(frozen=True)
+class Season:
+    """A time in which one sort of trouble prevails: `kinds` instead of `KINDS`, `tuning` of every validator."""
+
+    kinds: tuple[str, ...]
+    climate: Weather
+    pace_us: int
+    tuning: Mapping[str, int]
+    # Appends of one entry each, so that a log is replaced, and counted, one entry at a time.
+    small_appends: bool = False
+
+
+SEASONS = {
+    # Two that want to lead at a time, again and again.
+    "elections": Season(
+        ("hand_over", "hand_over", "cut_leader", "crash", "pause"),
+        Weather(delay_us=90 * MS, overtake=0.3),
+        400 * MS,
+        {"tick_ms": 50, "election_timeout_ticks": 4},
+    ),
+    # Leaders that are away with entries that nobody else has, and come back to others.
+    "lost_leaders": Season(
+        ("cut_leader",) * 4 + ("cut_link", "crash"),
+        Weather(delay_us=30 * MS, double=0.1, late=0.05, late_us=400 * MS),
+        700 * MS,
+        {
+            "tick_ms": 50,
+            "election_timeout_ticks": 6,
+            "block_max_statements": 1,
+            "block_interval_ms": 5,
+        },
+        small_appends=True,
+    ),
+    # Everything arrives, late and in any order.
+    "disorder": Season(
+        ("disk_slow", "pause", "hand_over"),
+        Weather(delay_us=60 * MS, overtake=1.0, double=0.3, late=0.2, late_us=300 * MS),
+        1500 * MS,
+        {"tick_ms": 100, "election_timeout_ticks": 20, "block_max_statements": 1, "block_interval_ms": 5},
+        small_appends=True,
+    ),
+    # Much of what is sent never arrives.
+    "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.4), 1500 * MS, {}),
+}
 # So often a validator whose disk contradicts itself is started again before somebody says that it is lost.
 RESTARTS_MAX = 3
 
 
 class Faults:
-    def __init__(self, world: World, links: Links, nodes: dict[str, Node], *, pace_us: int) -> None:
+    def __init__(
+        self, world: World, links: Links, nodes: dict[str, Node], *, pace_us: int, kinds: tuple[str, ...] = KINDS
+    ) -> None:
         self.world = world
+        self.kinds = kinds
         self.links = links
         self.nodes = nodes
         self.pace_us = pace_us
@@ -55,7 +108,7 @@ class Faults:
     def _go_on(self) -> None:
         if self.over:
             return
-        kind = self.world.rng.choice(KINDS)
+        kind = self.world.rng.choice(self.kinds)
         node = self.world.rng.choice(list(self.nodes.values()))
         self.world.faults[kind.replace("_", " ")] += 1
         self.world.note(f"fault {kind} {node.name}")
@@ -149,6 +202,23 @@ class Faults:
 
     def _cut_authority(self, node: Node) -> None:
         self._cut({other.name for other in self.nodes.values() if other.authority == node.authority})
+
+    def _cut_leader(self, node: Node) -> None:
+        """Whoever leads, while it takes statements; perhaps it goes down as soon as it has heard of another."""
+        for other in list(self.nodes.values()):
+            if other.validator is None or not other.validator.ordering.leading:
+                continue
+            until_us = self.world.now_us + self.world.rng.randrange(500 * MS, 4 * S)
+            pairs = {(other.name, name) for name in self.nodes} | {(name, other.name) for name in self.nodes}
+            self.links.block(pairs)
+
+            def unblock(pairs: set[tuple[str, str]] = pairs) -> None:
+                self.links.blocked -= pairs
+
+            self.world.at(until_us, unblock)
+            if self.world.rng.random() < 0.5:
+                # Among the first things that it then writes is that its own entries are void.
+                self.world.at(until_us, lambda other=other: None if self.over else self._crash_at(other))  # type: ignore[misc]
 
     def _cut_half(self, node: Node) -> None:
         self._cut({name for name in self.nodes if self.world.rng.random() < 0.5})

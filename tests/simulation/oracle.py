@@ -121,6 +121,8 @@ class Oracle:
         self._leaders: dict[int, str] = {}
         self._votes: dict[tuple[str, int], str] = {}
         self._shown_term: dict[str, int] = dict.fromkeys(nodes, 0)
+        # The newest term in which each acknowledged entries to its leader, and up to where.
+        self._acknowledged: dict[str, tuple[int, int]] = {}
         self._previous: dict[tuple[int, int], tuple[bytes, int]] = {}
         self.holders: dict[Key, set[str]] = {}
         self.committed: dict[int, tuple[int, bytes]] = {}
@@ -190,7 +192,11 @@ class Oracle:
                 self.fail("committed entries stay", f"{node.name} replaces entry {index} of term {agreed[0]} by {term}")
 
     def check_cut(self, node: Node, last: int, before: dict[int, tuple[int, bytes]]) -> None:
+        acknowledged_in, acknowledged = self._acknowledged.get(node.name, (0, 0))
         for index, entry in before.items():
+            if index > last and index <= acknowledged and self.logs[node.name].hard.term == acknowledged_in:
+                # A leader never takes back what it has: in its term what it was told stays told.
+                self.fail("acknowledged entries stay", f"{node.name} cuts {index}, acknowledged in {acknowledged_in}")
             if index > last and self.committed.get(index) == entry and not node.lies:
                 self.fail("committed entries stay", f"{node.name} cuts its log before entry {index}")
 
@@ -289,6 +295,9 @@ class Oracle:
                 self.fail("persist, then answer", f"{name} votes for {candidate}, on its disk is {durable.vote}")
         if kind == MessageType.APPEND_RESPONSE and not raft.reject and raft.index > log.durable_last():
             self.fail("persist, then answer", f"{name} has entry {raft.index}, on its disk is {log.durable_last()}")
+        if kind == MessageType.APPEND_RESPONSE and not raft.reject:
+            before = self._acknowledged.get(name, (0, 0))
+            self._acknowledged[name] = max(before, (term, raft.index))
 
     def _cosigned(self, node: Node, message: peer_pb2.Cosignatures) -> None:
         name, size, root = node.name, message.size, message.root

@@ -17,10 +17,12 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import structlog
@@ -30,7 +32,7 @@ from ledger.errors import LedgerError
 from nodes.certificates import PeerDirectory
 from tests.simulation.clients import Client, Errand
 from tests.simulation.corridor import Corridor, corridor
-from tests.simulation.faults import Faults
+from tests.simulation.faults import KINDS, SEASONS, Faults
 from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle, watching
@@ -49,10 +51,15 @@ SHAPES = (
 HEALING_BOUND_US = 45 * S
 SETTLE_US = 8 * S
 REMEMBERED_SIGNATURES = 20_000
+# What is left of a run is looked for after so many of them: a look takes as long as a fifth of a short one.
+RUNS_A_COLLECTION = 8
 # The part of the runs in which somebody lies, where an authority has a validator to spare.
 LIARS = 0.35
 # The part in which the network is bad from the first moment to the last.
 STORMY = 0.15
+# The part in which one sort of trouble prevails, and the one that ends in silence.
+SEASONAL = 0.25
+SILENT = 0.3
 
 
 @dataclass
@@ -79,6 +86,8 @@ class Simulation:
         liar: str | None = None,
         tail_entries: int | None = None,
         stormy: bool = False,
+        season: str | None = None,
+        silent: bool | None = None,
     ) -> None:
         self.world = World(seed)
         rng = self.world.rng
@@ -94,6 +103,13 @@ class Simulation:
             "order_tail_entries": tail_entries or rng.choice((16, 40, 100_000)),
             "block_max_statements": rng.choice((2, 400)),
         }
+        if season is None and rng.random() < SEASONAL:
+            season = rng.choice(sorted(SEASONS))
+        self.season = SEASONS[season] if season is not None else None
+        # Whether nobody wants anything any more once the trouble is over: what is there must be settled all the same.
+        self.silent = silent if silent is not None else rng.random() < SILENT
+        if self.season is not None:
+            changes |= self.season.tuning
         self.nodes: dict[str, Node] = {}
         for name, config in self.corridor.configs.items():
             config = dataclasses.replace(config, tuning=dataclasses.replace(config.tuning, **changes))
@@ -102,7 +118,7 @@ class Simulation:
         self.links.on_sent = self.oracle.sent
         self.links.on_received = self.oracle.received
         for node in self.nodes.values():
-            node.on_started = self.oracle.started
+            node.on_started = self._started
             node.on_crashed = self.oracle.crashed
         self.clients = [
             Client(
@@ -114,17 +130,29 @@ class Simulation:
             )
             for authority in self.corridor.authorities
         ]
-        self.faults = Faults(self.world, self.links, self.nodes, pace_us=rng.choice((250, 700, 1500)) * MS)
+        pace_us = rng.choice((250, 700, 1500)) * MS
+        kinds: tuple[str, ...] = KINDS
+        if self.season is not None:
+            pace_us, kinds = self.season.pace_us, self.season.kinds
+            self.links.weather = self.links.climate = self.season.climate
+        self.faults = Faults(self.world, self.links, self.nodes, pace_us=pace_us, kinds=kinds)
         self.trouble_us = trouble_us if trouble_us is not None else rng.choice((3, 5, 10)) * S
         from tests.simulation.liars import SHAPES as LIARS_SHAPES
         from tests.simulation.liars import tell_lies
 
-        if stormy or rng.random() < STORMY:
+        if stormy or (self.season is None and rng.random() < STORMY):
             # All the time, so that what is late meets what came after it.
             self.links.weather = self.links.climate = Weather(overtake=1.0, double=0.1, late=0.2, delay_us=20 * MS)
         may_lie = self.corridor.shape in LIARS_SHAPES
         if may_lie and (liar is not None or rng.random() < LIARS):
             tell_lies(self, liar)
+            # Who was lied to may halt, and stays so until somebody looks.
+            self.silent = False
+
+    def _started(self, node: Node) -> None:
+        self.oracle.started(node)
+        if self.season is not None and self.season.small_appends and node.validator is not None:
+            object.__setattr__(node.validator.ordering._node._raft.config, "max_append_bytes", 1)
 
     # --- one run ----------------------------------------------------------------------------------------------------
 
@@ -145,10 +173,18 @@ class Simulation:
                 node.crash(keep_unsynced=True)
                 node.start()
         healed_us = world.now_us
-        world.run_until(healed_us + 2 * S)
+        if self.silent:
+            for client in self.clients:
+                client.resting = True
+            world.run_until(healed_us + HEALING_BOUND_US, lambda: world.now_us > healed_us + S and self._quiet())
+            if not self._quiet():
+                world.fail("what is accepted becomes final", self._standing([]))
+        else:
+            world.run_until(healed_us + 2 * S)
         for client in self.clients:
             client.resting = True
         probes = [self._probe(client) for client in self.clients]
+        healed_us = world.now_us
         world.run_until(healed_us + HEALING_BOUND_US, lambda: world.now_us > healed_us and self._settled(probes))
         if not self._settled(probes):
             world.fail("progress after healing", self._standing(probes))
@@ -175,6 +211,14 @@ class Simulation:
             if final is None or final[0] <= newest:
                 return False
         return True
+
+    def _quiet(self) -> bool:
+        """Everything that anybody has executed is executed and final everywhere."""
+        sizes = {
+            (node.validator.chain.size, node.validator.finality.final_size) if node.validator is not None else (-1, 0)
+            for node in self._well()
+        }
+        return len(sizes) == 1 and all(size == final for size, final in sizes)
 
     def _agreed(self) -> bool:
         sizes = {node.validator.chain.size if node.validator is not None else -1 for node in self._well()}
@@ -264,6 +308,9 @@ def simulate(
                 simulation.run()
             except Violation as found:
                 violation = found
+            except Exception as error:
+                # In words: not every exception survives the way between two processes.
+                violation = Violation("nothing escapes", "".join(traceback.format_exception(error)))
         world = simulation.world
         result = Result(
             seed,
@@ -281,5 +328,17 @@ def simulate(
             if node.loop is not None:
                 node.loop.kill()
         del simulation
-        gc.collect()
+        _clear_up()
     return result
+
+
+_runs = count(1)
+
+
+def _clear_up() -> None:
+    number = next(_runs)
+    if number % RUNS_A_COLLECTION == 0:
+        gc.collect()
+    if number == RUNS_A_COLLECTION:
+        # The modules, keys and statements that all runs share: nobody has to look at them again.
+        gc.freeze()
