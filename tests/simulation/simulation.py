@@ -51,8 +51,6 @@ SHAPES = (
 HEALING_BOUND_US = 45 * S
 SETTLE_US = 8 * S
 REMEMBERED_SIGNATURES = 20_000
-# What is left of a run is looked for after so many of them: a look takes as long as a fifth of a short one.
-RUNS_A_COLLECTION = 8
 # The part of the runs in which somebody lies, where an authority has a validator to spare.
 LIARS = 0.35
 # The part in which the network is bad from the first moment to the last.
@@ -336,9 +334,8 @@ _runs = count(1)
 
 
 def _clear_up() -> None:
-    number = next(_runs)
-    if number % RUNS_A_COLLECTION == 0:
-        gc.collect()
-    if number == RUNS_A_COLLECTION:
+    """Here, where nobody is told of coroutines that a crash left behind."""
+    gc.collect()
+    if next(_runs) == 1:
         # The modules, keys and statements that all runs share: nobody has to look at them again.
         gc.freeze()
