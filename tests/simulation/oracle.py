@@ -188,7 +188,8 @@ class Oracle:
             if known != (digest, before):
                 self.fail("log matching", f"{node.name} has another entry at {index} of term {term}")
             agreed = self.committed.get(index)
-            if agreed is not None and agreed != (term, digest) and not node.lies:
+            # A leader that is cut off goes on in its own term, and may: what it has there was never agreed.
+            if agreed is not None and agreed != (term, digest) and term >= agreed[0] and not node.lies:
                 self.fail("committed entries stay", f"{node.name} replaces entry {index} of term {agreed[0]} by {term}")
 
     def check_cut(self, node: Node, last: int, before: dict[int, tuple[int, bytes]]) -> None:
@@ -197,7 +198,8 @@ class Oracle:
             if index > last and index <= acknowledged and self.logs[node.name].hard.term == acknowledged_in:
                 # A leader never takes back what it has: in its term what it was told stays told.
                 self.fail("acknowledged entries stay", f"{node.name} cuts {index}, acknowledged in {acknowledged_in}")
-            if index > last and self.committed.get(index) == entry and not node.lies:
+            gone = self.logs[node.name].entries.get(index) != entry
+            if gone and self.committed.get(index) == entry and not node.lies:
                 self.fail("committed entries stay", f"{node.name} cuts its log before entry {index}")
 
     def started(self, node: Node) -> None:
