@@ -499,7 +499,8 @@ class ValidatorPool:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._request_timeout_s
         known, backoff, attempt, behind = self.finality.size, Backoff(), 0, False
-        unconfirmed = ""
+        # The last try before the time is over may be too short for any answer: what was learned before it stays said.
+        ever_behind, unconfirmed = False, ""
         while attempt < 2 or (behind and loop.time() < deadline_s):
             behind = False
             for lane in self._ranked():
@@ -522,13 +523,13 @@ class ValidatorPool:
                     continue
                 if found is Age.CURRENT:
                     return reply
-                behind = True
+                behind = ever_behind = True
             attempt += 1
             await asyncio.sleep(min(backoff.next_s(), max(0.0, deadline_s - loop.time())))
         if unconfirmed:
             raise Problem("read_not_confirmed", unconfirmed, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
         detail = "none of this authority's validators answered"
-        if behind:
+        if ever_behind:
             detail = f"those of this authority's validators that answer are behind the {known} entries that are final"
         raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
 
