@@ -1,6 +1,6 @@
 """The kernel: a block of statements against the state, in order, giving outcomes and changes.
 
-Pure: (state, block time, statements) decide everything; no clock, no randomness, no iteration over anything unordered.
+Pure: (state, block time, height, statements) decide all; no clock, no randomness, no iteration over anything unordered.
 Facts that refuse a statement are looked for in this order, and the first found is the outcome: kind, subject and
 payload; issuer; key; signature; role; side; `iat`; existence of the record; transition; guards in the order of the row.
 A rejected statement changes nothing. An exception other than that of a bad signature is a bug and is not caught.
@@ -150,11 +150,15 @@ def genesis_state(genesis: Genesis) -> dict[str, bytes]:
 
 
 class BlockExecution:
-    """One block: `begin` fires what is due, `execute` takes statements in order, `changes` is what to write."""
+    """One block: `begin` fires what is due, `execute` takes statements in order, `changes` is what to write.
 
-    def __init__(self, state: StateView, time_ms: int) -> None:
+    `height` is the one that the block record will have, if there is one: 1 for the first after genesis.
+    """
+
+    def __init__(self, state: StateView, time_ms: int, height: int) -> None:
         self._working = Working(state)
         self._time_ms = time_ms
+        self._height = height
         self._parameters = read_parameters(state.get)
         self._events: dict[str, _Event] = {}
         self._versions_unknown: set[str] = set()
@@ -230,7 +234,7 @@ class BlockExecution:
         contract, machine = event.contract, event.machine
         payload: Any = statement.payload
         record = contract.load(self._working, statement.sub)
-        ctx = Context(self._working, self._parameters, self._time_ms, statement, payload, issuer, record)
+        ctx = Context(self._working, self._parameters, self._time_ms, self._height, statement, payload, issuer, record)
         if record is not None or event.creates is not None:
             roles = issuer.roles
             if not any(each.role in roles and each.side(ctx) for each in event.who):

@@ -45,6 +45,7 @@ class Context:
     working: Working
     parameters: Parameters
     time_ms: int
+    height: int  # of the block that the statement is in
     statement: Statement
     payload: Mapping[str, Any]  # checked against the schema of its kind
     issuer: Participant

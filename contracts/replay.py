@@ -14,8 +14,8 @@ from ledger.statement import Statement
 class ReplayedBlock:
     """One block; what is due fires as it begins."""
 
-    def __init__(self, state: StateView, time_ms: int) -> None:
-        self._execution = BlockExecution(state, time_ms)
+    def __init__(self, state: StateView, time_ms: int, height: int) -> None:
+        self._execution = BlockExecution(state, time_ms, height)
         self._execution.begin()
 
     @property
@@ -33,5 +33,5 @@ class ContractReplay:
     def genesis_state(self, genesis: Genesis) -> Mapping[str, bytes]:
         return genesis_state(genesis)
 
-    def begin_block(self, state: StateView, time_ms: int) -> ReplayedBlock:
-        return ReplayedBlock(state, time_ms)
+    def begin_block(self, state: StateView, time_ms: int, height: int) -> ReplayedBlock:
+        return ReplayedBlock(state, time_ms, height)

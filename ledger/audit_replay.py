@@ -66,8 +66,8 @@ class Replay(Protocol):
     def genesis_state(self, genesis: Genesis) -> Mapping[str, bytes]:
         """Return the records with which the state begins."""
 
-    def begin_block(self, state: StateReader, time_ms: int) -> BlockReplay:
-        """Begin a block at its block time."""
+    def begin_block(self, state: StateReader, time_ms: int, height: int) -> BlockReplay:
+        """Begin a block at its block time and height."""
 
 
 class ReplayCheck:
@@ -204,7 +204,7 @@ class ReplayCheck:
     def _execute(self, index: int, record: BlockRecord) -> None:
         at = index
         try:
-            block = self._replay.begin_block(self._recent, record.time_ms)
+            block = self._replay.begin_block(self._recent, record.time_ms, record.height)
             for at, statement, signature in self._pending:
                 check = _SignatureCheck(signature)
                 code, name = block.execute(statement, check)

@@ -215,7 +215,7 @@ class Execution:
         chain = self._chain
         last = chain.last_block
         time_ms = max(block.time_ms, last.time_ms if last is not None else chain.genesis.time_ms)
-        execution = BlockExecution(self._state, time_ms)
+        execution = BlockExecution(self._state, time_ms, chain.height + 1)
         execution.begin()
         accepted: list[Statement] = []
         found: list[tuple[bytes, Result | int]] = []

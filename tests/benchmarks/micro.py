@@ -55,7 +55,7 @@ class InProcessLedger:
         self._time_ms += 1
         self._applied += 1
         started = time.perf_counter()
-        execution = BlockExecution(self.chain.state, self._time_ms)
+        execution = BlockExecution(self.chain.state, self._time_ms, self._applied)
         execution.begin()
         for statement in statements:
             outcome = execution.execute(statement, self._remember_key)

@@ -39,7 +39,7 @@ class StateHistory:
             if isinstance(entry, Genesis):
                 self._apply(state, replay.genesis_state(entry), index + 1)
             elif isinstance(entry, BlockRecord):
-                block = replay.begin_block(state, entry.time_ms)
+                block = replay.begin_block(state, entry.time_ms, entry.height)
                 for statement in statements:
                     block.execute(statement, _believed)
                 self._apply(state, block.changes, index + 1)

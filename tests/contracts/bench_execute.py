@@ -40,7 +40,7 @@ def _bare_step_ns() -> float:
 def _block(state: c.DictState, time_ms: int, statements: list[Statement]) -> tuple[float, dict[str, bytes | None]]:
     """Execute a block; what it took, in us of one core, and what it writes."""
     started = time.thread_time_ns()
-    execution = BlockExecution(state, time_ms)
+    execution = BlockExecution(state, time_ms, 1)
     execution.begin()
     outcomes = [execution.execute(statement, _unchecked) for statement in statements]
     changes = execution.changes

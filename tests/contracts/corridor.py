@@ -186,6 +186,7 @@ class Ledger:
 
     state: DictState
     now_ms: int
+    height: int = 1  # of the next block that leaves a trace
     last_changes: dict[str, bytes | None] = field(default_factory=dict)
     detail: str | None = None
 
@@ -206,7 +207,7 @@ class Ledger:
         key: PublicKey | None = None,
     ) -> Outcome:
         statement = fake_statement(kind, iss, sub, payload, self.now_ms // 1000 - age_s, key)
-        execution = BlockExecution(self.state, self.now_ms)
+        execution = BlockExecution(self.state, self.now_ms, self.height)
         execution.begin()
         before = execution.changes
         outcome = execution.execute(statement, CHECK)
@@ -215,6 +216,7 @@ class Ledger:
             raise AssertionError(f"{kind} was {outcome.fact} and changed {execution.changes}")
         self.last_changes = execution.changes
         self.state.write(self.last_changes)
+        self.height += outcome is Outcome.ACCEPTED or execution.fired > 0
         self.now_ms += 1000
         return outcome
 
@@ -226,13 +228,14 @@ class Ledger:
     def pass_time(self, seconds: int) -> int:
         """An empty block that much later; how many deadlines fired."""
         self.now_ms += seconds * 1000
-        execution = BlockExecution(self.state, self.now_ms)
+        execution = BlockExecution(self.state, self.now_ms, self.height)
         execution.begin()
         self.state.write(execution.changes)
+        self.height += execution.fired > 0
         return execution.fired
 
     def copy(self) -> Ledger:
-        return Ledger(DictState(self.state.records), self.now_ms)
+        return Ledger(DictState(self.state.records), self.now_ms, self.height)
 
     def declaration(self, ucr: str) -> Declaration:
         record = load_declaration(Working(self.state), ucr)

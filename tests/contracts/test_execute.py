@@ -78,7 +78,7 @@ def _key(wrong: dict[str, Any]) -> PublicKey:
 
 def test_a_rejected_statement_leaves_the_changes_of_its_block_byte_for_byte() -> None:
     ledger = s.movement_at(e.STARTED)
-    execution = BlockExecution(ledger.state, ledger.now_ms)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
     iat_s = ledger.now_ms // 1000
     good = c.fake_statement("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}, iat_s)
     assert execution.execute(good, c.CHECK) is Outcome.ACCEPTED
@@ -101,7 +101,7 @@ def test_a_bad_signature_is_an_outcome_and_any_other_failure_of_the_check_is_not
         statement.raw, statement.alg, statement.kid, statement.kind, statement.iss, statement.sub, statement.iat_s,
         statement.cti, statement.payload, c.key_of("forger").kid, c.FAKE_PROTECTED_END,
     )  # fmt: skip
-    execution = BlockExecution(ledger.state, ledger.now_ms)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
     assert execution.execute(forged, c.CHECK) is Outcome.SIGNATURE_INVALID
 
     def broken(statement: Statement, key: PublicKey) -> None:
@@ -118,7 +118,9 @@ def test_an_algorithm_that_is_not_the_keys_is_a_bad_signature() -> None:
         made.raw, ES256, made.kid, made.kind, made.iss, made.sub, made.iat_s, made.cti, made.payload, made.signature,
         c.FAKE_PROTECTED_END,
     )  # fmt: skip
-    assert BlockExecution(ledger.state, ledger.now_ms).execute(other, c.CHECK) is Outcome.SIGNATURE_INVALID
+    assert (
+        BlockExecution(ledger.state, ledger.now_ms, ledger.height).execute(other, c.CHECK) is Outcome.SIGNATURE_INVALID
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_real_statements_with_real_signatures_pass_through_the_kernel() -> None:
     )
     lodge = signed(declarant, "declaration.lodge", name, c.UCR, dict(c.DECLARATION_STEPS[0][2]), 2)
     forged = signed(declarant, "registry.revoke", "kz-kgd/registrar", name, {"kid": bytes(32), "reason": "x"}, 3)
-    execution = BlockExecution(state, c.START_MS)
+    execution = BlockExecution(state, c.START_MS, 1)
     assert execution.execute(lodge, verify_statement) is Outcome.ISSUER_UNKNOWN
     assert execution.execute(enrol, verify_statement) is Outcome.ACCEPTED
     assert execution.execute(lodge, verify_statement) is Outcome.ACCEPTED
@@ -186,7 +188,7 @@ def _replay(statements: list[Statement], cuts: list[int]) -> tuple[list[Outcome]
     ledger = c.Ledger.of_corridor()
     outcomes = []
     for start, stop in zip([0, *cuts], [*cuts, len(statements)], strict=True):
-        execution = BlockExecution(ledger.state, ledger.now_ms)
+        execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
         execution.begin()
         outcomes += [execution.execute(statement, c.CHECK) for statement in statements[start:stop]]
         ledger.state.write(execution.changes)
@@ -205,7 +207,7 @@ def test_how_statements_are_cut_into_blocks_of_one_time_changes_no_byte() -> Non
 
 def test_changes_are_in_the_order_of_their_keys() -> None:
     ledger = c.Ledger.of_corridor()
-    execution = BlockExecution(ledger.state, ledger.now_ms)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
     for statement in _story():
         execution.execute(statement, c.CHECK)
     assert list(execution.changes) == sorted(execution.changes)
@@ -259,7 +261,7 @@ def test_a_contract_version_on_the_ledger_that_is_not_here_decides_nothing() -> 
 
 def test_a_state_without_parameters_is_no_state() -> None:
     with pytest.raises(UnreadableRecord):
-        BlockExecution(c.DictState({}), c.START_MS)
+        BlockExecution(c.DictState({}), c.START_MS, 1)
 
 
 def test_governed_parameters_are_those_of_the_genesis() -> None:
@@ -277,7 +279,7 @@ def test_a_deadline_fires_once_at_its_second_and_not_before() -> None:
     due_ms = next_deadline_ms(ledger.state)
     assert due_ms is not None
     for time_ms, fired in ((due_ms - 1, 0), (due_ms, 1)):
-        execution = BlockExecution(ledger.state, time_ms)
+        execution = BlockExecution(ledger.state, time_ms, ledger.height)
         execution.begin()
         execution.begin()
         assert (execution.fired, bool(execution.changes)) == (fired, bool(fired))
@@ -290,7 +292,7 @@ def test_a_deadline_fires_before_the_statements_of_its_block() -> None:
     ledger = s.movement_at(e.OFFERED)
     due_ms = next_deadline_ms(ledger.state)
     assert due_ms is not None
-    execution = BlockExecution(ledger.state, due_ms)
+    execution = BlockExecution(ledger.state, due_ms, ledger.height)
     payload = {"seals": c.readings(), "mass_g": c.MASS}
     late = c.fake_statement("escort.accept", "cn/terminal/baketu", c.MRN, payload, due_ms // 1000)
     assert execution.execute(late, c.CHECK) is Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED
@@ -303,7 +305,7 @@ def test_a_deadline_that_no_record_has_is_a_bug_and_not_an_event() -> None:
     assert due_ms is not None
     del ledger.state.records[f"escort/{c.MRN}"]
     with pytest.raises(ContractBug):
-        BlockExecution(ledger.state, due_ms).begin()
+        BlockExecution(ledger.state, due_ms, ledger.height).begin()
 
 
 def test_an_effect_that_leads_where_its_row_does_not_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +323,6 @@ def test_a_block_sees_what_it_wrote_itself() -> None:
     revoke = c.fake_statement(
         "registry.revoke", "kz-kgd/registrar", truck.id, {"kid": truck.keys[0].kid, "reason": "stolen"}, iat_s
     )
-    execution = BlockExecution(ledger.state, ledger.now_ms)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
     outcomes = [execution.execute(each, c.CHECK) for each in (position, revoke, position)]
     assert outcomes == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.KEY_REVOKED]

@@ -467,8 +467,8 @@ class Careless(Replay):
     def __init__(self, fault: Exception | None = None) -> None:
         self.fault = fault
 
-    def begin_block(self, state: object, time_ms: int) -> ToyBlock:
-        block = super().begin_block(state, time_ms)  # type: ignore[arg-type]
+    def begin_block(self, state: object, time_ms: int, height: int) -> ToyBlock:
+        block = super().begin_block(state, time_ms, height)  # type: ignore[arg-type]
 
         def execute(statement: Statement, check_signature: object) -> tuple[int, str]:
             if self.fault is not None:

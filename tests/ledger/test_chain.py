@@ -147,7 +147,7 @@ def test_a_chain_opened_again_goes_on_as_if_it_had_never_stopped() -> None:
         record = one.chain.block(height)
         statements = [parse_entry(raw) for raw in one.chain.entries(record.first, record.first + record.count)]
         accepted = [each for each in statements if isinstance(each, Statement)]
-        block = one.replay.begin_block(again.state, record.time_ms)
+        block = one.replay.begin_block(again.state, record.time_ms, record.height)
         for statement in accepted:
             block.execute(statement, lambda statement, key: None)
         again.append_block(height, record.time_ms, record.proposer, accepted, block.changes)

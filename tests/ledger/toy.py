@@ -34,7 +34,7 @@ class Replay:
     def genesis_state(self, genesis: Genesis) -> dict[str, bytes]:
         return {f"registry/{authority.registrar_id}": authority.registrar_key for authority in genesis.authorities}
 
-    def begin_block(self, state: StateReader, time_ms: int) -> ToyBlock:
+    def begin_block(self, state: StateReader, time_ms: int, height: int) -> ToyBlock:
         return ToyBlock(state, time_ms)
 
 
@@ -142,7 +142,7 @@ class World:
 
     def execute(self, statements: Sequence[Statement]) -> dict[str, bytes | None]:
         """The changes of a block of ``statements``, all of which must be accepted."""
-        block = self.replay.begin_block(self.chain.state, self.time_ms)
+        block = self.replay.begin_block(self.chain.state, self.time_ms, self.chain.height + 1)
         for statement in statements:
             outcome = block.execute(statement, lambda statement, key: None)
             if outcome[0]:

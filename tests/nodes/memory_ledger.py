@@ -74,7 +74,7 @@ class MemoryLedger:
         known = next((index for index, other in enumerate(self.accepted) if other.id == statement.id), None)
         if known is not None:
             return Receipt(known, known, 0, duplicate=True)
-        execution = BlockExecution(self, time.time_ns() // 1_000_000)
+        execution = BlockExecution(self, time.time_ns() // 1_000_000, len(self.accepted) + 1)
         outcome = execution.execute(statement, verify_statement)
         if not outcome.accepted:
             raise TurnedAway(outcome.fact, execution.detail or "")
