@@ -1,8 +1,8 @@
 """Governed parameters: the numbers of the contracts that both authorities may change, never the code.
 
-Each is a record `parameter/<name>` holding `[format, value]`. At genesis every parameter below gets a record: the value
-that the genesis record names, or the default. An unknown name or a value out of its limits is a genesis that nobody may
-start.
+Each is a record `parameter/<name>` holding `[format, value]`. At genesis those of `FIRST` get one, and those that the
+genesis record names; where there is no record, the default holds. Both sides change them by `contracts.governance`. An
+unknown name or a value out of its limits is a genesis that nobody may start, and a proposal that is refused.
 """
 
 from __future__ import annotations
@@ -64,7 +64,24 @@ PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
     "leg_limit_s": IntegerParameter(3 * DAY_S, 60, 30 * DAY_S, "the longest time limit that a plan may give a leg"),
     "corridor_m": IntegerParameter(2_000, 10, 100_000, "the widest corridor that a plan may give a route"),
     "posts": TextParameter("CNBKT KZ/BAKHTY", _check_posts, "posts that a movement may leave and enter by"),
+    "proposal_lapse_s": IntegerParameter(
+        14 * DAY_S, 3_600, 366 * DAY_S, "a proposal that not every authority has approved in this time lapses"
+    ),
+    "effect_lead_blocks": IntegerParameter(
+        10, 1, 100_000, "what all have approved takes effect at the earliest so many blocks later"
+    ),
 }
+# With a record in every network: so it was when there were no others, and what began then must come out the same.
+FIRST = (
+    "iat_skew_soft_s",
+    "iat_skew_hard_s",
+    "mass_tolerance_permille",
+    "mass_tolerance_g",
+    "offer_lapse_s",
+    "leg_limit_s",
+    "corridor_m",
+    "posts",
+)
 
 
 def parameter_key(name: str) -> str:
@@ -82,20 +99,31 @@ def decode_parameter(raw: bytes) -> int | str:
     return fields[1]
 
 
+def check_parameter(name: str, value: object) -> None:
+    """Raise Misuse unless there is such a parameter and it may have this value."""
+    rule = PARAMETERS.get(name)
+    if rule is None:
+        raise Misuse(f"unknown parameter: expected one of {', '.join(PARAMETERS)}, got {name}")
+    if isinstance(rule, IntegerParameter):
+        if type(value) is not int or not rule.lowest <= value <= rule.highest:
+            raise Misuse(f"parameter {name}: expected {rule.lowest} to {rule.highest}, got {value!r}")
+    elif type(value) is not str:
+        raise Misuse(f"parameter {name}: expected text, got {value!r}")
+    else:
+        rule.check(value)
+
+
 def genesis_parameters(named: Mapping[str, int | str]) -> dict[str, int | str]:
-    """Every parameter with the value it begins with."""
+    """The parameters that have a record from the beginning, with the values that they begin with."""
     for name, value in sorted(named.items()):
-        rule = PARAMETERS.get(name)
-        if rule is None:
-            raise Misuse(f"genesis names an unknown parameter: expected one of {', '.join(PARAMETERS)}, got {name}")
-        if isinstance(rule, IntegerParameter):
-            if type(value) is not int or not rule.lowest <= value <= rule.highest:
-                raise Misuse(f"parameter {name}: expected {rule.lowest} to {rule.highest}, got {value!r}")
-        elif type(value) is not str:
-            raise Misuse(f"parameter {name}: expected text, got {value!r}")
-        else:
-            rule.check(value)
-    return {name: named.get(name, rule.default) for name, rule in PARAMETERS.items()}
+        check_parameter(name, value)
+    return {name: named.get(name, rule.default) for name, rule in PARAMETERS.items() if name in FIRST or name in named}
+
+
+def parameter_value(get: Callable[[str], bytes | None], name: str) -> int | str:
+    """The value in force: that of the record, or the default where there is none."""
+    raw = get(parameter_key(name))
+    return PARAMETERS[name].default if raw is None else decode_parameter(raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +137,8 @@ class Parameters:
     offer_lapse_s: int
     leg_limit_s: int
     corridor_m: int
+    proposal_lapse_s: int
+    effect_lead_blocks: int
     posts: frozenset[str]
 
     def mass_within_tolerance(self, one_g: int, other_g: int) -> bool:
@@ -119,17 +149,21 @@ class Parameters:
 
 
 def read_parameters(get: Callable[[str], bytes | None]) -> Parameters:
+    """All parameters as the state has them. UnreadableRecord where one is missing that every state has."""
     records = []
     for name in PARAMETERS:
         raw = get(parameter_key(name))
-        if raw is None:
+        if raw is None and name in FIRST:
             raise UnreadableRecord(f"state has no parameter record: expected {parameter_key(name)}")
         records.append(raw)
     return _parameters_of(tuple(records))
 
 
 @lru_cache(MAX_REMEMBERED_SETS)
-def _parameters_of(records: tuple[bytes, ...]) -> Parameters:
-    values = {name: decode_parameter(raw) for name, raw in zip(PARAMETERS, records, strict=True)}
+def _parameters_of(records: tuple[bytes | None, ...]) -> Parameters:
+    values = {
+        name: PARAMETERS[name].default if raw is None else decode_parameter(raw)
+        for name, raw in zip(PARAMETERS, records, strict=True)
+    }
     posts = frozenset(post_codes(str(values.pop("posts"))))
     return Parameters(posts=posts, **{name: int(value) for name, value in values.items()})
