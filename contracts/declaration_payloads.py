@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.identifiers import (
+    MAX_MASS_G,
     MAX_UCR_CHARS,
     parse_container,
     parse_country,
@@ -18,7 +19,6 @@ MAX_DOCUMENTS = 20
 MAX_REASONS = 20
 MAX_PARTY_CHARS = 200
 MAX_AUTHORITY_CHARS = 64
-MAX_MASS_G = 10**12  # a million tonnes
 MAX_PACKAGES = 10**9
 MAX_VERSION = 10**6
 

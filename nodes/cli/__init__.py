@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
+    "identify": ("nodes.cli.identify", "identify_command", "Say what kind of identifier a text is."),
     "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
     "membership": ("nodes.cli.membership", "membership", "Change who belongs to the order."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),

@@ -156,3 +156,30 @@ def test_a_command_that_needs_an_extra_names_it(tmp_path: Path) -> None:
     result = run_light("status", "--gateway", "http://127.0.0.1:1")
     assert result.returncode == EXIT_UNAVAILABLE
     assert "pip install '.[client]'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["CSQU3054383"], EXIT_HOLDS, "is a container, ISO 6346: owner CSQ  category U  serial 305438  check_digit 3"),
+        (["CSQU3054384"], EXIT_HOLDS, "character 11: expected check digit 3, got '4'"),
+        (["CSQU3054384", "--kind", "container"], EXIT_DOES_NOT_HOLD, "character 11: expected check digit 3"),
+        (["csqu 305438-3"], EXIT_DOES_NOT_HOLD, "would be a container, ISO 6346, written CSQU3054383"),
+        (["CSQU3054383", "???"], EXIT_DOES_NOT_HOLD, "is no movement reference number"),
+        (["x" * 129], EXIT_MISUSE, "expected at most 128 characters, got 129"),
+        (["CSQU3054383", "--kind", "nonsense"], EXIT_MISUSE, "Invalid value for '--kind'"),
+    ],
+)
+def test_identify_says_what_a_text_is_and_which_character_is_wrong(
+    arguments: list[str], status: int, says: str
+) -> None:
+    result = run("identify", *arguments)
+    assert (result.exit_code, says in result.output) == (status, True), result.output
+
+
+def test_identify_takes_lines_of_standard_input_and_gives_json() -> None:
+    result = CliRunner().invoke(comity, ["identify", "--json", "--kind", "mrn", "-"], input="19GBCKKCQSXV2FGVA8\nx\n")
+    good, bad = json.loads(result.output)
+    assert result.exit_code == EXIT_DOES_NOT_HOLD
+    assert good["readings"][0]["parts"]["country"] == "GB"
+    assert bad["errors"] == [{"kind": "mrn", "character": 1, "expected": "a digit of the year", "got": "'x'"}]
