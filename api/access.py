@@ -19,8 +19,8 @@ from typing import Generic, TypeVar
 
 from api.problems import Problem
 from api.tokens import parse_token, verify_token
-from contracts.declaration import decode_declaration
-from contracts.movement import Movement, decode_movement
+from contracts.declaration_record import decode_declaration
+from contracts.movement import Movement, decode_movement, movement_parties
 from contracts.registry import Participant, decode_participant, key_refusal
 from ledger.algorithms import PublicKey
 from ledger.statement import is_participant_id
@@ -181,15 +181,6 @@ def declaration_viewers(raw: bytes) -> frozenset[str]:
     """Declarant and carrier."""
     declaration = decode_declaration(raw)
     return frozenset(filter(None, (declaration.declarant, declaration.carrier)))
-
-
-def movement_parties(movement: Movement) -> frozenset[str]:
-    """Who has a part in a movement by its own record."""
-    plan = movement.plan
-    readings = [reading.by for reading in (movement.offer, movement.acceptance) if reading is not None]
-    seals = [who for seal in movement.seals for who in (seal.by, seal.device) if who]
-    incidents = [incident.by for incident in movement.incidents]
-    return frozenset((plan.carrier, plan.receiver, movement.truck, movement.by, *readings, *seals, *incidents))
 
 
 def principal_of(participant: Participant, kid: bytes) -> Principal:

@@ -14,9 +14,33 @@ National numbers are unique: the index `number/<country>/<number>` leads from a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
+from contracts.declaration_payloads import SCHEMAS
+from contracts.declaration_record import (
+    ACCEPTED,
+    CLEARED,
+    INVALIDATED,
+    LODGED,
+    NONE,
+    RECOGNISED,
+    REFUSED,
+    REGISTERED,
+    REJECTED,
+    RELEASED,
+    SUSPENDED,
+    UNDER_CONTROL,
+    WITHDRAWN,
+    Content,
+    Declaration,
+    Recognition,
+    content_of,
+    declaration_key,
+    decode_declaration,
+    load_declaration,
+    number_key,
+)
 from contracts.identifiers import IdentifierError, parse_national_number, parse_ucr
 from contracts.machine import (
     ABSENT,
@@ -27,220 +51,39 @@ from contracts.machine import (
     Context,
     Contract,
     Machine,
+    RecordType,
+    Subject,
     Transition,
     Transitions,
     Who,
+    refuses,
 )
 from contracts.outcome import Outcome
 from contracts.registry import load_authority, load_participant
-from contracts.working import Working, record_fields
-from ledger.cbor import encode, encode_sequence, head
+from contracts.views import declaration_view
 
-TAG = "declaration.v1"
-_START = head(4, 26) + encode(TAG)
-
-LODGED = "lodged"
-REGISTERED = "registered"
-ACCEPTED = "accepted"
-UNDER_CONTROL = "under_control"
-RELEASED = "released"
-CLEARED = "cleared"
-REJECTED = "rejected"
-REFUSED = "refused"
-INVALIDATED = "invalidated"
-
-NONE = "none"
-RECOGNISED = "recognised"
-SUSPENDED = "suspended"
-WITHDRAWN = "withdrawn"
-
-
-@dataclass(frozen=True, slots=True)
-class Goods:
-    hs: str
-    description: str
-    mass_g: int
-    packages: int
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    kind: str
-    number: str
-    sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What is declared. A new one is a new version."""
-
-    consignor: str
-    consignee: str
-    origin: str
-    destination: str
-    gross_mass_g: int
-    goods: tuple[Goods, ...]
-    containers: tuple[str, ...]
-    documents: tuple[Document, ...]
-    # Spelled once: a declaration changes many times, its content seldom.
-    encoded: bytes = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "encoded", encode(self.fields()))
-
-    def fields(self) -> tuple[Any, ...]:
-        return (
-            self.consignor,
-            self.consignee,
-            self.origin,
-            self.destination,
-            self.gross_mass_g,
-            tuple((g.hs, g.description, g.mass_g, g.packages) for g in self.goods),
-            self.containers,
-            tuple((d.kind, d.number, d.sha256) for d in self.documents),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Recognition:
-    """The partner's last decision. `state` none has nothing else. `number` stays through suspension and withdrawal."""
-
-    state: str = NONE
-    version: int = 0
-    number: str = ""
-    reason: str = ""
-    legal_basis: tuple[str, str, str] = ("", "", "")  # agreement, article, effective date
-    by: str = ""
-    since_ms: int = 0
-    statement: bytes | None = None
-    encoded: bytes = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "encoded", encode(self.fields()))
-
-    def fields(self) -> tuple[Any, ...]:
-        return (
-            self.state,
-            self.version,
-            self.number,
-            self.reason,
-            self.legal_basis,
-            self.by,
-            self.since_ms,
-            self.statement,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    ucr: str
-    status: str
-    version: int
-    home: str
-    home_country: str
-    partner: str
-    partner_country: str
-    declarant: str
-    carrier: str | None
-    lodged_ms: int
-    lodged_statement: bytes
-    since_ms: int  # of the status
-    since_statement: bytes
-    by: str
-    number: str  # the home authority's; empty until accepted
-    content: Content
-    amendment: Content | None
-    amendment_reason: str
-    invalidation_reason: str  # empty unless the declarant asked
-    control: str  # documentary, physical or scan while under control, and the last one after it
-    control_result: str
-    reasons: tuple[str, ...]  # of a rejection, refusal or invalidation
-    recognition: Recognition
-    movements_open: int = 0  # movements that have started with it and not ended
-    flagged: int = 0
-
-    def recognised(self) -> bool:
-        return self.recognition.state == RECOGNISED and self.recognition.version == self.version
-
-    def encode(self) -> bytes:
-        before = (
-            self.ucr,
-            self.status,
-            self.version,
-            self.home,
-            self.home_country,
-            self.partner,
-            self.partner_country,
-            self.declarant,
-            self.carrier,
-            self.lodged_ms,
-            self.lodged_statement,
-            self.since_ms,
-            self.since_statement,
-            self.by,
-            self.number,
-        )
-        between = (
-            None if self.amendment is None else self.amendment.fields(),
-            self.amendment_reason,
-            self.invalidation_reason,
-            self.control,
-            self.control_result,
-            self.reasons,
-        )
-        return b"".join(
-            (
-                _START,
-                encode_sequence(before),
-                self.content.encoded,
-                encode_sequence(between),
-                self.recognition.encoded,
-                encode_sequence((self.movements_open, self.flagged)),
-            )
-        )
-
-
-def _content_of_fields(fields: Any) -> Content:
-    fields[5] = tuple(Goods(*goods) for goods in fields[5])
-    fields[6] = tuple(fields[6])
-    fields[7] = tuple(Document(*document) for document in fields[7])
-    return Content(*fields)
-
-
-def decode_declaration(raw: bytes) -> Declaration:
-    fields = cast(Any, record_fields(TAG, raw, 25))
-    fields[15] = _content_of_fields(fields[15])
-    fields[16] = None if fields[16] is None else _content_of_fields(fields[16])
-    fields[21] = tuple(fields[21])
-    recognition = fields[22]
-    recognition[4] = tuple(recognition[4])
-    fields[22] = Recognition(*recognition)
-    return Declaration(*fields)
-
-
-def content_of(payload: Mapping[str, Any]) -> Content:
-    return Content(
-        consignor=payload["consignor"],
-        consignee=payload["consignee"],
-        origin=payload["origin"],
-        destination=payload["destination"],
-        gross_mass_g=payload["gross_mass_g"],
-        goods=tuple(Goods(g["hs"], g["description"], g["mass_g"], g.get("packages", 0)) for g in payload["goods"]),
-        containers=tuple(payload["containers"]),
-        documents=tuple(Document(d["kind"], d["number"], d["sha256"]) for d in payload.get("documents", ())),
-    )
-
-
-def declaration_key(ucr: str) -> str:
-    return f"declaration/{ucr}"
-
-
-def number_key(country: str, number: str) -> str:
-    return f"number/{country.lower()}/{number}"
-
-
-def load_declaration(working: Working, ucr: str) -> Declaration | None:
-    return working.record(declaration_key(ucr), Declaration, decode_declaration)
+# The states are words of the contract, though its record holds them.
+__all__ = [
+    "ACCEPTED",
+    "CLEARED",
+    "DECLARATION",
+    "INVALIDATED",
+    "LODGED",
+    "NONE",
+    "RECOGNISED",
+    "RECOGNITION_TRANSITIONS",
+    "REFUSED",
+    "REGISTERED",
+    "REJECTED",
+    "RELEASED",
+    "SUSPENDED",
+    "TRANSITIONS",
+    "UNDER_CONTROL",
+    "WITHDRAWN",
+    "Declaration",
+    "Recognition",
+    "content_of",
+]
 
 
 # Sides.
@@ -265,18 +108,24 @@ def lodger(ctx: Context) -> bool:
 # Guards.
 
 
+@refuses(Outcome.DECLARATION_PARTNER_IS_HOME)
 def partner_is_not_home(ctx: Context) -> Outcome | None:
+    """The authority asked to recognise it is another than the one that receives it."""
     return Outcome.DECLARATION_PARTNER_IS_HOME if ctx.payload["partner"] == ctx.payload["home"] else None
 
 
+@refuses(Outcome.DECLARATION_AUTHORITY_UNKNOWN)
 def authorities_are_known(ctx: Context) -> Outcome | None:
+    """Both authorities are parties of this network."""
     for name in (ctx.payload["home"], ctx.payload["partner"]):
         if load_authority(ctx.working, name) is None:
             return Outcome.DECLARATION_AUTHORITY_UNKNOWN
     return None
 
 
+@refuses(Outcome.DECLARATION_CARRIER_UNKNOWN)
 def carrier_is_known(ctx: Context) -> Outcome | None:
+    """The carrier, where one is named, is enrolled as one."""
     carrier = ctx.payload.get("carrier")
     if carrier is None:
         return None
@@ -285,7 +134,9 @@ def carrier_is_known(ctx: Context) -> Outcome | None:
     return None if known else Outcome.DECLARATION_CARRIER_UNKNOWN
 
 
+@refuses(Outcome.GOODS_MASS_EXCEEDS_GROSS_MASS)
 def goods_fit_gross_mass(ctx: Context) -> Outcome | None:
+    """The net masses of the goods together do not exceed the gross mass."""
     content = ctx.payload.get("content")
     if content is None or sum(g["mass_g"] for g in content["goods"]) <= content["gross_mass_g"]:
         return None
@@ -305,10 +156,18 @@ def _number_refusal(ctx: Context, country: str) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.DECLARATION_NUMBER_INVALID, Outcome.DECLARATION_NUMBER_TAKEN)
 def home_number_is_good(ctx: Context) -> Outcome | None:
+    """The home authority's number has its country's form and belongs to no other declaration."""
     return _number_refusal(ctx, ctx.record.home_country)
 
 
+@refuses(
+    Outcome.DECLARATION_NUMBER_ALREADY_GIVEN,
+    Outcome.DECLARATION_NUMBER_MISSING,
+    Outcome.DECLARATION_NUMBER_INVALID,
+    Outcome.DECLARATION_NUMBER_TAKEN,
+)
 def home_number_is_given_once(ctx: Context) -> Outcome | None:
     """A decision on an amendment carries the number exactly when there is none yet."""
     given = "number" in ctx.payload
@@ -317,42 +176,60 @@ def home_number_is_given_once(ctx: Context) -> Outcome | None:
     return _number_refusal(ctx, ctx.record.home_country) if given else Outcome.DECLARATION_NUMBER_MISSING
 
 
+@refuses(Outcome.DECLARATION_NUMBER_INVALID, Outcome.DECLARATION_NUMBER_TAKEN)
 def partner_number_is_good(ctx: Context) -> Outcome | None:
+    """The partner's number has its country's form and belongs to no other declaration."""
     return _number_refusal(ctx, ctx.record.partner_country)
 
 
+@refuses(Outcome.AMENDMENT_NOT_PENDING)
 def amendment_is_pending(ctx: Context) -> Outcome | None:
+    """An amendment waits for a decision."""
     return Outcome.AMENDMENT_NOT_PENDING if ctx.record.amendment is None else None
 
 
+@refuses(Outcome.AMENDMENT_PENDING)
 def no_amendment_is_pending(ctx: Context) -> Outcome | None:
+    """No amendment waits for a decision."""
     return None if ctx.record.amendment is None else Outcome.AMENDMENT_PENDING
 
 
+@refuses(Outcome.INVALIDATION_NOT_REQUESTED)
 def invalidation_is_requested(ctx: Context) -> Outcome | None:
+    """The declarant has asked to invalidate it."""
     return None if ctx.record.invalidation_reason else Outcome.INVALIDATION_NOT_REQUESTED
 
 
+@refuses(Outcome.INVALIDATION_PENDING)
 def no_invalidation_is_requested(ctx: Context) -> Outcome | None:
+    """No request to invalidate it waits for a decision."""
     return Outcome.INVALIDATION_PENDING if ctx.record.invalidation_reason else None
 
 
+@refuses(Outcome.DECLARATION_IN_MOVEMENT)
 def no_movement_is_under_way(ctx: Context) -> Outcome | None:
+    """No movement that carries its goods is under way."""
     return Outcome.DECLARATION_IN_MOVEMENT if ctx.record.movements_open else None
 
 
+@refuses(Outcome.CORRECTION_MISSING, Outcome.CORRECTION_NOT_EXPECTED)
 def correction_fits_result(ctx: Context) -> Outcome | None:
+    """A corrected content comes with the result `corrected`, and only with it."""
     corrected = ctx.payload["result"] == "corrected"
     if corrected == ("content" in ctx.payload):
         return None
     return Outcome.CORRECTION_MISSING if corrected else Outcome.CORRECTION_NOT_EXPECTED
 
 
+@refuses(Outcome.DECLARATION_VERSION_DIFFERS)
 def version_is_current(ctx: Context) -> Outcome | None:
+    """What was looked at is the present version of the content."""
     return None if ctx.payload["version"] == ctx.record.version else Outcome.DECLARATION_VERSION_DIFFERS
 
 
+@refuses(Outcome.DECLARATION_NOT_ACCEPTED)
 def declaration_is_accepted(ctx: Context) -> Outcome | None:
+    """The home authority has accepted it, and it has not ended."""
     accepted = ctx.record.status in (ACCEPTED, UNDER_CONTROL, RELEASED, CLEARED)
     return None if accepted else Outcome.DECLARATION_NOT_ACCEPTED
 
@@ -602,16 +479,57 @@ def _recognition(record: Declaration, payload: Mapping[str, Any]) -> str | Outco
     return record.recognition.state
 
 
+def _own(record: Declaration) -> frozenset[str]:
+    """Declarant and carrier."""
+    return frozenset(filter(None, (record.declarant, record.carrier)))
+
+
+_STATUSES = {
+    LODGED: "handed in by the declarant; nobody has looked at it yet",
+    REGISTERED: "entered in the home authority's register",
+    ACCEPTED: "complete and in force, with the home authority's number; the goods may be controlled or released",
+    UNDER_CONTROL: "the home authority looks at the documents or the goods",
+    RELEASED: "the goods may leave; a movement may be planned with it",
+    CLEARED: "the procedure is over",
+    REJECTED: "not registered, for the reasons given",
+    REFUSED: "release refused, for the reasons given",
+    INVALIDATED: "taken back; it counts for nothing any more",
+}
+_RECOGNITIONS = {
+    NONE: "the partner has not decided on this version of the content",
+    RECOGNISED: "the partner takes the home authority's decision for its own, under its own number",
+    REFUSED: "the partner does not recognise this version",
+    SUSPENDED: "recognised before, and not to be relied on until the partner resumes it",
+    WITHDRAWN: "recognised before, and taken back for this version",
+}
+
 DECLARATION = Contract(
     name="declaration",
     version=1,
-    parse_subject=parse_ucr,
-    load=load_declaration,
+    title="One electronic declaration, and the other side's recognition of it",
+    subject=Subject(parse_ucr, "UCR"),
+    record=RecordType(Declaration, declaration_key, decode_declaration, load_declaration, declaration_view, _own),
     machines=(
-        Machine("status", TRANSITIONS, _status, Outcome.DECLARATION_TRANSITION_NOT_ALLOWED),
-        Machine("recognition", RECOGNITION_TRANSITIONS, _recognition, Outcome.RECOGNITION_TRANSITION_NOT_ALLOWED),
+        Machine(
+            "status",
+            TRANSITIONS,
+            _status,
+            Outcome.DECLARATION_TRANSITION_NOT_ALLOWED,
+            _STATUSES,
+            ends=(CLEARED, REJECTED, REFUSED, INVALIDATED),
+        ),
+        Machine(
+            "recognition",
+            RECOGNITION_TRANSITIONS,
+            _recognition,
+            Outcome.RECOGNITION_TRANSITION_NOT_ALLOWED,
+            _RECOGNITIONS,
+            ends=(REFUSED, WITHDRAWN),
+            begins=(NONE,),  # and again with each new version of the content
+        ),
     ),
+    schemas=SCHEMAS,
     unknown=Outcome.DECLARATION_UNKNOWN,
     exists=Outcome.DECLARATION_ALREADY_LODGED,
-    key=declaration_key,
+    outcomes=range(200, 300),
 )

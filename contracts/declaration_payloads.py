@@ -77,31 +77,52 @@ SCHEMAS: dict[str, Schema] = {
             Field("partner", text(MAX_AUTHORITY_CHARS), meaning="name of the authority asked to recognise it"),
             Field("carrier", PARTICIPANT, False, "participant id of the carrier, who may then read it"),
             _CONTENT,
-        )
+        ),
+        meaning="A declarant hands in a declaration at its authority and names the partner who is to recognise it.",
     ),
-    "register": Schema((_NOTE,)),
-    "reject": Schema((_REASONS,)),
-    "accept": Schema((Field("number", NUMBER), _NOTE)),
-    "control": Schema((Field("control", choice("documentary", "physical", "scan")), _NOTE)),
+    "register": Schema((_NOTE,), meaning="The home authority enters the declaration in its register."),
+    "reject": Schema((_REASONS,), meaning="The home authority does not take the declaration, for the reasons given."),
+    "accept": Schema(
+        (Field("number", NUMBER), _NOTE), meaning="The home authority accepts the declaration under its own number."
+    ),
+    "control": Schema(
+        (Field("control", choice("documentary", "physical", "scan")), _NOTE),
+        meaning="The home authority orders a control of the documents or the goods.",
+    ),
     "control_result": Schema(
         (
             Field("result", choice("satisfactory", "corrected")),
             Field("content", map_of(CONTENT, name="content"), False, "the whole corrected content, if corrected"),
             _NOTE,
-        )
+        ),
+        meaning="The home authority records what the control found; a corrected content is a new version.",
     ),
-    "refuse": Schema((_REASONS,)),
-    "request_amendment": Schema((_CONTENT, _REASON)),
-    "accept_amendment": Schema((Field("number", NUMBER, False, "if none was given yet"), _NOTE)),
-    "refuse_amendment": Schema((_REASON, Field("number", NUMBER, False, "if none was given yet"))),
-    "release": Schema((_NOTE,)),
-    "clear": Schema((_NOTE,)),
-    "request_invalidation": Schema((_REASON,)),
-    "refuse_invalidation": Schema((_REASON,)),
-    "invalidate": Schema((_REASON,)),
-    "recognise": Schema((*_DECISION, Field("number", NUMBER, meaning="the partner's own number"))),
-    "refuse_recognition": Schema(_DECISION),
-    "suspend_recognition": Schema(_DECISION),
-    "resume_recognition": Schema(_DECISION),
-    "withdraw_recognition": Schema(_DECISION),
+    "refuse": Schema((_REASONS,), meaning="The home authority refuses release, for the reasons given."),
+    "request_amendment": Schema((_CONTENT, _REASON), meaning="The declarant asks to change the content."),
+    "accept_amendment": Schema(
+        (Field("number", NUMBER, False, "if none was given yet"), _NOTE),
+        meaning="The home authority grants the amendment: a new version, to be recognised anew.",
+    ),
+    "refuse_amendment": Schema(
+        (_REASON, Field("number", NUMBER, False, "if none was given yet")),
+        meaning="The home authority leaves the content as it is.",
+    ),
+    "release": Schema((_NOTE,), meaning="The home authority releases the goods for the procedure."),
+    "clear": Schema((_NOTE,), meaning="The home authority ends the procedure."),
+    "request_invalidation": Schema((_REASON,), meaning="The declarant asks to take the declaration back."),
+    "refuse_invalidation": Schema((_REASON,), meaning="The home authority lets the declaration stand."),
+    "invalidate": Schema(
+        (_REASON,),
+        meaning="The home authority takes the declaration back, on request or of its own accord after release.",
+    ),
+    "recognise": Schema(
+        (*_DECISION, Field("number", NUMBER, meaning="the partner's own number")),
+        meaning="The partner recognises the present version, under its own number and a legal basis.",
+    ),
+    "refuse_recognition": Schema(_DECISION, meaning="The partner does not recognise the present version."),
+    "suspend_recognition": Schema(_DECISION, meaning="The partner stops relying on a declaration that it recognised."),
+    "resume_recognition": Schema(
+        _DECISION, meaning="The partner relies again on a declaration whose recognition it had suspended."
+    ),
+    "withdraw_recognition": Schema(_DECISION, meaning="The partner takes its recognition of this version back."),
 }

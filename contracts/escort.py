@@ -17,18 +17,20 @@ Guards stand in `contracts.escort_guards`; this module has the effects and the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from contracts import escort_guards as guard
 from contracts.deadlines import ceil_s, lift_deadline, set_deadline
-from contracts.declaration import declaration_key, load_declaration
+from contracts.declaration_record import declaration_key, load_declaration
+from contracts.escort_payloads import SCHEMAS
 from contracts.identifiers import parse_mrn
 from contracts.incidents import ABORTED as CONSEQUENCE_ABORTED
 from contracts.incidents import HELD as CONSEQUENCE_HELD
 from contracts.incidents import INCIDENTS
 from contracts.machine import (
     ABSENT,
+    DEADLINE,
     ESEAL,
     OFFICER,
     SYSTEM,
@@ -37,16 +39,39 @@ from contracts.machine import (
     Context,
     Contract,
     ContractBug,
+    DeadlineRule,
+    Deadlines,
+    Lapse,
     Machine,
+    RecordType,
+    Subject,
     Transition,
     Transitions,
     Who,
 )
 from contracts.movement import (
+    ABORTED,
+    ARRIVED,
+    AT_BORDER,
     BROKEN,
+    DISCHARGED,
+    DISCREPANCY,
+    DISPUTED,
+    HANDED_OVER,
+    HELD,
     INTACT,
+    LOADED,
+    OFFERED,
+    OVERDUE,
+    PLANNED,
+    RECOVERY,
+    REFUSED,
     REMOVED,
     REPLACED,
+    RETURNED,
+    SEALED,
+    STARTED,
+    UNLOADED,
     Custody,
     IncidentReport,
     Movement,
@@ -57,32 +82,41 @@ from contracts.movement import (
     decode_movement,
     load_movement,
     movement_key,
+    movement_parties,
     seal_key,
 )
 from contracts.outcome import Outcome
+from contracts.views import movement_view
 from contracts.working import Working
 
-MAX_INCIDENTS_KEPT = 16
-DEADLINE = "deadline"
+# The states are words of the contract, though its record holds them.
+__all__ = [
+    "ABORTED",
+    "ARRIVED",
+    "AT_BORDER",
+    "DEADLINE",
+    "DEADLINES",
+    "DISCHARGED",
+    "DISCREPANCY",
+    "DISPUTED",
+    "ESCORT",
+    "HANDED_OVER",
+    "HELD",
+    "LOADED",
+    "MAX_INCIDENTS_KEPT",
+    "OFFERED",
+    "OVERDUE",
+    "PLANNED",
+    "RECOVERY",
+    "REFUSED",
+    "RETURNED",
+    "SEALED",
+    "STARTED",
+    "TRANSITIONS",
+    "UNLOADED",
+]
 
-PLANNED = "planned"
-LOADED = "loaded"
-SEALED = "sealed"
-STARTED = "started"
-REFUSED = "refused"
-AT_BORDER = "at_border"
-OFFERED = "offered"
-HANDED_OVER = "handed_over"
-DISPUTED = "disputed"
-RETURNED = "returned"
-ARRIVED = "arrived"
-UNLOADED = "unloaded"
-DISCREPANCY = "discrepancy"
-RECOVERY = "recovery"
-DISCHARGED = "discharged"
-HELD = "held"
-OVERDUE = "overdue"
-ABORTED = "aborted"
+MAX_INCIDENTS_KEPT = 16
 
 
 # Sides.
@@ -94,10 +128,12 @@ def departure(ctx: Context) -> bool:
 
 
 def destination(ctx: Context) -> bool:
+    """The authority where the movement goes."""
     return bool(ctx.record.plan.destination == ctx.issuer.authority)
 
 
 def either(ctx: Context) -> bool:
+    """Either authority of the movement."""
     return ctx.issuer.authority in (ctx.record.plan.departure, ctx.record.plan.destination)
 
 
@@ -112,6 +148,7 @@ def near(ctx: Context) -> bool:
 
 
 def its_truck(ctx: Context) -> bool:
+    """The truck that the movement is on."""
     return bool(ctx.record.truck == ctx.issuer.id)
 
 
@@ -535,53 +572,79 @@ TRANSITIONS: Transitions = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DeadlineRule:
-    """What the passing of its deadline does to a movement in a state."""
-
-    to: str
-    reason: str
-    keeps_state: bool  # remembers where it came from, for the officer who resolves
-
-
-DEADLINES: dict[str, DeadlineRule] = {
-    STARTED: DeadlineRule(OVERDUE, "time limit of the leg to the border passed", True),
-    HANDED_OVER: DeadlineRule(OVERDUE, "time limit of the leg to the destination passed", True),
-    OFFERED: DeadlineRule(AT_BORDER, "offer lapsed", False),
-}
-
-
-def fire_deadline(working: Working, record_key: str, due_s: int, time_ms: int) -> None:
-    """A deadline has passed: move the record by the table. A deadline that no record has is a bug, not an event."""
-    record = working.record(record_key, Movement, decode_movement)
-    rule = None if record is None else DEADLINES.get(record.state)
-    if record is None or rule is None or record.deadline_s != due_s:
-        raise ContractBug(f"deadline {due_s} of {record_key} is not that of the record: got {record!r:.200}")
-    lift_deadline(working, due_s, record_key)
-    moved = record.amended(
-        state=rule.to,
-        since_ms=time_ms,
+def _lapsed(lapse: Lapse, **changes: Any) -> Movement:
+    record: Movement = lapse.record
+    return record.amended(
+        state=lapse.rule.to,
+        since_ms=lapse.time_ms,
         since_statement=None,
         by=DEADLINE,
-        reason=rule.reason,
-        came_from=record.state if rule.keeps_state else "",
+        reason=lapse.rule.reason,
         deadline_s=None,
-        offer=record.offer if rule.keeps_state else None,
+        **changes,
     )
-    working.put(record_key, moved)
+
+
+def overdue(lapse: Lapse) -> Movement:
+    """It remembers where it came from, for the officer who resolves."""
+    return _lapsed(lapse, came_from=lapse.record.state)
+
+
+def offer_lapses(lapse: Lapse) -> Movement:
+    return _lapsed(lapse, came_from="", offer=None)
+
+
+DEADLINES = {
+    STARTED: DeadlineRule(OVERDUE, "time limit of the leg to the border passed", overdue),
+    HANDED_OVER: DeadlineRule(OVERDUE, "time limit of the leg to the destination passed", overdue),
+    OFFERED: DeadlineRule(AT_BORDER, "offer lapsed", offer_lapses),
+}
 
 
 def _state(record: Movement, payload: Mapping[str, Any]) -> str | Outcome:
     return record.state
 
 
+_STATES = {
+    PLANNED: "declarations, truck, route and time limits are fixed; the containers are taken",
+    LOADED: "the goods are on the vehicle, and weighed",
+    SEALED: "closed with the seals that count from now on",
+    STARTED: "on its way to the border; the first time limit runs",
+    REFUSED: "given up before it started",
+    AT_BORDER: "truck and gate have both reported the border",
+    OFFERED: "the departure terminal has read the seals and offers the goods",
+    HANDED_OVER: "custody and liability have passed; the second time limit runs",
+    DISPUTED: "the receiving terminal read something else than it was offered; both authorities decide",
+    RETURNED: "both authorities decided that it goes back",
+    ARRIVED: "at its destination",
+    UNLOADED: "unloaded, not as declared",
+    DISCREPANCY: "what differs is on record",
+    RECOVERY: "duties are being recovered",
+    DISCHARGED: "over; the guarantee is free",
+    HELD: "stopped by an incident until an officer decides; no time limit runs",
+    OVERDUE: "later than its time limit, until an officer decides",
+    ABORTED: "ended on the way; custody stays where it was",
+}
+
 ESCORT = Contract(
     name="escort",
     version=1,
-    parse_subject=parse_mrn,
-    load=load_movement,
-    machines=(Machine("movement", TRANSITIONS, _state, Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED),),
+    title="The unmanned escort of goods and its handover at the border",
+    subject=Subject(parse_mrn, "MRN"),
+    record=RecordType(Movement, movement_key, decode_movement, load_movement, movement_view, movement_parties),
+    machines=(
+        Machine(
+            "movement",
+            TRANSITIONS,
+            _state,
+            Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED,
+            _STATES,
+            ends=(REFUSED, RETURNED, DISCHARGED, ABORTED),
+        ),
+    ),
+    schemas=SCHEMAS,
+    deadlines=Deadlines("movement", lambda movement: movement.deadline_s, DEADLINES),
     unknown=Outcome.MOVEMENT_UNKNOWN,
     exists=Outcome.MOVEMENT_ALREADY_PLANNED,
-    key=movement_key,
+    outcomes=range(300, 400),
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from contracts.declaration import RELEASED, Declaration, load_declaration
+from contracts.declaration_record import RELEASED, Declaration, load_declaration
 from contracts.escort_payloads import MAX_SEALS
 from contracts.identifiers import parse_place
 from contracts.incidents import INCIDENTS
-from contracts.machine import CARRIER, DECLARANT, ESEAL, TRUCK, Context
+from contracts.machine import CARRIER, DECLARANT, ESEAL, TRUCK, Context, refuses
 from contracts.movement import BROKEN, INTACT, Movement, container_key
 from contracts.outcome import Outcome
 from contracts.registry import load_authority, load_participant
@@ -21,13 +21,16 @@ def _planned(ctx: Context) -> list[Declaration]:
     return [cast(Declaration, load_declaration(ctx.working, ucr)) for ucr in ctx.payload["declarations"]]
 
 
+@refuses(Outcome.MOVEMENT_DECLARATION_UNKNOWN)
 def declarations_are_known(ctx: Context) -> Outcome | None:
+    """Every declaration that the plan names has been lodged."""
     for ucr in ctx.payload["declarations"]:
         if load_declaration(ctx.working, ucr) is None:
             return Outcome.MOVEMENT_DECLARATION_UNKNOWN
     return None
 
 
+@refuses(Outcome.DECLARATION_HOME_DIFFERS, Outcome.DECLARATION_PARTNER_DIFFERS)
 def declarations_are_of_one_pair(ctx: Context) -> Outcome | None:
     """All received by the authority that plans, and all put to the same partner: where the movement goes."""
     declarations = _planned(ctx)
@@ -38,16 +41,22 @@ def declarations_are_of_one_pair(ctx: Context) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.MRN_COUNTRY_DIFFERS)
 def mrn_is_of_departure_country(ctx: Context) -> Outcome | None:
+    """The MRN is of the country of the authority that plans."""
     return None if ctx.statement.sub[2:4] == ctx.issuer.country else Outcome.MRN_COUNTRY_DIFFERS
 
 
+@refuses(Outcome.DECLARATION_NOT_RELEASED)
 def declarations_are_released(ctx: Context) -> Outcome | None:
+    """Every declaration is released by its home authority."""
     released = all(declaration.status == RELEASED for declaration in _planned(ctx))
     return None if released else Outcome.DECLARATION_NOT_RELEASED
 
 
+@refuses(Outcome.DECLARATION_NOT_RECOGNISED)
 def declarations_are_recognised(ctx: Context) -> Outcome | None:
+    """Every declaration is recognised by the partner, in its present version."""
     recognised = all(declaration.recognised() for declaration in _planned(ctx))
     return None if recognised else Outcome.DECLARATION_NOT_RECOGNISED
 
@@ -57,24 +66,31 @@ def _truck_refusal(ctx: Context, truck: str) -> Outcome | None:
     return None if participant is not None and TRUCK in participant.roles else Outcome.TRUCK_UNKNOWN
 
 
+@refuses(Outcome.TRUCK_UNKNOWN)
 def truck_is_known(ctx: Context) -> Outcome | None:
+    """The truck is enrolled as one."""
     return _truck_refusal(ctx, ctx.payload["truck"])
 
 
+@refuses(Outcome.CARRIER_UNKNOWN)
 def carrier_is_of_departure(ctx: Context) -> Outcome | None:
+    """The carrier is enrolled as one, by the departure side."""
     carrier = load_participant(ctx.working, ctx.payload["carrier"])
     if carrier is None or CARRIER not in carrier.roles or carrier.authority != ctx.issuer.authority:
         return Outcome.CARRIER_UNKNOWN
     return None
 
 
+@refuses(Outcome.RECEIVER_UNKNOWN)
 def receiver_is_of_destination(ctx: Context) -> Outcome | None:
+    """The receiver is enrolled as carrier or declarant, by the destination side."""
     receiver = load_participant(ctx.working, ctx.payload["receiver"])
     if receiver is None or not {CARRIER, DECLARANT}.intersection(receiver.roles):
         return Outcome.RECEIVER_UNKNOWN
     return None if receiver.authority == _planned(ctx)[0].partner else Outcome.RECEIVER_UNKNOWN
 
 
+@refuses(Outcome.POST_NOT_ALLOWED)
 def posts_are_allowed(ctx: Context) -> Outcome | None:
     """Both posts are governed ones, and each lies on its own side."""
     partner = load_authority(ctx.working, _planned(ctx)[0].partner)
@@ -86,21 +102,29 @@ def posts_are_allowed(ctx: Context) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.CORRIDOR_TOO_WIDE)
 def corridor_is_narrow_enough(ctx: Context) -> Outcome | None:
+    """The corridor is no wider than the authorities allow."""
     return Outcome.CORRIDOR_TOO_WIDE if ctx.payload["corridor_m"] > ctx.parameters.corridor_m else None
 
 
+@refuses(Outcome.LEG_LIMIT_TOO_LONG)
 def legs_are_short_enough(ctx: Context) -> Outcome | None:
+    """Neither time limit is longer than the authorities allow."""
     longest_s = max(ctx.payload["limit_to_border_s"], ctx.payload["limit_to_destination_s"])
     return Outcome.LEG_LIMIT_TOO_LONG if longest_s > ctx.parameters.leg_limit_s else None
 
 
+@refuses(Outcome.CONTAINER_NOT_DECLARED)
 def containers_are_declared(ctx: Context) -> Outcome | None:
+    """Every container stands in one of the declarations."""
     declared = {container for declaration in _planned(ctx) for container in declaration.content.containers}
     return None if declared.issuperset(ctx.payload["containers"]) else Outcome.CONTAINER_NOT_DECLARED
 
 
+@refuses(Outcome.CONTAINER_IN_OTHER_MOVEMENT)
 def containers_are_free(ctx: Context) -> Outcome | None:
+    """No container is on another movement."""
     for container in ctx.payload["containers"]:
         if ctx.working.row(container_key(container)) is not None:
             return Outcome.CONTAINER_IN_OTHER_MOVEMENT
@@ -110,11 +134,14 @@ def containers_are_free(ctx: Context) -> Outcome | None:
 # Loading, sealing, starting.
 
 
+@refuses(Outcome.CONTAINERS_DIFFER_FROM_PLAN)
 def containers_are_as_planned(ctx: Context) -> Outcome | None:
+    """The containers loaded are those of the plan."""
     same = sorted(ctx.payload["containers"]) == sorted(ctx.record.plan.containers)
     return None if same else Outcome.CONTAINERS_DIFFER_FROM_PLAN
 
 
+@refuses(Outcome.SEAL_ALREADY_USED)
 def seals_are_new(ctx: Context) -> Outcome | None:
     """No seal number twice on one movement, not even one that was broken or removed."""
     used = {seal.id for seal in ctx.record.seals}
@@ -125,19 +152,25 @@ def seals_are_new(ctx: Context) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.SEAL_LIMIT_REACHED)
 def seals_are_few_enough(ctx: Context) -> Outcome | None:
+    """The movement stays within the number of seals that one may ever have."""
     count = len(ctx.record.seals) + len(ctx.payload.get("seals", ()))
     return Outcome.SEAL_LIMIT_REACHED if count > MAX_SEALS else None
 
 
+@refuses(Outcome.SEAL_CONTAINER_NOT_ON_MOVEMENT)
 def seals_close_its_containers(ctx: Context) -> Outcome | None:
+    """A seal that names a container names one of the movement's."""
     for entry in ctx.payload.get("seals", ()):
         if "container" in entry and entry["container"] not in ctx.record.plan.containers:
             return Outcome.SEAL_CONTAINER_NOT_ON_MOVEMENT
     return None
 
 
+@refuses(Outcome.SEAL_DEVICE_UNKNOWN)
 def seal_devices_are_known(ctx: Context) -> Outcome | None:
+    """A seal that names a device names an enrolled electronic seal."""
     for entry in ctx.payload.get("seals", ()):
         if "device" in entry:
             device = load_participant(ctx.working, entry["device"])
@@ -146,8 +179,12 @@ def seal_devices_are_known(ctx: Context) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.DECLARATION_NOT_RELEASED, Outcome.DECLARATION_VERSION_CHANGED, Outcome.DECLARATION_NOT_RECOGNISED)
 def declarations_are_as_planned(ctx: Context) -> Outcome | None:
-    """Between plan and start a declaration can be invalidated, amended, or lose its recognition."""
+    """Every declaration is still released, of the planned version, and recognised in it.
+
+    Between plan and start one can be invalidated, amended, or lose its recognition.
+    """
     for ucr, version in ctx.record.plan.declarations:
         declaration = cast(Declaration, load_declaration(ctx.working, ucr))
         if declaration.status != RELEASED:
@@ -162,7 +199,9 @@ def declarations_are_as_planned(ctx: Context) -> Outcome | None:
 # The border.
 
 
+@refuses(Outcome.BORDER_ALREADY_REPORTED)
 def border_is_not_yet_reported(ctx: Context) -> Outcome | None:
+    """This party has not reported the border before."""
     record: Movement = ctx.record
     by_truck = record.truck == ctx.issuer.id
     reported_ms = record.truck_at_border_ms if by_truck else record.gate_at_border_ms
@@ -173,13 +212,16 @@ def _read(ctx: Context) -> list[dict[str, Any]]:
     return list(ctx.payload.get("seals", ()))
 
 
+@refuses(Outcome.SEAL_READINGS_DIFFER)
 def every_seal_is_read(ctx: Context) -> Outcome | None:
     """Exactly the seals in force, each once."""
     read = sorted(entry["id"] for entry in _read(ctx))
     return None if read == sorted(ctx.record.seals_in_force()) else Outcome.SEAL_READINGS_DIFFER
 
 
+@refuses(Outcome.SEAL_NOT_INTACT)
 def every_seal_is_intact(ctx: Context) -> Outcome | None:
+    """Every seal that was read is intact."""
     intact = all(entry["state"] == INTACT for entry in _read(ctx))
     return None if intact else Outcome.SEAL_NOT_INTACT
 
@@ -192,7 +234,9 @@ def _weighings(record: Movement) -> list[tuple[str, int]]:
     return weighings
 
 
+@refuses(Outcome.MASS_OUT_OF_TOLERANCE)
 def mass_is_within_tolerance(ctx: Context) -> Outcome | None:
+    """The mass agrees with the earlier weighings within the governed tolerance."""
     for _, mass_g in _weighings(ctx.record):
         if not ctx.parameters.mass_within_tolerance(ctx.payload["mass_g"], mass_g):
             return Outcome.MASS_OUT_OF_TOLERANCE
@@ -214,28 +258,37 @@ def differences(ctx: Context) -> tuple[str, ...]:
     return tuple(found)
 
 
+@refuses(Outcome.NO_DIFFERENCE_FOUND)
 def there_is_a_difference(ctx: Context) -> Outcome | None:
+    """Something differs: without a difference the handover is to be accepted as it is."""
     return None if differences(ctx) else Outcome.NO_DIFFERENCE_FOUND
 
 
 # Unloading.
 
 
+@refuses(Outcome.SEAL_READINGS_MISSING)
 def unloading_reads_seals(ctx: Context) -> Outcome | None:
+    """Whoever unloads a movement with seals in force has read them."""
     missing = bool(ctx.record.seals_in_force()) and not ctx.payload.get("seals")
     return Outcome.SEAL_READINGS_MISSING if missing else None
 
 
+@refuses(Outcome.SEAL_READINGS_DIFFER)
 def as_declared_reads_every_seal(ctx: Context) -> Outcome | None:
+    """Unloading as declared has read exactly the seals in force, each once."""
     return every_seal_is_read(ctx) if ctx.payload["as_declared"] else None
 
 
+@refuses(Outcome.SEAL_NOT_INTACT)
 def as_declared_has_seals_intact(ctx: Context) -> Outcome | None:
+    """Unloading as declared has found every seal intact."""
     return every_seal_is_intact(ctx) if ctx.payload["as_declared"] else None
 
 
+@refuses(Outcome.MASS_OUT_OF_TOLERANCE)
 def as_declared_has_the_mass(ctx: Context) -> Outcome | None:
-    """Compared with what the destination side itself weighed when it took the goods over."""
+    """Unloading as declared finds the mass that the destination side weighed when it took the goods over."""
     mass_g, accepted = ctx.payload.get("mass_g"), ctx.record.acceptance
     if not ctx.payload["as_declared"] or mass_g is None:
         return None
@@ -246,6 +299,7 @@ def as_declared_has_the_mass(ctx: Context) -> Outcome | None:
 # Incidents.
 
 
+@refuses(Outcome.INCIDENT_NEEDS_SEAL, Outcome.SEAL_OF_OTHER_DEVICE, Outcome.SEAL_NOT_ON_MOVEMENT)
 def incident_names_its_seal(ctx: Context) -> Outcome | None:
     """A broken seal is named and in force; an electronic seal speaks for itself alone."""
     sealed = ctx.payload.get("seal")
@@ -258,22 +312,29 @@ def incident_names_its_seal(ctx: Context) -> Outcome | None:
     return Outcome.SEAL_NOT_ON_MOVEMENT
 
 
+@refuses(Outcome.NEW_VEHICLE_REQUIRED)
 def new_vehicle_is_named(ctx: Context) -> Outcome | None:
+    """After the vehicle was changed the new one is named."""
     missing = ctx.record.vehicle_changed and "vehicle" not in ctx.payload
     return Outcome.NEW_VEHICLE_REQUIRED if missing else None
 
 
+@refuses(Outcome.NEW_SEALS_REQUIRED)
 def new_seals_are_put_on(ctx: Context) -> Outcome | None:
-    """After a seal broke, and on a new vehicle."""
+    """After a seal broke, and on a new vehicle, new seals are put on."""
     needed = ctx.record.vehicle_changed or any(seal.state == BROKEN for seal in ctx.record.seals)
     return Outcome.NEW_SEALS_REQUIRED if needed and not ctx.payload.get("seals") else None
 
 
+@refuses(Outcome.TRUCK_UNKNOWN)
 def new_truck_is_known(ctx: Context) -> Outcome | None:
+    """The new vehicle's computer, where one is named, is enrolled as a truck."""
     return _truck_refusal(ctx, ctx.payload["truck"]) if "truck" in ctx.payload else None
 
 
+@refuses(Outcome.LEG_LIMIT_MISSING, Outcome.LEG_LIMIT_TOO_LONG)
 def new_limit_is_given(ctx: Context) -> Outcome | None:
+    """Going on has a new time limit, no longer than the authorities allow."""
     missing = ctx.payload["decision"] == "continue" and "limit_s" not in ctx.payload
     if missing:
         return Outcome.LEG_LIMIT_MISSING

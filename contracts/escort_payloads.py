@@ -87,23 +87,51 @@ SCHEMAS: dict[str, Schema] = {
             Field("corridor_m", integer(1, MAX_CORRIDOR_M)),
             Field("limit_to_border_s", _LEG),
             Field("limit_to_destination_s", _LEG),
-        )
+        ),
+        meaning="Customs of departure plans a movement: its goods, truck, containers, posts, route and time limits.",
     ),
-    "load": Schema((_CONTAINERS, _MASS)),
-    "seal": Schema((_SEALS, Field("photo_sha256", sha256()))),
-    "start": Schema((_NOTE,)),
-    "refuse_start": Schema((_REASON,)),
+    "load": Schema(
+        (_CONTAINERS, _MASS), meaning="The departure terminal has loaded the planned containers, and weighed."
+    ),
+    "seal": Schema(
+        (_SEALS, Field("photo_sha256", sha256())),
+        meaning="Customs or the terminal of departure has closed the load with these seals.",
+    ),
+    "start": Schema(
+        (_NOTE,), meaning="Customs of departure lets the movement go; the time limit to the border begins."
+    ),
+    "refuse_start": Schema(
+        (_REASON,), meaning="Customs of departure gives the plan up; its containers are free again."
+    ),
     "position": Schema(
         (_FIX, Field("batch", map_of(BATCH, name="batch"), False)),
         exactly_one=("fix", "batch"),
+        meaning="The truck reports where it is, or the hash of a batch of fixes.",
     ),
-    "reach_border": Schema((_FIX, _PHOTO)),
-    "offer": Schema((_READINGS, _MASS, Field("photo_sha256", sha256()))),
-    "accept": Schema((_READINGS, _MASS, _PHOTO)),
-    "accept_with_differences": Schema((_READINGS, _MASS, _PHOTO, _NOTE)),
-    "refuse_handover": Schema((_REASON,)),
-    "resolve": Schema((Field("decision", choice("handed_over", "returned")), _REASON)),
-    "arrive": Schema((_FIX, _PHOTO)),
+    "reach_border": Schema(
+        (_FIX, _PHOTO),
+        meaning="The truck, or the departure gate, reports that the border is reached; it counts when both have.",
+    ),
+    "offer": Schema(
+        (_READINGS, _MASS, Field("photo_sha256", sha256())),
+        meaning="The departure terminal reads every seal, weighs, and offers the goods.",
+    ),
+    "accept": Schema(
+        (_READINGS, _MASS, _PHOTO),
+        meaning="The destination terminal reads the same, and takes the goods over: custody and liability pass.",
+    ),
+    "accept_with_differences": Schema(
+        (_READINGS, _MASS, _PHOTO, _NOTE),
+        meaning="The destination terminal reads something else than it was offered; the authorities decide.",
+    ),
+    "refuse_handover": Schema(
+        (_REASON,), meaning="The destination side does not take the goods; they may be offered again."
+    ),
+    "resolve": Schema(
+        (Field("decision", choice("handed_over", "returned")), _REASON),
+        meaning="An officer of either authority says how a dispute ends; it does when both say the same.",
+    ),
+    "arrive": Schema((_FIX, _PHOTO), meaning="The destination terminal reports the arrival."),
     "unload": Schema(
         (
             Field("as_declared", boolean()),
@@ -115,11 +143,12 @@ SCHEMAS: dict[str, Schema] = {
             ),
             Field("mass_g", MASS, False),
             _NOTE,
-        )
+        ),
+        meaning="Customs of destination records the unloading; as declared, it discharges the movement at once.",
     ),
-    "discrepancy": Schema((_FINDINGS,)),
-    "recover": Schema((_REASON,)),
-    "discharge": Schema((_REASON,)),
+    "discrepancy": Schema((_FINDINGS,), meaning="Customs of destination records what differs."),
+    "recover": Schema((_REASON,), meaning="Customs of destination begins to recover duties."),
+    "discharge": Schema((_REASON,), meaning="Customs of destination discharges the movement; the guarantee is free."),
     "incident": Schema(
         (
             Field("code", choice(*INCIDENTS)),
@@ -128,7 +157,8 @@ SCHEMAS: dict[str, Schema] = {
             _FIX,
             _PHOTO,
             _NOTE,
-        )
+        ),
+        meaning="Someone who can see the movement reports an incident by its code, with the consequence of its table.",
     ),
     "resume": Schema(
         (
@@ -137,14 +167,16 @@ SCHEMAS: dict[str, Schema] = {
             Field("truck", PARTICIPANT, False, "participant id of that vehicle's computer, if another"),
             _PHOTO,
             _NOTE,
-        )
+        ),
+        meaning="An officer of the side that has custody lets a held movement go on.",
     ),
-    "abort": Schema((_REASON,)),
+    "abort": Schema((_REASON,), meaning="An officer of the side that has custody ends a held movement."),
     "resolve_overdue": Schema(
         (
             Field("decision", choice("continue", "abort")),
             Field("limit_s", _LEG, False, "the new limit from now, if it continues"),
             _REASON,
-        )
+        ),
+        meaning="An officer of the side that has custody gives a late movement a new limit, or ends it.",
     ),
 }

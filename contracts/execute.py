@@ -16,17 +16,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from contracts.deadlines import due_at, first_deadline_s, next_deadline_ms
-from contracts.declaration import DECLARATION
-from contracts.escort import ESCORT, fire_deadline
+from contracts.catalogue import ALWAYS, CONTRACT_NAMES, CONTRACTS
+from contracts.deadlines import due_at, first_deadline_s, lift_deadline, next_deadline_ms
 from contracts.identifiers import IdentifierError, parse_participant_id
-from contracts.machine import ABSENT, REGISTRAR, Context, Contract, ContractBug, Machine, Transition, Who
+from contracts.machine import ABSENT, REGISTRAR, Context, Contract, ContractBug, Lapse, Machine, Transition, Who
 from contracts.outcome import Outcome
 from contracts.parameters import encode_parameter, genesis_parameters, parameter_key, read_parameters
-from contracts.payloads import SCHEMAS
 from contracts.registry import (
     ACTIVE,
-    REGISTRY,
     AuthorityRecord,
     Key,
     Participant,
@@ -44,17 +41,12 @@ from ledger.entry import Genesis
 from ledger.errors import Misuse, Untrue
 from ledger.statement import Statement
 
-__all__ = ["CONTRACTS", "BlockExecution", "genesis_state", "next_deadline_ms"]
+__all__ = ["BlockExecution", "genesis_state", "next_deadline_ms"]
 
 MAX_REMEMBERED_SUBJECTS = 4096
+MAX_REMEMBERED_RULES = 64
 
 CheckSignature = Callable[[Statement, PublicKey], None]
-
-# Every version of every contract that this program can execute. Old entries replay under old versions for ever.
-CONTRACTS: dict[tuple[str, int], Contract] = {
-    (contract.name, contract.version): contract for contract in (REGISTRY, DECLARATION, ESCORT)
-}
-CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ def _events_of(contract: Contract) -> dict[str, _Event]:
                 contract,
                 machine,
                 name,
-                SCHEMAS[kind],
+                contract.schemas[name],
                 who,
                 frozenset(each.role for each in who),
                 machine.transitions.get((ABSENT, name)),
@@ -89,6 +81,32 @@ def _events_of(contract: Contract) -> dict[str, _Event]:
 
 
 _EVENTS = {key: _events_of(contract) for key, contract in CONTRACTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the contracts of a block, each in its version, know together."""
+
+    contracts: dict[str, Contract]
+    events: dict[str, _Event]
+    unknown: frozenset[str]  # contracts in a version that this program does not have
+
+
+@lru_cache(MAX_REMEMBERED_RULES)
+def _rules_of(versions: tuple[int | None, ...]) -> _Rules:
+    """The rules of a block that has the contracts of `CONTRACT_NAMES` in these versions, None for one it has not."""
+    contracts: dict[str, Contract] = {}
+    events: dict[str, _Event] = {}
+    unknown = set()
+    for name, version in zip(CONTRACT_NAMES, versions, strict=True):
+        if version is None:
+            continue
+        if (name, version) in CONTRACTS:
+            contracts[name] = CONTRACTS[(name, version)]
+            events.update(_EVENTS[(name, version)])
+        else:
+            unknown.add(name)
+    return _Rules(contracts, events, frozenset(unknown))
 
 
 @lru_cache(MAX_REMEMBERED_SUBJECTS)
@@ -108,7 +126,8 @@ def genesis_state(genesis: Genesis) -> dict[str, bytes]:
         if (name, version) not in CONTRACTS:
             raise Misuse(f"genesis names an unknown contract: got {name} version {version}")
     for name in CONTRACT_NAMES:
-        state[contract_key(name)] = encode([genesis.contracts.get(name, 1)])
+        if name in ALWAYS or name in genesis.contracts:
+            state[contract_key(name)] = encode([genesis.contracts.get(name, 1)])
     for name, value in genesis_parameters(genesis.parameters).items():
         state[parameter_key(name)] = encode_parameter(value)
     for authority in genesis.authorities:
@@ -160,15 +179,8 @@ class BlockExecution:
         self._time_ms = time_ms
         self._height = height
         self._parameters = read_parameters(state.get)
-        self._events: dict[str, _Event] = {}
-        self._versions_unknown: set[str] = set()
-        for name in CONTRACT_NAMES:
-            row = self._working.row(contract_key(name))
-            events = _EVENTS.get((name, int(row[0]))) if row else None
-            if events is None:
-                self._versions_unknown.add(name)
-            else:
-                self._events.update(events)
+        rows = [self._working.row(contract_key(name)) for name in CONTRACT_NAMES]
+        self._rules = _rules_of(tuple(int(row[0]) if row else None for row in rows))
         self._begun = False
         self.fired = 0
         self.detail: str | None = None
@@ -185,19 +197,39 @@ class BlockExecution:
         self._begun = True
         while (due_s := first_deadline_s(self._working)) is not None and due_s * 1000 <= self._time_ms:
             for record_key in due_at(self._working, due_s):
-                fire_deadline(self._working, record_key, due_s, self._time_ms)
+                self._fire(record_key, due_s)
                 self.fired += 1
+
+    def _fire(self, record_key: str, due_s: int) -> None:
+        """Move a record whose deadline has passed. A deadline that no record has is a bug, not an event."""
+        name, _, subject = record_key.partition("/")
+        contract = self._rules.contracts.get(name)
+        deadlines = None if contract is None else contract.deadlines
+        if contract is None or deadlines is None:
+            raise ContractBug(f"deadline {due_s} of {record_key}: no contract of this ledger has it")
+        machine = next(each for each in contract.machines if each.name == deadlines.machine)
+        record = contract.record.load(self._working, subject)
+        state = None if record is None else machine.state_of(record, {})
+        rule = deadlines.rules.get(state) if isinstance(state, str) else None
+        if record is None or rule is None or deadlines.due_s(record) != due_s:
+            raise ContractBug(f"deadline {due_s} of {record_key} is not that of the record: got {record!r:.200}")
+        lift_deadline(self._working, due_s, record_key)
+        moved = rule.effect(Lapse(self._working, self._parameters, self._time_ms, due_s, rule, record))
+        reached = machine.state_of(moved, {})
+        if reached != rule.to:
+            raise ContractBug(f"deadline of {record_key} ends in {reached!r}: the table has {rule.to}")
+        self._working.put(record_key, moved)
 
     def execute(self, statement: Statement, check_signature: CheckSignature) -> Outcome:
         """Take one statement. Of a refused payload, `detail` then says which field, what was expected, what got."""
         self.begin()
         self.detail = None
-        event = self._events.get(statement.kind)
+        event = self._rules.events.get(statement.kind)
         if event is None:
-            known = statement.kind.partition(".")[0] in self._versions_unknown
+            known = statement.kind.partition(".")[0] in self._rules.unknown
             return Outcome.CONTRACT_VERSION_UNKNOWN if known else Outcome.KIND_UNKNOWN
         try:
-            _check_subject(event.contract.parse_subject, statement.sub)
+            _check_subject(event.contract.subject.parse, statement.sub)
             event.schema.check("", statement.payload)  # type: ignore[arg-type]
         except IdentifierError as error:
             self.detail = f"sub: {error}"
@@ -233,7 +265,7 @@ class BlockExecution:
             return Outcome.ROLE_NOT_ALLOWED
         contract, machine = event.contract, event.machine
         payload: Any = statement.payload
-        record = contract.load(self._working, statement.sub)
+        record = contract.record.load(self._working, statement.sub)
         ctx = Context(self._working, self._parameters, self._time_ms, self._height, statement, payload, issuer, record)
         if record is not None or event.creates is not None:
             roles = issuer.roles
@@ -272,4 +304,4 @@ class BlockExecution:
             raise ContractBug(f"{ctx.statement.kind} ends in {reached!r}: the table has {', '.join(row.to)}")
         if age_ms > self._parameters.iat_skew_soft_s * 1000:
             record = replace(record, flagged=record.flagged + 1)
-        self._working.put(event.contract.key(ctx.statement.sub), record)
+        self._working.put(event.contract.record.key(ctx.statement.sub), record)

@@ -20,6 +20,25 @@ MAX_REMEMBERED_ROWS = 4096
 _START = head(4, 9) + encode(TAG)
 _NOTHING = encode(None)
 
+PLANNED = "planned"
+LOADED = "loaded"
+SEALED = "sealed"
+STARTED = "started"
+REFUSED = "refused"
+AT_BORDER = "at_border"
+OFFERED = "offered"
+HANDED_OVER = "handed_over"
+DISPUTED = "disputed"
+RETURNED = "returned"
+ARRIVED = "arrived"
+UNLOADED = "unloaded"
+DISCREPANCY = "discrepancy"
+RECOVERY = "recovery"
+DISCHARGED = "discharged"
+HELD = "held"
+OVERDUE = "overdue"
+ABORTED = "aborted"
+
 # States of a seal. A broken one is replaced when the movement goes on with new seals.
 INTACT = "intact"
 BROKEN = "broken"
@@ -255,3 +274,12 @@ def seal_key(seal: str) -> str:
 
 def load_movement(working: Working, mrn: str) -> Movement | None:
     return working.record(movement_key(mrn), Movement, decode_movement)
+
+
+def movement_parties(movement: Movement) -> frozenset[str]:
+    """Who has a part in a movement by its own record."""
+    plan = movement.plan
+    readings = [reading.by for reading in (movement.offer, movement.acceptance) if reading is not None]
+    seals = [who for seal in movement.seals for who in (seal.by, seal.device) if who]
+    incidents = [incident.by for incident in movement.incidents]
+    return frozenset((plan.carrier, plan.receiver, movement.truck, movement.by, *readings, *seals, *incidents))

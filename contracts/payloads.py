@@ -6,23 +6,18 @@ would refuse before looking at any record, so that a signer fails before it sign
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from contracts import declaration_payloads, escort_payloads, registry_payloads
-from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
+from contracts.catalogue import CONTRACTS, contract_of, kind_parts
+from contracts.identifiers import IdentifierError
 from contracts.outcome import Outcome
 from contracts.schema import PayloadError, Schema
 
-SUBJECTS: dict[str, Callable[[str], object]] = {
-    "declaration": parse_ucr,
-    "escort": parse_mrn,
-    "registry": parse_participant_id,
-}
-
+# By kind, of the newest version of each contract that has it.
 SCHEMAS: dict[str, Schema] = {
-    **{f"registry.{event}": schema for event, schema in registry_payloads.SCHEMAS.items()},
-    **{f"declaration.{event}": schema for event, schema in declaration_payloads.SCHEMAS.items()},
-    **{f"escort.{event}": schema for event, schema in escort_payloads.SCHEMAS.items()},
+    f"{name}.{event}": schema
+    for (name, _), contract in sorted(CONTRACTS.items(), key=lambda entry: entry[0][1])
+    for event, schema in contract.schemas.items()
 }
 
 
@@ -36,10 +31,10 @@ def validate_payload(kind: str, payload: Mapping[str, object]) -> None:
 
 def validate_subject(kind: str, sub: str) -> None:
     """Raise PayloadError unless `sub` is an identifier of what statements of `kind` are about."""
-    parse = SUBJECTS.get(kind.partition(".")[0])
-    if parse is None:
+    contract = contract_of(kind_parts(kind)[0])
+    if contract is None:
         raise PayloadError(Outcome.KIND_UNKNOWN, "", f"expected a kind that a contract knows, got {kind}")
     try:
-        parse(sub)
+        contract.subject.parse(sub)
     except IdentifierError as error:
         raise PayloadError(Outcome.SUBJECT_INVALID, "sub", str(error)) from error

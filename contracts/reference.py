@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 
 from contracts import declaration_payloads, escort_payloads
+from contracts.catalogue import CONTRACTS
 from contracts.escort import DEADLINES
-from contracts.execute import CONTRACTS
 from contracts.incidents import INCIDENTS
 from contracts.machine import ABSENT, ROLES, Machine
 from contracts.outcome import Outcome

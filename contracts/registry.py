@@ -17,8 +17,22 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from contracts.identifiers import ParticipantId, parse_participant_id
-from contracts.machine import ABSENT, REGISTRAR, Context, Contract, Machine, Transition, Transitions, Who
+from contracts.machine import (
+    ABSENT,
+    REGISTRAR,
+    Context,
+    Contract,
+    Machine,
+    RecordType,
+    Subject,
+    Transition,
+    Transitions,
+    Who,
+    refuses,
+)
 from contracts.outcome import Outcome
+from contracts.registry_payloads import SCHEMAS
+from contracts.views import participant_view
 from contracts.working import StateView, Working, encode_record, record_fields
 from ledger.algorithms import PublicKey
 from ledger.errors import Malformed
@@ -175,14 +189,18 @@ def own_authority(ctx: Context) -> bool:
     return ctx.record is None or ctx.record.authority == ctx.issuer.authority
 
 
+@refuses(Outcome.PARTICIPANT_ID_OF_OTHER_AUTHORITY)
 def namespace_is_own(ctx: Context) -> Outcome | None:
+    """The first part of the new id is the registrar's authority or its country."""
     namespace = ParticipantId(ctx.statement.sub).namespace
     if namespace in (ctx.issuer.authority, ctx.issuer.country.lower()):
         return None
     return Outcome.PARTICIPANT_ID_OF_OTHER_AUTHORITY
 
 
+@refuses(Outcome.KEY_MALFORMED)
 def key_is_well_formed(ctx: Context) -> Outcome | None:
+    """The key is a canonical COSE_Key of a suite that the ledger has."""
     try:
         PublicKey.from_cose_key(ctx.payload["key"])
     except Malformed:
@@ -190,30 +208,42 @@ def key_is_well_formed(ctx: Context) -> Outcome | None:
     return None
 
 
+@refuses(Outcome.KEY_ALREADY_ENROLLED)
 def key_is_new(ctx: Context) -> Outcome | None:
+    """The key was never enrolled before, for anybody."""
     kid = PublicKey.from_cose_key(ctx.payload["key"]).kid
     return Outcome.KEY_ALREADY_ENROLLED if ctx.working.row(key_index_key(kid)) is not None else None
 
 
+@refuses(Outcome.KEY_VALIDITY_EMPTY)
 def validity_is_not_empty(ctx: Context) -> Outcome | None:
+    """The key ends after it begins, and has not ended already."""
     until_ms = ctx.payload.get("valid_until_ms")
     if until_ms is None or until_ms > max(ctx.payload.get("valid_from_ms", ctx.time_ms), ctx.time_ms):
         return None
     return Outcome.KEY_VALIDITY_EMPTY
 
 
+@refuses(Outcome.KEY_NOT_OF_PARTICIPANT)
 def replaced_key_is_its_own(ctx: Context) -> Outcome | None:
+    """The key that is replaced is one of the participant's."""
     kid = ctx.payload.get("replaces")
     return Outcome.KEY_NOT_OF_PARTICIPANT if kid is not None and ctx.record.key(kid) is None else None
 
 
+@refuses(Outcome.KEY_LIMIT_REACHED)
 def a_key_can_be_added(ctx: Context) -> Outcome | None:
+    """The participant has fewer standing keys than the limit."""
     standing = [key for key in ctx.record.keys if key.state != REVOKED and not key.expired(ctx.time_ms)]
     return Outcome.KEY_LIMIT_REACHED if len(standing) >= MAX_KEYS else None
 
 
+@refuses(Outcome.LAST_REGISTRAR_KEY)
 def a_registrar_key_is_left(ctx: Context) -> Outcome | None:
-    """Only keys of the authority's own registrar count: another registrar could be revoked by it at any time."""
+    """The authority's own registrar keeps a key that does not end.
+
+    Another registrar's would not do: it could be revoked at any time.
+    """
     authority = load_authority(ctx.working, ctx.record.authority)
     if authority is None or authority.registrar != ctx.record.id:
         return None
@@ -221,6 +251,7 @@ def a_registrar_key_is_left(ctx: Context) -> Outcome | None:
     return None if any(k.valid_until_ms is None for k in left) else Outcome.LAST_REGISTRAR_KEY
 
 
+@refuses(Outcome.LAST_REGISTRAR_KEY)
 def the_registrar_keeps_a_key(ctx: Context) -> Outcome | None:
     """A rotation may not end the last key before the new one holds."""
     replaced = ctx.payload.get("replaces")
@@ -340,13 +371,40 @@ def _key_state_of(record: Participant, payload: Mapping[str, Any]) -> str | Outc
 REGISTRY = Contract(
     name="registry",
     version=1,
-    parse_subject=parse_participant_id,
-    load=load_participant,
-    machines=(
-        Machine("participant", PARTICIPANT_TRANSITIONS, _participant_state, Outcome.REGISTRY_TRANSITION_NOT_ALLOWED),
-        Machine("key", KEY_TRANSITIONS, _key_state_of, Outcome.REGISTRY_TRANSITION_NOT_ALLOWED),
+    title="Who may sign, with which key, in which roles",
+    subject=Subject(parse_participant_id, "participant id"),
+    record=RecordType(
+        Participant,
+        participant_key,
+        decode_participant,
+        load_participant,
+        participant_view,
+        lambda participant: frozenset((participant.id,)),
     ),
+    machines=(
+        Machine(
+            "participant",
+            PARTICIPANT_TRANSITIONS,
+            _participant_state,
+            Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
+            {ENROLLED: "known to the ledger, with at least one key"},
+        ),
+        Machine(
+            "key",
+            KEY_TRANSITIONS,
+            _key_state_of,
+            Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
+            {
+                ACTIVE: "counts, within its window of validity; what it signs is considered",
+                SUSPENDED: "does not count until it is resumed",
+                REVOKED: "does not count any more; what it signed before stays",
+            },
+            ends=(REVOKED,),
+            begins=(ACTIVE,),  # enrolment and rotation bring it in
+        ),
+    ),
+    schemas=SCHEMAS,
     unknown=Outcome.PARTICIPANT_UNKNOWN,
     exists=Outcome.PARTICIPANT_ALREADY_ENROLLED,
-    key=participant_key,
+    outcomes=range(130, 150),
 )

@@ -24,7 +24,8 @@ SCHEMAS: dict[str, Schema] = {
             Field("roles", list_of(choice(*ROLES), 1, len(ROLES), unique=True)),
             *_VALIDITY,
             Field("description", text(), False, "what or who it is"),
-        )
+        ),
+        meaning="A registrar enrols a participant of its own authority, with a first key.",
     ),
     "rotate": Schema(
         (
@@ -32,9 +33,10 @@ SCHEMAS: dict[str, Schema] = {
             *_VALIDITY,
             Field("replaces", sha256(), False, "thumbprint of the key that ends"),
             Field("overlap_s", integer(0, MAX_OVERLAP_S), False, "for how long the replaced key still counts; 0"),
-        )
+        ),
+        meaning="A registrar adds a key to a participant, in the place of another or beside it.",
     ),
-    "suspend": Schema((_KID, _REASON)),
-    "resume": Schema((_KID, _REASON)),
-    "revoke": Schema((_KID, _REASON)),
+    "suspend": Schema((_KID, _REASON), meaning="A registrar stops a key from counting, for a time."),
+    "resume": Schema((_KID, _REASON), meaning="A registrar lets a suspended key count again."),
+    "revoke": Schema((_KID, _REASON), meaning="A registrar ends a key for good."),
 }

@@ -48,6 +48,7 @@ class Schema:
 
     fields: tuple[Field, ...]
     exactly_one: tuple[str, ...] = ()
+    meaning: str = field(default="", compare=False, kw_only=True)  # of an event: what a statement with it says
     _checks: tuple[tuple[str, Check, bool], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -6,13 +6,15 @@ in Unix milliseconds. `pending` says in plain words what the record waits for, a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contracts import declaration as d
-from contracts import escort as e
-from contracts.declaration import Content, Declaration
+from contracts import declaration_record as d
+from contracts import movement as e
+from contracts.declaration_record import Content, Declaration
 from contracts.movement import Movement, Reading
-from contracts.registry import Participant
+
+if TYPE_CHECKING:
+    from contracts.registry import Participant
 
 View = dict[str, Any]
 

@@ -43,7 +43,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contracts.execute import CONTRACTS
+from contracts.catalogue import newest_versions
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator, GenesisWitness
 from ledger.membership import Member, Register, Role
@@ -177,7 +177,7 @@ def init_network(
 
 def newest_contracts() -> dict[str, int]:
     """The newest version of every contract that this program can execute."""
-    return {name: max(version for other, version in CONTRACTS if other == name) for name, _ in CONTRACTS}
+    return newest_versions()
 
 
 @dataclass(frozen=True, slots=True)

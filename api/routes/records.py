@@ -29,7 +29,7 @@ from api.routes.common import (
     json_response,
     problems,
 )
-from contracts.declaration import decode_declaration
+from contracts.declaration_record import decode_declaration
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.movement import Movement, decode_movement
 from contracts.registry import decode_participant

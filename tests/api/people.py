@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from contracts.declaration import Content, Declaration, Recognition
+from contracts.declaration_record import Content, Declaration, Recognition
 from contracts.movement import Custody, Movement, Plan
 from contracts.registry import ACTIVE, Key, Participant
 from ledger.algorithms import EDDSA, ES256, PrivateKey

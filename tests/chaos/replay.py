@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from contracts.declaration import decode_declaration
+from contracts.declaration_record import decode_declaration
 from contracts.movement import decode_movement
 from contracts.registry import decode_participant
 from contracts.replay import ContractReplay

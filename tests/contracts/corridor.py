@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from contracts.declaration import Declaration, load_declaration
+from contracts.declaration_record import Declaration, load_declaration
 from contracts.execute import BlockExecution, genesis_state
 from contracts.identifiers import iso6346_check_digit
 from contracts.movement import Movement, load_movement

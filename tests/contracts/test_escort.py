@@ -10,7 +10,7 @@ import pytest
 
 from contracts import declaration as d
 from contracts import escort as e
-from contracts.declaration import declaration_key
+from contracts.declaration_record import declaration_key
 from contracts.execute import next_deadline_ms
 from contracts.incidents import HELD, INCIDENTS
 from contracts.machine import ABSENT

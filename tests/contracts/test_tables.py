@@ -10,7 +10,7 @@ import pytest
 from contracts import declaration as d
 from contracts import escort as e
 from contracts import registry as r
-from contracts.execute import CONTRACTS
+from contracts.catalogue import CONTRACTS
 from contracts.machine import ABSENT, ROLES, Transitions
 from contracts.outcome import Outcome
 from contracts.payloads import SCHEMAS

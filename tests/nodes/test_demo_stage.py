@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.declaration import decode_declaration
+from contracts.declaration_record import decode_declaration
 from contracts.movement import decode_movement
 from nodes.demo.scaling import with_crossings
 from nodes.demo.scenario import MassDifference, Pace, Scenario, shipped_scenario

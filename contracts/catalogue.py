@@ -1,0 +1,45 @@
+"""The one list of contracts: every version of every contract that this program can execute.
+
+Old entries replay under old versions for ever, so nothing leaves this list. A contract is in a network if its genesis,
+or a change of contracts that both authorities signed, names it; those of `ALWAYS` are in every network. Adding one here
+is all there is to adding a contract: what it accepts, its documents and its look-up are made from its declaration.
+"""
+
+from __future__ import annotations
+
+from contracts.declaration import DECLARATION
+from contracts.escort import ESCORT
+from contracts.machine import Contract
+from contracts.registry import REGISTRY
+from contracts.well_formed import check_contract
+
+# In the state of every network, with version 1 if the genesis does not say: so it was when there were no others.
+ALWAYS = ("registry", "declaration", "escort")
+
+
+def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
+    catalogue: dict[tuple[str, int], Contract] = {}
+    for contract in contracts:
+        check_contract(contract)
+        catalogue[(contract.name, contract.version)] = contract
+    return catalogue
+
+
+CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT)
+CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
+
+
+def newest_versions() -> dict[str, int]:
+    """The highest version of each contract that this program has."""
+    return {name: max(version for other, version in CONTRACTS if other == name) for name in CONTRACT_NAMES}
+
+
+def contract_of(name: str, version: int | None = None) -> Contract | None:
+    """A contract by name, the newest version if none is asked for."""
+    return CONTRACTS.get((name, version if version is not None else newest_versions().get(name, 0)))
+
+
+def kind_parts(kind: str) -> tuple[str, str]:
+    """The contract and the event that a kind of statement names: `escort.plan`."""
+    name, _, event = kind.partition(".")
+    return name, event
