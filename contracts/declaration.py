@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from contracts.declaration_payloads import SCHEMAS
+from contracts.declaration_private import PRIVATE_FIELD_REFUSALS, private_fields_refusal
 from contracts.declaration_record import (
     ACCEPTED,
     CLEARED,
@@ -132,6 +133,13 @@ def carrier_is_known(ctx: Context) -> Outcome | None:
     participant = load_participant(ctx.working, carrier)
     known = participant is not None and CARRIER in participant.roles
     return None if known else Outcome.DECLARATION_CARRIER_UNKNOWN
+
+
+@refuses(*PRIVATE_FIELD_REFUSALS)
+def private_fields_are_committed(ctx: Context) -> Outcome | None:
+    """Form only: what is committed to, no validator ever sees."""
+    content = ctx.payload.get("content")
+    return None if content is None else private_fields_refusal(content)
 
 
 @refuses(Outcome.GOODS_MASS_EXCEEDS_GROSS_MASS)
@@ -402,7 +410,13 @@ _LODGE = Transition(
     (Who(DECLARANT, home),),
     lodge,
     (LODGED,),
-    (partner_is_not_home, authorities_are_known, carrier_is_known, goods_fit_gross_mass),
+    (
+        partner_is_not_home,
+        authorities_are_known,
+        carrier_is_known,
+        goods_fit_gross_mass,
+        private_fields_are_committed,
+    ),
 )
 _REJECT = Transition(_HOME, reject, (REJECTED,))
 _REFUSE = Transition(_HOME, refuse, (REFUSED,))
@@ -412,7 +426,8 @@ _INVALIDATE_ON_REQUEST = Transition(_HOME, invalidate, (INVALIDATED,), (invalida
 
 
 def _request_amendment(state: str) -> Transition:
-    return Transition(_DECLARANT, request_amendment, (state,), (no_amendment_is_pending, goods_fit_gross_mass))
+    guards = (no_amendment_is_pending, goods_fit_gross_mass, private_fields_are_committed)
+    return Transition(_DECLARANT, request_amendment, (state,), guards)
 
 
 def _request_invalidation(state: str) -> Transition:
@@ -433,7 +448,10 @@ TRANSITIONS: Transitions = {
     (REGISTERED, "accept"): Transition(_HOME, accept, (ACCEPTED,), (home_number_is_good,)),
     (ACCEPTED, "control"): Transition(_HOME, control, (UNDER_CONTROL,)),
     (UNDER_CONTROL, "control_result"): Transition(
-        _HOME, control_result, (ACCEPTED,), (correction_fits_result, goods_fit_gross_mass)
+        _HOME,
+        control_result,
+        (ACCEPTED,),
+        (correction_fits_result, goods_fit_gross_mass, private_fields_are_committed),
     ),
     (UNDER_CONTROL, "refuse"): _REFUSE,
     (ACCEPTED, "refuse"): _REFUSE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contracts.commitments import MAX_OPENINGS
+from contracts.declaration_private import MAX_DOCUMENTS, parse_currency, parse_private_field
 from contracts.identifiers import (
     MAX_MASS_G,
     MAX_UCR_CHARS,
@@ -15,12 +17,12 @@ from contracts.schema import Field, Schema, Type, choice, identifier, integer, l
 
 MAX_GOODS_ITEMS = 99
 MAX_DECLARED_CONTAINERS = 99
-MAX_DOCUMENTS = 20
 MAX_REASONS = 20
 MAX_PARTY_CHARS = 200
 MAX_AUTHORITY_CHARS = 64
 MAX_PACKAGES = 10**9
 MAX_VERSION = 10**6
+MAX_AMOUNT = 10**15
 
 COUNTRY = identifier(parse_country, "country")
 CONTAINER = identifier(parse_container, "container")
@@ -28,12 +30,20 @@ PARTICIPANT = identifier(parse_participant_id, "participant id")
 MASS = integer(1, MAX_MASS_G)
 NUMBER = Type(text(MAX_UCR_CHARS).check, "declaration number, in the form of the country that gives it")
 
+INVOICE_VALUE = Schema(
+    (
+        Field("amount", integer(0, MAX_AMOUNT), meaning="in the smallest unit of the currency, as tiyn or fen"),
+        Field("currency", identifier(parse_currency, "currency code"), meaning="ISO 4217, three letters"),
+    )
+)
+_VALUE = Field("value", map_of(INVOICE_VALUE, name="invoice value"), False, "open, unless committed to")
 GOODS_ITEM = Schema(
     (
         Field("hs", identifier(parse_hs, "HS code")),
-        Field("description", text()),
+        Field("description", text(), False, "open, or committed to"),
         Field("mass_g", MASS, meaning="net mass"),
         Field("packages", integer(0, MAX_PACKAGES), False, "0 or left out where the goods are in bulk"),
+        _VALUE,
     )
 )
 DOCUMENT = Schema(
@@ -43,16 +53,35 @@ DOCUMENT = Schema(
         Field("sha256", sha256()),
     )
 )
+COMMITMENT = Schema(
+    (
+        Field("name", identifier(parse_private_field, "name of a field that may be private")),
+        Field("sha256", sha256(), meaning="of the deterministic CBOR `[salt, name, value]`; the salt has 16 bytes"),
+    )
+)
 CONTENT = Schema(
     (
-        Field("consignor", text(MAX_PARTY_CHARS)),
-        Field("consignee", text(MAX_PARTY_CHARS)),
+        Field("consignor", text(MAX_PARTY_CHARS), False, "open, or committed to"),
+        Field("consignee", text(MAX_PARTY_CHARS), False, "open, or committed to"),
         Field("origin", COUNTRY),
         Field("destination", COUNTRY),
         Field("gross_mass_g", MASS),
         Field("goods", list_of(map_of(GOODS_ITEM, name="goods item"), 1, MAX_GOODS_ITEMS)),
         Field("containers", list_of(CONTAINER, 0, MAX_DECLARED_CONTAINERS, unique=True)),
-        Field("documents", list_of(map_of(DOCUMENT, name="document"), 0, MAX_DOCUMENTS), False),
+        Field("documents", list_of(map_of(DOCUMENT, name="document"), 0, MAX_DOCUMENTS), False, "those that are open"),
+        _VALUE,
+        Field(
+            "commitments",
+            list_of(map_of(COMMITMENT, name="commitment"), 1, MAX_OPENINGS),
+            False,
+            "fields that are not open, in the order of their names, none twice",
+        ),
+        Field(
+            "envelope_sha256",
+            sha256(),
+            False,
+            "of the envelope with what opens the commitments; there if and only if there are any",
+        ),
     )
 )
 LEGAL_BASIS = Schema(

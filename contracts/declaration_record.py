@@ -38,6 +38,7 @@ class Goods:
     description: str
     mass_g: int
     packages: int
+    value: tuple[int, str] | None = None  # amount in the smallest unit, currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is declared. A new one is a new version."""
+    """What is declared. A new one is a new version. What is committed to is empty, or None, where it would be open."""
 
     consignor: str
     consignee: str
@@ -59,6 +60,9 @@ class Content:
     goods: tuple[Goods, ...]
     containers: tuple[str, ...]
     documents: tuple[Document, ...]
+    value: tuple[int, str] | None = None
+    commitments: tuple[tuple[str, bytes], ...] = ()
+    envelope: bytes | None = None
     # Spelled once: a declaration changes many times, its content seldom.
     encoded: bytes = field(init=False, compare=False, repr=False)
 
@@ -72,9 +76,12 @@ class Content:
             self.origin,
             self.destination,
             self.gross_mass_g,
-            tuple((g.hs, g.description, g.mass_g, g.packages) for g in self.goods),
+            tuple((g.hs, g.description, g.mass_g, g.packages, g.value) for g in self.goods),
             self.containers,
             tuple((d.kind, d.number, d.sha256) for d in self.documents),
+            self.value,
+            self.commitments,
+            self.envelope,
         )
 
 
@@ -178,10 +185,21 @@ class Declaration:
 
 
 def _content_of_fields(fields: Any) -> Content:
-    fields[5] = tuple(Goods(*goods) for goods in fields[5])
+    fields[5] = tuple(Goods(hs, text, mass_g, count, _amount(value)) for hs, text, mass_g, count, value in fields[5])
     fields[6] = tuple(fields[6])
     fields[7] = tuple(Document(*document) for document in fields[7])
+    fields[8] = _amount(fields[8])
+    fields[9] = tuple((name, digest) for name, digest in fields[9])
     return Content(*fields)
+
+
+def _amount(value: Any) -> tuple[int, str] | None:
+    return None if value is None else (value[0], value[1])
+
+
+def _amount_of(payload: Mapping[str, Any]) -> tuple[int, str] | None:
+    value = payload.get("value")
+    return None if value is None else (value["amount"], value["currency"])
 
 
 def decode_declaration(raw: bytes) -> Declaration:
@@ -197,14 +215,20 @@ def decode_declaration(raw: bytes) -> Declaration:
 
 def content_of(payload: Mapping[str, Any]) -> Content:
     return Content(
-        consignor=payload["consignor"],
-        consignee=payload["consignee"],
+        consignor=payload.get("consignor", ""),
+        consignee=payload.get("consignee", ""),
         origin=payload["origin"],
         destination=payload["destination"],
         gross_mass_g=payload["gross_mass_g"],
-        goods=tuple(Goods(g["hs"], g["description"], g["mass_g"], g.get("packages", 0)) for g in payload["goods"]),
+        goods=tuple(
+            Goods(g["hs"], g.get("description", ""), g["mass_g"], g.get("packages", 0), _amount_of(g))
+            for g in payload["goods"]
+        ),
         containers=tuple(payload["containers"]),
         documents=tuple(Document(d["kind"], d["number"], d["sha256"]) for d in payload.get("documents", ())),
+        value=_amount_of(payload),
+        commitments=tuple((c["name"], c["sha256"]) for c in payload.get("commitments", ())),
+        envelope=payload.get("envelope_sha256"),
     )
 
 

@@ -19,6 +19,8 @@ _MAPS: dict[str, Schema] = {
     "content": declaration_payloads.CONTENT,
     "goods item": declaration_payloads.GOODS_ITEM,
     "document": declaration_payloads.DOCUMENT,
+    "invoice value": declaration_payloads.INVOICE_VALUE,
+    "commitment": declaration_payloads.COMMITMENT,
     "legal basis": declaration_payloads.LEGAL_BASIS,
     "fix": escort_payloads.FIX,
     "batch": escort_payloads.BATCH,

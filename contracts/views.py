@@ -53,15 +53,26 @@ def participant_view(record: Participant) -> View:
     }
 
 
+def _value_view(value: tuple[int, str] | None) -> View | None:
+    return None if value is None else {"amount": value[0], "currency": value[1]}
+
+
 def _content_view(content: Content) -> View:
+    """A field that is committed to is null here: `commitments` has its hash, the envelope what opens it."""
     return {
-        "consignor": content.consignor,
-        "consignee": content.consignee,
+        "consignor": content.consignor or None,
+        "consignee": content.consignee or None,
         "origin": content.origin,
         "destination": content.destination,
         "gross_mass_g": content.gross_mass_g,
         "goods": [
-            {"hs": goods.hs, "description": goods.description, "mass_g": goods.mass_g, "packages": goods.packages}
+            {
+                "hs": goods.hs,
+                "description": goods.description or None,
+                "mass_g": goods.mass_g,
+                "packages": goods.packages,
+                "value": _value_view(goods.value),
+            }
             for goods in content.goods
         ],
         "containers": list(content.containers),
@@ -69,6 +80,9 @@ def _content_view(content: Content) -> View:
             {"kind": document.kind, "number": document.number, "sha256": document.sha256.hex()}
             for document in content.documents
         ],
+        "value": _value_view(content.value),
+        "commitments": {name: digest.hex() for name, digest in content.commitments},
+        "envelope_sha256": _hex(content.envelope),
     }
 
 
