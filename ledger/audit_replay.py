@@ -23,13 +23,12 @@ from ledger.audit_chunks import (
     read_file,
 )
 from ledger.audit_report import Check, FaultList
+from ledger.audit_state import AuditState
 from ledger.entry import MAX_BLOCK_STATEMENTS, BlockRecord, Genesis, parse_entry
 from ledger.errors import LedgerError, Untrue
 from ledger.merkle import HASH_BYTES, TILE_WIDTH
-from ledger.recent_state import RecentState
-from ledger.statemap import StateMap
 from ledger.statement import Statement, verify_statement
-from ledger.store import MemoryStore
+from ledger.store import StoreUnavailable
 from ledger.tiles import ENTRIES, tile_path, tile_width
 
 ACCEPTED = 0
@@ -78,9 +77,7 @@ class ReplayCheck:
         self._joined = frozenset(joined)
         self._replay = replay
         self._faults = faults
-        self._store = MemoryStore()
-        self._state = StateMap(self._store)
-        self._recent = RecentState(self._state)
+        self._state = AuditState()
         self._validators: frozenset[str] | None = None
         self._next = 0
         self._pending: list[tuple[int, Statement, int]] = []
@@ -152,7 +149,7 @@ class ReplayCheck:
             validator.name for authority in genesis.authorities for validator in authority.validators
         ).union(self._joined)
         try:
-            self._apply(self._replay.genesis_state(genesis))
+            self._state.apply(self._replay.genesis_state(genesis))
         except Exception as error:
             self._faults.add(Check.OUTCOMES, f"the state cannot begin: {type(error).__name__}: {error}", entry=0)
             self._stop(0, "the state cannot begin")
@@ -204,7 +201,7 @@ class ReplayCheck:
     def _execute(self, index: int, record: BlockRecord) -> None:
         at = index
         try:
-            block = self._replay.begin_block(self._recent, record.time_ms, record.height)
+            block = self._replay.begin_block(self._state, record.time_ms, record.height)
             for at, statement, signature in self._pending:
                 check = _SignatureCheck(signature)
                 code, name = block.execute(statement, check)
@@ -216,7 +213,9 @@ class ReplayCheck:
                     message = f"{statement.kind} was accepted without its signature being checked"
                     self._faults.add(Check.SIGNATURES, message, entry=at)
             at = index
-            self._apply(block.changes)
+            self._state.apply(block.changes)
+        except StoreUnavailable:
+            raise  # says nothing of the archive
         except Exception as error:
             self._faults.add(Check.OUTCOMES, f"execution failed: {type(error).__name__}: {error}", entry=at)
             self._stop(at, "execution failed")
@@ -231,12 +230,6 @@ class ReplayCheck:
             self._stop(index, f"block {record.height} comes to another state")
             return
         self.height_compared = record.height
-
-    def _apply(self, changes: Mapping[str, bytes | None]) -> None:
-        update = self._state.update(changes)
-        self._store.write(update.writes)
-        self._state.adopt(update)
-        self._recent.written(changes)
 
 
 class _SignatureCheck:

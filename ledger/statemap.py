@@ -18,8 +18,9 @@ and then has the map `adopt` it. If the write fails, the map is what it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -49,8 +50,15 @@ _ALL_USED = 0xFFFF
 # From this many used slots on, a page is stored as it is in memory.
 _DENSE_SLOTS = 9
 _DENSE_BYTES = 4 + 512 + 128
+_BYTES = tuple(bytes((value,)) for value in range(256))
 # The quads of which at least one slot was touched, for every set of four.
 _QUADS = tuple(tuple(quad for quad in range(4) if mask >> quad & 1) for mask in range(16))
+
+
+@cache
+def _offsets(used: int) -> tuple[int, ...]:
+    """Where in a page the hashes of the slots of a bitmap begin. There are 65,536 bitmaps, a few hundred in use."""
+    return tuple(index * 32 for index in range(16) if used >> index & 1)
 
 
 class Page:
@@ -131,14 +139,9 @@ class Page:
         if used.bit_count() >= _DENSE_SLOTS:
             return b"".join((head, b"\xff\xff", self.hashes, self.quads, self.leaf_paths))
         hashes = self.hashes
-        parts: list[bytes | bytearray] = [head, used.to_bytes(2, "big")]
-        rest = used
-        while rest:
-            at = ((rest & -rest).bit_length() - 1) * 32
-            parts.append(hashes[at : at + 32])
-            rest &= rest - 1
-        parts.append(self.leaf_paths)
-        return b"".join(parts)
+        return b"".join(
+            (head, used.to_bytes(2, "big"), *[hashes[at : at + 32] for at in _offsets(used)], self.leaf_paths)
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Page:
@@ -152,13 +155,8 @@ class Page:
                 used = sum(1 << index for index in range(16) if any(hashes[index * 32 : index * 32 + 32]))
             return cls(hashes, bytearray(data[516:_DENSE_BYTES]), used, leaf_bits, data[_DENSE_BYTES:])
         hashes = bytearray(512)
-        offset = 4
-        rest = used
-        while rest:
-            at = ((rest & -rest).bit_length() - 1) * 32
-            hashes[at : at + 32] = data[offset : offset + 32]
-            offset += 32
-            rest &= rest - 1
+        for number, at in enumerate(_offsets(used)):
+            hashes[at : at + 32] = data[4 + 32 * number : 36 + 32 * number]
         page = cls(hashes, bytearray(128), used, leaf_bits, data[paths_start:])
         page.rehash()
         return page
@@ -232,10 +230,9 @@ class StateMap:
         pages: dict[bytes, Page | None] = {}
         if leaves:
             leaves.sort()
-            batch = _Batch(self)
+            batch = Batch(self._own_page, self._page_prefix)
             pages = batch.pages
-            has_page = top.leaf_path is None and top.hash != EMPTY
-            top = batch.apply(0, leaves) if has_page else batch.grow(0, top, leaves)
+            top = batch.set(top, leaves)
             for page_key, page in pages.items():
                 writes[page_key] = None if page is None else page.encode()
         writes[self._root_key] = top.hash + (top.leaf_path or b"")
@@ -338,53 +335,61 @@ class StateMap:
             self._young[page_key] = page
         return page
 
+    def _own_page(self, page_key: bytes) -> Page:
+        """A copy: what is in memory is the state before the block until the block is on the disk."""
+        return self._hot_page(page_key).copy()
+
     def _turn(self) -> None:
         if len(self._young) >= self._generation_pages:
             self._old = self._young
             self._young = {}
 
 
-class _Batch:
-    """One update in the making: pages changed so far, over those of the map.
+class Batch:
+    """One update in the making. `load` gives a page that the batch may alter; ``pages`` are those that it did.
 
     Here the empty hash is always the object `EMPTY` itself, so that ``is`` tells it: this is the innermost loop of all.
     """
 
-    def __init__(self, state: StateMap) -> None:
-        self._load = state._hot_page
-        self._page_prefix = state._page_prefix
+    def __init__(self, load: Callable[[bytes], Page], page_prefix: bytes) -> None:
+        self._load = load
+        self._page_prefix = page_prefix
         self.pages: dict[bytes, Page | None] = {}
+
+    def set(self, top: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
+        """Return what ``top`` becomes when each (path, leaf hash or EMPTY) of ``leaves``, in order of path, is set."""
+        has_page = top.leaf_path is None and top.hash != EMPTY
+        return self.apply(0, leaves) if has_page else self.grow(0, top, leaves)
 
     def apply(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
         """Return what the page at ``depth`` becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
         page_key = stored_page_key(self._page_prefix, depth, leaves[0][0])
-        page = self.pages[page_key] = self._load(page_key).copy()
+        page = self.pages[page_key] = self._load(page_key)
         hashes = page.hashes
         at, shift = depth >> 1, 0 if depth & 1 else 4
         shrunk = False
         touched = 0
         position, count = 0, len(leaves)
         while position < count:
-            index = leaves[position][0][at] >> shift & 15
+            path, leaf = leaves[position]
+            index = path[at] >> shift & 15
             start = position
             position += 1
             while position < count and leaves[position][0][at] >> shift & 15 == index:
                 position += 1
-            part = leaves if position - start == count else leaves[start:position]
             touched |= 1 << (index >> 2)
-            bit = 1 << index
-            if page.used & ~page.leaf_bits & bit:
+            if position - start == 1 and leaf is not EMPTY:
+                self._set(depth, page, index, path, leaf)
+                continue
+            part = leaves[start:position]
+            if page.used & ~page.leaf_bits & 1 << index:
                 new = self.apply(depth + 1, part)
                 if new.leaf_path is None and new.hash is not EMPTY:
                     hashes[index * 32 : index * 32 + 32] = new.hash
                     continue
                 shrunk = True
             else:
-                known = page.leaf_path(index)
-                if known == part[0][0] and len(part) == 1 and part[0][1] is not EMPTY:
-                    hashes[index * 32 : index * 32 + 32] = part[0][1]
-                    continue
-                new = self.grow(depth + 1, Slot(bytes(hashes[index * 32 : index * 32 + 32]), known), part)
+                new = self.grow(depth + 1, page.slot(index), part)
                 shrunk = shrunk or new.hash is EMPTY
             page.put(index, new.hash, new.leaf_path)
         page.rehash(touched)
@@ -395,6 +400,33 @@ class _Batch:
                 self.pages[page_key] = None
                 return lone
         return Slot(page.hash(), None)
+
+    def _set(self, depth: int, page: Page, index: int, path: bytes, leaf: bytes) -> None:
+        """Set one leaf below slot ``index`` of ``page``, which is at ``depth`` and hashed by the caller.
+
+        Below the top pages, all but a few changes of a batch have a page to themselves: this is `apply` for one leaf
+        that is not taken out, without its lists and without recursion.
+        """
+        way: list[tuple[Page, int]] = []
+        while page.used & ~page.leaf_bits & 1 << index:
+            way.append((page, index))
+            depth += 1
+            page_key = stored_page_key(self._page_prefix, depth, path)
+            page = self.pages[page_key] = self._load(page_key)
+            byte = path[depth >> 1]
+            index = byte & 15 if depth & 1 else byte >> 4
+        if page.leaf_bits & 1 << index and page.leaf_path(index) != path:
+            page.put(index, self.grow(depth + 1, page.slot(index), [(path, leaf)]).hash, None)
+        elif page.used & 1 << index:
+            page.hashes[index * 32 : index * 32 + 32] = leaf
+        else:
+            page.put(index, leaf, path)
+        while way:
+            quads, at = page.quads, index >> 2 << 5
+            quads[at : at + 32] = sha256(_QUAD + page.hashes[at << 2 : (at << 2) + 128]).digest()
+            child = sha256(_PAGE + quads).digest()
+            page, index = way.pop()
+            page.hashes[index * 32 : index * 32 + 32] = child
 
     def grow(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
         """Set ``leaves`` where there was at most one entry."""
@@ -481,10 +513,10 @@ def _shared_digits(one: bytes, other: bytes) -> int:
 
 def stored_page_key(prefix: bytes, depth: int, path: bytes) -> bytes:
     """Key of the page at ``depth`` on the way to ``path``: its first ``depth`` digits, the odd one padded with zero."""
+    half = depth >> 1
     if depth & 1:
-        half = depth >> 1
-        return prefix + bytes((depth, *path[:half], path[half] & 0xF0))
-    return prefix + bytes((depth,)) + path[: depth >> 1]
+        return prefix + _BYTES[depth] + path[:half] + _BYTES[path[half] & 0xF0]
+    return prefix + _BYTES[depth] + path[:half]
 
 
 def _decode_top(data: bytes | None) -> Slot:
@@ -495,11 +527,16 @@ def _decode_top(data: bytes | None) -> Slot:
     return Slot(data[:32], data[32:] or None)
 
 
-def _encode_value(name: bytes, value: bytes) -> bytes:
+def check_sizes(name: bytes, value: bytes) -> None:
+    """Raise Misuse for a key or value that no state may hold."""
     if len(name) > MAX_STATE_KEY_BYTES:
         raise Misuse(f"state key is too long: expected at most {MAX_STATE_KEY_BYTES} bytes, got {len(name)}")
     if len(value) > MAX_STATE_VALUE_BYTES:
         raise Misuse(f"state value is too large: expected at most {MAX_STATE_VALUE_BYTES} bytes, got {len(value)}")
+
+
+def _encode_value(name: bytes, value: bytes) -> bytes:
+    check_sizes(name, value)
     return len(name).to_bytes(2, "big") + name + value
 
 

@@ -172,6 +172,7 @@ def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
     from contracts.replay import ContractReplay
     from ledger.audit import audit_archive
     from ledger.errors import Misuse
+    from ledger.store import StoreUnavailable
 
     policy = read_policy(policy_path)
     if not directory.is_dir():
@@ -181,6 +182,8 @@ def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
             report = audit_archive(directory, policy, ContractReplay(), jobs, progress)
     except Misuse as error:
         _stop(str(error), EXIT_MISUSE)
+    except StoreUnavailable as error:
+        _stop(str(error), EXIT_UNAVAILABLE)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
