@@ -72,6 +72,6 @@ class _Full(Scratch):
 
 def test_a_full_disk_is_said_to_be_one() -> None:
     scratch = _Full()
-    with pytest.raises(StoreUnavailable, match="scratch file: .* make room for temporary files"):
+    with pytest.raises(StoreUnavailable, match=r"scratch file: .* make room for temporary files"):
         scratch.put([(number.to_bytes(2, "big"), bytes(3000)) for number in range(100)])
     scratch.close()
