@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 # A snapshot whose arrival nobody reported is sent again after this many election time-outs.
 SNAPSHOT_PATIENCE_ROUNDS = 10
+# What comes after a snapshot is kept for whoever was told to get it, until it has been silent for so many time-outs:
+# getting it and starting from it takes time, and who then finds the log gone on without it would begin again for ever.
+SNAPSHOT_GRACE_ROUNDS = 60
 
 
 class Leadership:
@@ -470,9 +473,12 @@ class Leadership:
             self.transfer(member)
 
     def compaction_floor(self) -> int:
-        """The log up to here is needed by no follower that is being replicated to."""
+        """The log up to here is needed by no follower that is being replicated to, or that gets a snapshot to be."""
         floor = self._raft.log.committed
+        heard_since = self._tick - SNAPSHOT_GRACE_ROUNDS * self._raft.config.election_timeout_ticks
         for progress in self.progress.values():
-            if progress.state is ProgressState.REPLICATE and progress.match < floor:
-                floor = progress.match
+            if progress.state is ProgressState.REPLICATE:
+                floor = min(floor, progress.match)
+            elif progress.snapshot_index and progress.heard_tick >= heard_since:
+                floor = min(floor, progress.snapshot_index)
         return floor

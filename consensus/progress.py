@@ -66,6 +66,7 @@ class Progress:
         "paused",
         "pending_snapshot",
         "sent_commit",
+        "snapshot_index",
         "state",
         "waited_rounds",
     )
@@ -78,6 +79,8 @@ class Progress:
         # Nothing more may be sent until an answer or a heartbeat's answer comes.
         self.paused = False
         self.pending_snapshot = 0
+        # The last snapshot that it was told to get, until the log has brought it on from there; 0 when there is none.
+        self.snapshot_index = 0
         # The commit index that went out last.
         self.sent_commit = 0
         # Tick of the leader's clock at which anything was last heard from the follower.
@@ -105,11 +108,12 @@ class Progress:
 
     def become_replicate(self) -> None:
         self._enter(ProgressState.REPLICATE)
+        self.snapshot_index = 0
         self.next = self.match + 1
 
     def become_snapshot(self, index: int) -> None:
         self._enter(ProgressState.SNAPSHOT)
-        self.pending_snapshot = index
+        self.pending_snapshot = self.snapshot_index = index
         self.next = index + 1
 
     @property

@@ -32,6 +32,7 @@ from consensus import (
     Step,
     encode_change,
 )
+from consensus.leadership import SNAPSHOT_GRACE_ROUNDS
 from consensus.storage import MemoryStorage
 from tests.consensus.group import Group, allow
 
@@ -396,6 +397,30 @@ def test_5_a_snapshot_brings_the_membership_as_of_its_index() -> None:
     work(node, storage)
     assert node.status().membership == FOUR
     assert RawNode(Config("k1", 1, applied=9), storage).status().membership == FOUR
+
+
+def test_5_what_follows_a_snapshot_is_kept_for_who_gets_it_but_not_for_ever() -> None:
+    group = Group(FOUR).elect("k1")
+    group.cut("c2")
+    for number in range(3):
+        group.propose("k1", b"%d" % number)
+    leader = group.nodes["k1"]
+    leader.report_unreachable("c2")
+    group.storages["k1"].create_snapshot(4, b"state")
+    assert leader.compact(4) == 4
+    group.heal()
+    while leader.status().followers["c2"].state is not ProgressState.SNAPSHOT:  # told, and then busy with getting it
+        leader.tick()
+        group.deliver([message for message in group.work("k1") if message.type is not MessageType.SNAPSHOT])
+        group.deliver(group.work("c2"))
+    group.cut("c2")
+    group.propose("k1", b"more")
+    assert leader.compact(5) == 4
+    ticks = SNAPSHOT_GRACE_ROUNDS * Config("k1", 1).election_timeout_ticks
+    group.tick("k1", ticks - 1)
+    assert leader.compact(5) == 4
+    group.tick("k1", 2)
+    assert leader.compact(5) == 5
 
 
 def test_5_a_snapshot_that_changes_the_authorities_is_refused() -> None:
