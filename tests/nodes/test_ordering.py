@@ -152,17 +152,15 @@ async def test_a_follower_with_a_full_disk_acknowledges_nothing(monkeypatch: pyt
     disks = {"a-1": Disk(), "b-1": Disk()}
     async with group(PAIR, disks) as made:
         leader = await made.leader()
-        await taken(leader, 0)
+        await until(lambda: leader.committed)  # the opening of its term
         (name,) = (name for name, node in made.nodes.items() if node is not leader)
         disks[name].full = True
         before = leader.committed
         leader.submit(b"x")
-        await asyncio.sleep(0.1)
+        await until(lambda: made.nodes[name].disk_trouble == "disk is full")
         assert leader.committed == before
-        assert made.nodes[name].disk_trouble == "disk is full"
         disks[name].full = False
-        await asyncio.sleep(0.3)
-        assert made.nodes[name].disk_trouble is None
+        await until(lambda: made.nodes[name].disk_trouble is None)
 
 
 async def test_a_leader_that_stepped_down_while_its_disk_hung_has_nothing_to_hand_over(

@@ -85,9 +85,9 @@ async def test_the_answer_waits_until_so_much_is_executed_here(monkeypatch: pyte
         asked = asyncio.create_task(reads.confirm())
         await asyncio.sleep(0.05)
         assert not asked.done()
-        executed[0] = index
+        executed[0] = 1 << 60
         reads.advanced()
-        assert await asked == index
+        assert await asked >= index  # more, if somebody else has opened a term meanwhile
         assert await taken(leader, 1) == [b"x"]
 
 
