@@ -20,7 +20,7 @@ from consensus.reads import ReadRounds, Reads
 from consensus.storage import MemoryStorage
 from tests.consensus.simulation import DEFAULT_STEPS, Simulation, Violation
 
-SEEDS = 150
+SEEDS = 60
 
 
 def test_no_invariant_breaks_over_many_seeds() -> None:
