@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from contracts.envelope_keys import EnvelopeKeys, envelope_keys_key, load_envelope_keys
 from contracts.identifiers import ParticipantId, parse_participant_id
 from contracts.machine import (
     ABSENT,
@@ -264,6 +265,22 @@ def the_registrar_keeps_a_key(ctx: Context) -> Outcome | None:
     return None if starts_in_time and lasts else Outcome.LAST_REGISTRAR_KEY
 
 
+@refuses(Outcome.ENVELOPE_KEY_NOT_OF_AUTHORITY)
+def authority_is_its_own(ctx: Context) -> Outcome | None:
+    """The authority named is the registrar's own, and the subject the registrar that the genesis names for it."""
+    authority = load_authority(ctx.working, ctx.payload["authority"])
+    own = authority is not None and authority.name == ctx.issuer.authority and authority.registrar == ctx.record.id
+    return None if own else Outcome.ENVELOPE_KEY_NOT_OF_AUTHORITY
+
+
+@refuses(Outcome.ENVELOPE_KEY_ALREADY_PUBLISHED)
+def envelope_key_is_new(ctx: Context) -> Outcome | None:
+    """The authority has not had this key before."""
+    before = load_envelope_keys(ctx.working, ctx.payload["authority"])
+    known = before is not None and any(key.public == ctx.payload["key"] for key in before.keys)
+    return Outcome.ENVELOPE_KEY_ALREADY_PUBLISHED if known else None
+
+
 def _new_key(ctx: Context) -> Key:
     public = PublicKey.from_cose_key(ctx.payload["key"])
     return Key(
@@ -330,6 +347,15 @@ def revoke(ctx: Context) -> Participant:
     return _key_state(ctx, REVOKED)
 
 
+def publish_envelope_key(ctx: Context) -> Participant:
+    """Beside the participant, whose record stays as it is: the keys are the authority's."""
+    name = ctx.payload["authority"]
+    before = load_envelope_keys(ctx.working, name) or EnvelopeKeys(name)
+    after = before.published(ctx.payload["key"], ctx.time_ms, ctx.issuer.id, ctx.statement.id)
+    ctx.working.put(envelope_keys_key(name), after)
+    return cast(Participant, ctx.record)
+
+
 _REGISTRAR = (Who(REGISTRAR, own_authority),)
 
 PARTICIPANT_TRANSITIONS: Transitions = {
@@ -348,6 +374,9 @@ PARTICIPANT_TRANSITIONS: Transitions = {
             a_key_can_be_added,
             the_registrar_keeps_a_key,
         ),
+    ),
+    (ENROLLED, "publish_envelope_key"): Transition(
+        _REGISTRAR, publish_envelope_key, (ENROLLED,), (authority_is_its_own, envelope_key_is_new)
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.envelope_keys import X25519_KEY_BYTES
 from contracts.machine import ROLES
 from contracts.schema import Field, Schema, choice, integer, list_of, octets, sha256, text
 
@@ -39,4 +40,11 @@ SCHEMAS: dict[str, Schema] = {
     "suspend": Schema((_KID, _REASON), meaning="A registrar stops a key from counting, for a time."),
     "resume": Schema((_KID, _REASON), meaning="A registrar lets a suspended key count again."),
     "revoke": Schema((_KID, _REASON), meaning="A registrar ends a key for good."),
+    "publish_envelope_key": Schema(
+        (
+            Field("authority", text(64), meaning="name of the authority whose key it is"),
+            Field("key", octets(X25519_KEY_BYTES, X25519_KEY_BYTES), meaning="the public key, X25519"),
+        ),
+        meaning="A registrar says to which key envelopes for its authority are sealed from now on.",
+    ),
 }

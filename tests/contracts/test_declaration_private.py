@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.commitments import Opening
-from contracts.declaration import decode_declaration
 from contracts.declaration_private import (
     ENVELOPE,
     conceal,
@@ -21,6 +20,7 @@ from contracts.declaration_private import (
     private_fields_refusal,
     reveal,
 )
+from contracts.declaration_record import decode_declaration
 from contracts.identifiers import IdentifierError
 from contracts.outcome import Outcome
 from contracts.payloads import validate_payload

@@ -81,6 +81,7 @@ overdue                   resolve_overdue          officer           started han
 REGISTRY_SPECIFICATION = """
 -                    enrol    registrar  enrolled
 enrolled             rotate   registrar  enrolled
+enrolled             publish_envelope_key registrar enrolled
 active               suspend  registrar  suspended
 suspended            resume   registrar  active
 active suspended     revoke   registrar  revoked
