@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contracts.declaration import DECLARATION
 from contracts.escort import ESCORT
+from contracts.governance import GOVERNANCE
 from contracts.machine import Contract
 from contracts.registry import REGISTRY
 from contracts.well_formed import check_contract
@@ -25,7 +26,7 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     return catalogue
 
 
-CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT)
+CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT, GOVERNANCE)
 CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 

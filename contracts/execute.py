@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from contracts.catalogue import ALWAYS, CONTRACT_NAMES, CONTRACTS
 from contracts.deadlines import due_at, first_deadline_s, lift_deadline, next_deadline_ms
+from contracts.governance import fire_heights
+from contracts.governance_record import ROOT as GOVERNED
 from contracts.identifiers import IdentifierError, parse_participant_id
 from contracts.machine import ABSENT, REGISTRAR, Context, Contract, ContractBug, Lapse, Machine, Transition, Who
 from contracts.outcome import Outcome
@@ -33,6 +36,7 @@ from contracts.registry import (
     load_participant,
     participant_key,
 )
+from contracts.releases import check_release
 from contracts.schema import PayloadError, Schema
 from contracts.working import StateView, Working
 from ledger.algorithms import PublicKey
@@ -128,6 +132,9 @@ def genesis_state(genesis: Genesis) -> dict[str, bytes]:
     for name in CONTRACT_NAMES:
         if name in ALWAYS or name in genesis.contracts:
             state[contract_key(name)] = encode([genesis.contracts.get(name, 1)])
+    if "governance" in genesis.contracts:
+        names = [authority.name for authority in genesis.authorities]
+        state[GOVERNED] = encode([sha256(genesis.encode()).hexdigest(), *names])
     for name, value in genesis_parameters(genesis.parameters).items():
         state[parameter_key(name)] = encode_parameter(value)
     for authority in genesis.authorities:
@@ -178,9 +185,9 @@ class BlockExecution:
         self._working = Working(state)
         self._time_ms = time_ms
         self._height = height
+        self._state = state
         self._parameters = read_parameters(state.get)
-        rows = [self._working.row(contract_key(name)) for name in CONTRACT_NAMES]
-        self._rules = _rules_of(tuple(int(row[0]) if row else None for row in rows))
+        self._rules = self._rules_now()
         self._begun = False
         self.fired = 0
         self.detail: str | None = None
@@ -190,11 +197,25 @@ class BlockExecution:
         """What the block writes: a new value, or None for a key that goes."""
         return self._working.changes()
 
+    def _rules_now(self) -> _Rules:
+        rows = [self._working.row(contract_key(name)) for name in CONTRACT_NAMES]
+        return _rules_of(tuple(int(row[0]) if row else None for row in rows))
+
     def begin(self) -> None:
-        """Fire every deadline that the block time has reached, in order of time. Again does nothing."""
+        """Bring into force what is to hold from this height on, then fire what is due, in order of time.
+
+        Again does nothing. Raises ReleaseNeeded where this program does not have what is in force: nothing may be
+        decided here, and nothing signed.
+        """
         if self._begun:
             return
         self._begun = True
+        self.fired += fire_heights(self._working, self._height, self._time_ms)
+        if self.fired:
+            changes = self._working.changes()
+            self._parameters = read_parameters(lambda key: changes[key] if key in changes else self._state.get(key))
+            self._rules = self._rules_now()
+        check_release(self._working)
         while (due_s := first_deadline_s(self._working)) is not None and due_s * 1000 <= self._time_ms:
             for record_key in due_at(self._working, due_s):
                 self._fire(record_key, due_s)
@@ -214,7 +235,7 @@ class BlockExecution:
         if record is None or rule is None or deadlines.due_s(record) != due_s:
             raise ContractBug(f"deadline {due_s} of {record_key} is not that of the record: got {record!r:.200}")
         lift_deadline(self._working, due_s, record_key)
-        moved = rule.effect(Lapse(self._working, self._parameters, self._time_ms, due_s, rule, record))
+        moved = rule.effect(Lapse(self._working, self._parameters, self._time_ms, self._height, due_s, rule, record))
         reached = machine.state_of(moved, {})
         if reached != rule.to:
             raise ContractBug(f"deadline of {record_key} ends in {reached!r}: the table has {rule.to}")

@@ -129,6 +129,7 @@ class Lapse:
     working: Working
     parameters: Parameters
     time_ms: int
+    height: int
     due_s: int
     rule: DeadlineRule
     record: Any

@@ -5,7 +5,7 @@ once given, keeps its meaning for ever (`tests/contracts/outcomes.golden` holds 
 left unused. The name states the fact that stood in the way. Where several facts do, the order in which they are looked
 for is fixed: first the statement (1xx, in the order of the numbers 103 to 120), then the contract's own facts.
 
-Blocks: 0 accepted, 1xx statement and registry, 2xx declaration, 3xx escort, 9xx kernel.
+Blocks: 0 accepted, 1xx statement and registry, 2xx declaration, 3xx escort, 4xx governance, 9xx kernel.
 """
 
 from __future__ import annotations
@@ -118,6 +118,33 @@ class Outcome(IntEnum):
     NEW_SEALS_REQUIRED = 332
     NEW_VEHICLE_REQUIRED = 333
     LEG_LIMIT_MISSING = 334
+
+    PROPOSAL_UNKNOWN = 400
+    PROPOSAL_ALREADY_MADE = 401
+    PROPOSAL_TRANSITION_NOT_ALLOWED = 402
+    PROPOSAL_ID_OF_OTHER_AUTHORITY = 403
+    OPEN_PROPOSAL_LIMIT_REACHED = 404
+    PROPOSAL_DIFFERS = 405
+    SIDE_ALREADY_APPROVED = 406
+    PROPOSAL_OF_OTHER_SIDE = 407
+    SIDE_ALREADY_WITHDREW = 408
+    EFFECT_HEIGHT_TOO_EARLY = 409
+    CHANGE_TWICE = 410
+    CHANGE_PENDING = 411
+    CHANGE_SUPERSEDED = 412
+    CHANGE_WITHOUT_EFFECT = 413
+    PARAMETER_UNKNOWN = 420
+    PARAMETER_OUT_OF_LIMITS = 421
+    PARAMETERS_CONTRADICT = 422
+    CONTRACT_VERSION_NOT_HIGHER = 423
+    GOVERNED_AUTHORITY_UNKNOWN = 430
+    GOVERNED_KEY_MALFORMED = 431
+    GOVERNED_KEY_TAKEN = 432
+    MEMBERSHIP_CHANGE_MALFORMED = 450
+    MEMBERSHIP_CHANGE_OF_OTHER_NETWORK = 451
+    MEMBERSHIP_SIGNATURE_MISSING = 452
+    MEMBERSHIP_SIGNATURE_NOT_EXPECTED = 453
+    MEMBERSHIP_SIGNATURE_INVALID = 454
 
     # A contract version on the ledger that this program does not have: nothing of that contract may be decided here.
     CONTRACT_VERSION_UNKNOWN = 900

@@ -3,6 +3,9 @@
 Each is a record `parameter/<name>` holding `[format, value]`. At genesis those of `FIRST` get one, and those that the
 genesis record names; where there is no record, the default holds. Both sides change them by `contracts.governance`. An
 unknown name or a value out of its limits is a genesis that nobody may start, and a proposal that is refused.
+
+Names, limits and defaults are part of what a version of `governance` decides by: once released, one that is added or
+moved brings a new version of that contract, or two releases would disagree about a proposal.
 """
 
 from __future__ import annotations
@@ -111,6 +114,14 @@ def check_parameter(name: str, value: object) -> None:
         raise Misuse(f"parameter {name}: expected text, got {value!r}")
     else:
         rule.check(value)
+
+
+def contradiction(get: Callable[[str], int | str]) -> str | None:
+    """What is wrong with values that are each within their limits; None if they go together."""
+    soft, hard = get("iat_skew_soft_s"), get("iat_skew_hard_s")
+    if int(soft) > int(hard):
+        return f"iat_skew_soft_s: expected at most iat_skew_hard_s, {hard}, got {soft}"
+    return None
 
 
 def genesis_parameters(named: Mapping[str, int | str]) -> dict[str, int | str]:

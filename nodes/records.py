@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ledger.store import Store
 
 RECORD_PREFIX = b"record/"
-LISTED = ("declaration/", "escort/", "registry/", "parameter/", "authority/")
+LISTED = ("declaration/", "escort/", "registry/", "parameter/", "authority/", "governance/", "governed", "legal_basis/")
 REMEMBERED_MAX_NAMES = 20_000
 MAX_NAME_BYTES = 512
 
