@@ -19,7 +19,7 @@ items are counted, and limited, before any of them is built; where there are few
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -40,6 +40,8 @@ MAX_CBOR_DEPTH = 16  # nested arrays and maps
 # Items in one value, the value itself included: arrays and maps count one each, and so does all that is in them, keys
 # too. Above the number of statements in a block.
 MAX_CBOR_ITEMS = 1 << 17
+# Keys of a map and their characters together, for the set of keys to be remembered.
+MAX_REMEMBERED_KEYS_SIZE = 256
 MIN_INT = -(1 << 63)
 MAX_INT = (1 << 64) - 1
 
@@ -190,44 +192,88 @@ def _head_length(argument: int) -> int:
     return 5 if argument < 1 << 32 else 9
 
 
+@lru_cache(1024)
+def _ordered_keys_length(*keys: str | int) -> int:
+    """Return how long the keys of a map are together; 0 unless each is a key and they are in order, each once.
+
+    Payloads have few different sets of keys. Texts and integers are never equal, so they are never taken for another.
+    """
+    total = 0
+    previous = b""
+    for key in keys:
+        spelling = _encode(key, 0)
+        if spelling <= previous:
+            return 0
+        previous = spelling
+        total += len(spelling)
+    return total
+
+
+def _keys_length(value: dict[Any, object]) -> int:
+    """Return how long the keys of a decoded map are together; _Doubt if they lack order or are no keys."""
+    size = len(value)
+    for key in value:
+        if type(key) is str:
+            size += len(key)
+        elif type(key) is not int or not MIN_INT <= key <= MAX_INT:
+            raise _Doubt
+    known = _ordered_keys_length if size <= MAX_REMEMBERED_KEYS_SIZE else _ordered_keys_length.__wrapped__
+    length = known(*value)
+    if not length:
+        raise _Doubt
+    return length
+
+
 def _deterministic_length(value: Any, depth: int) -> int:
     """Return how long the deterministic encoding of a decoded value is; _Doubt if it has none or keys lack order."""
     kind = type(value)
-    if kind is str:
-        length = len(value) if value.isascii() else len(value.encode())
-        return length + (1 if length < 24 else _head_length(length))
-    if kind is int:
-        if not MIN_INT <= value <= MAX_INT:
-            raise _Doubt
-        return _head_length(value if value >= 0 else -1 - value)
     if kind is dict:
         if not depth:
             raise _Doubt
-        depth -= 1
         total = _head_length(len(value))
-        previous = b""
-        for key, item in value.items():
-            if type(key) is not str and (type(key) is not int or not MIN_INT <= key <= MAX_INT):
-                raise _Doubt
-            spelling = _spell_short_key(key) if type(key) is str and len(key) < 32 else _encode(key, 0)
-            if spelling <= previous:
-                raise _Doubt
-            previous = spelling
-            total += len(spelling) + _deterministic_length(item, depth)
-        return total
+        if not value:
+            return total
+        return total + _keys_length(value) + _lengths(value.values(), depth - 1)
     if kind is list:
         if not depth:
             raise _Doubt
-        total = _head_length(len(value))
-        for item in value:
-            total += _deterministic_length(item, depth - 1)
-        return total
-    if kind is bytes:
-        length = len(value)
-        return length + _head_length(length)
-    if value is True or value is False or value is None:
-        return 1
-    raise _Doubt
+        return _head_length(len(value)) + _lengths(value, depth - 1)
+    return _lengths((value,), depth)
+
+
+def _lengths(items: Iterable[Any], depth: int) -> int:
+    """The lengths of items together. Most are short texts, hashes and numbers: those are counted here, without calls."""
+    total = 0
+    for value in items:
+        kind = type(value)
+        if kind is str:
+            length = len(value) if value.isascii() else len(value.encode())
+            total += length + (1 if length < 24 else _head_length(length))
+        elif kind is int:
+            if value < 24:
+                total += 1 if value >= -24 else _negative_length(value)
+            elif value < 1 << 32:
+                total += 5 if value >= 1 << 16 else 3 if value >= 1 << 8 else 2
+            elif value <= MAX_INT:
+                total += 9
+            else:
+                raise _Doubt
+        elif kind is bytes:
+            length = len(value)
+            total += length + (1 if length < 24 else _head_length(length))
+        elif kind is dict or kind is list:
+            total += _deterministic_length(value, depth)
+        elif value is True or value is False or value is None:
+            total += 1
+        else:
+            raise _Doubt
+    return total
+
+
+def _negative_length(value: int) -> int:
+    if value < MIN_INT:
+        raise _Doubt
+    return _head_length(-1 - value)
 
 
 # By initial byte, how long an item is without what it contains; 0 for strings whose length follows.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from ledger import algorithms, cbor
@@ -49,6 +50,15 @@ _match_content_type = re.compile(
 ).fullmatch
 
 Payload: TypeAlias = dict[str | int, cbor.Value]
+# alg, kind, kid, iss, sub, iat, cti.
+Header: TypeAlias = tuple[int, str, bytes, str, str, int, bytes]
+
+# The first bytes of a header by algorithm: map of four, 1, the algorithm, 3.
+_USUAL_ALGORITHMS = {b"\xa4\x01" + cbor.encode(alg) + b"\x03": alg for alg in algorithms.supported() if -24 <= alg < 24}
+# A header with texts of one character.
+_SHORTEST_HEADER_BYTES = 100
+# Of each sort: a movement has many statements, a truck more, and there are few kinds.
+_MAX_REMEMBERED_TEXTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +115,7 @@ def parse_statement(raw: bytes) -> Statement:
     signature, end = _read_bytes(raw, payload_end, "signature")
     if end != len(raw):
         raise Malformed("malformed_cbor", f"bytes follow the statement: expected {end} bytes, got {len(raw)}")
-    alg, kind, kid, claims = _parse_header(protected)
-    iss, sub, iat_s, cti = _parse_claims(claims)
-    if _format_header(alg, kind, kid, iss, sub, iat_s, cti) != protected:
-        cbor.decode(protected)
-        raise Malformed("non_canonical_cbor", "protected header is not in its deterministic encoding")
+    alg, kind, kid, iss, sub, iat_s, cti = _read_usual_header(protected) or _parse_header(protected)
     members = cbor.decode(payload, max_bytes=MAX_STATEMENT_BYTES, max_items=MAX_PAYLOAD_ITEMS)
     if type(members) is not dict:
         raise Malformed("bad_payload", f"payload must be a map: got {type(members).__name__}")
@@ -158,7 +164,80 @@ def _read_bytes(raw: bytes, start: int, what: str) -> tuple[bytes, int]:
     return raw[begin:end], end
 
 
-def _parse_header(protected: bytes) -> tuple[int, str, bytes, cbor.Value]:
+def _read_usual_header(protected: bytes) -> Header | None:
+    """Read a header that is spelled as it must be, by its positions; None for any other, faulty or only unusual.
+
+    Every byte is either compared or taken for a value whose length is given, and each value is checked as
+    `_parse_header` does. So what comes out here would come out there, only ten times later.
+    """
+    alg = _USUAL_ALGORITHMS.get(protected[:4])
+    if alg is None or len(protected) < _SHORTEST_HEADER_BYTES:
+        return None
+    at = 6 + protected[5]
+    kind = _usual_kind(protected[4:at])
+    kid_at = at + 3
+    iss_at = kid_at + KID_BYTES + 3
+    if kind is None or protected[at:kid_at] != b"\x04\x58\x20" or protected[iss_at - 3 : iss_at] != b"\x0f\xa4\x01":
+        return None
+    # A text of 24 to 255 bytes has its length in a byte of its own.
+    head = protected[iss_at : iss_at + 2]
+    if len(head) < 2:
+        return None
+    at = iss_at + (2 + head[1] if head[:1] == b"\x78" else 1 + (head[0] & 0x1F))
+    iss = _usual_participant_id(protected[iss_at:at])
+    head = protected[at : at + 3]
+    if iss is None or len(head) < 3 or head[0] != _SUB:
+        return None
+    sub_at = at + 1
+    at = sub_at + (2 + head[2] if head[1] == 0x78 else 1 + (head[1] & 0x1F))
+    sub = _usual_subject(protected[sub_at:at])
+    tail = protected[at:]
+    if sub is None or len(tail) != 24 or tail[:2] != b"\x06\x1a" or tail[6:8] != b"\x07\x50":
+        return None
+    iat_s = int.from_bytes(tail[2:6], "big")
+    if iat_s < 1 << 16:  # has a shorter spelling
+        return None
+    return alg, kind, protected[kid_at : kid_at + KID_BYTES], iss, sub, iat_s, tail[8:]
+
+
+@lru_cache(_MAX_REMEMBERED_TEXTS)
+def _usual_kind(spelled: bytes) -> str | None:
+    """The kind in an encoded content type of one of the usual lengths; None if it is not one or is spelled otherwise."""
+    match = _match_content_type(text) if (text := _usual_text(spelled)) is not None else None
+    return None if match is None else match[1]
+
+
+@lru_cache(_MAX_REMEMBERED_TEXTS)
+def _usual_participant_id(spelled: bytes) -> str | None:
+    text = _usual_text(spelled)
+    return text if text is not None and _match_participant_id(text) else None
+
+
+@lru_cache(_MAX_REMEMBERED_TEXTS)
+def _usual_subject(spelled: bytes) -> str | None:
+    text = _usual_text(spelled)
+    return text if text is not None and _match_subject(text) else None
+
+
+def _usual_text(spelled: bytes) -> str | None:
+    """The text whose one encoding these bytes are, where it is ASCII and shorter than 256 bytes."""
+    content = spelled[2:] if spelled[:1] == b"\x78" else spelled[1:]
+    if len(content) < 256 and content.isascii() and spelled == cbor.head(3, len(content)) + content:
+        return content.decode("ascii")
+    return None
+
+
+def _parse_header(protected: bytes) -> Header:
+    """Read a header whatever it holds, and say what is wrong with it."""
+    alg, kind, kid, claims = _parse_labels(protected)
+    iss, sub, iat_s, cti = _parse_claims(claims)
+    if _format_header(alg, kind, kid, iss, sub, iat_s, cti) != protected:
+        cbor.decode(protected)
+        raise Malformed("non_canonical_cbor", "protected header is not in its deterministic encoding")
+    return alg, kind, kid, iss, sub, iat_s, cti
+
+
+def _parse_labels(protected: bytes) -> tuple[int, str, bytes, cbor.Value]:
     header = cbor.decode_unmeasured(protected, max_bytes=MAX_PROTECTED_BYTES)
     if type(header) is not dict:
         raise Malformed("bad_header", f"protected header must be a map: got {type(header).__name__}")

@@ -308,3 +308,41 @@ def test_a_sequence_that_cannot_be_split_is_malformed() -> None:
         with pytest.raises(Malformed) as caught:
             parse_statement_sequence(data, 2)
         assert caught.value.code == code
+
+
+TEXTS = {
+    "kind": st.sampled_from(["escort.start", "escort.reach_border", f"a.{'b' * 62}"]),
+    "iss": st.sampled_from(["a", "kz/truck/t-001", "x" * 23, "x" * 24, "x" * 64]),
+    "sub": st.sampled_from(["!", "19GBCKKCQSXV2FGVA8", "~" * 23, "~" * 24, "~" * 128]),
+    "iat_s": st.sampled_from([0, 23, 65_535, 65_536, 1_795_305_600, (1 << 32) - 1, 1 << 32, statement.MAX_IAT_S]),
+}
+
+
+@given(st.fixed_dictionaries(TEXTS), st.data())
+def test_reading_a_header_by_its_positions_finds_what_reading_it_by_the_rules_finds(
+    claims: dict[str, Any], data: st.DataObject
+) -> None:
+    """And of a header that is altered, cut or lengthened it finds nothing, or the same."""
+    good = signed(**claims)
+    protected = good.raw[4 : good._protected_end]
+    altered = bytearray(protected)
+    for _ in range(data.draw(st.integers(0, 2), "alterations")):
+        at = data.draw(st.integers(0, len(altered) - 1), "at")
+        altered[at] = data.draw(st.sampled_from([altered[at] ^ 1, altered[at] ^ 0x20, 0, 0x18, 0x78, 255]), "byte")
+    if data.draw(st.booleans(), "cut"):
+        del altered[data.draw(st.integers(0, len(altered)), "length") :]
+    try:
+        expected: statement.Header | None = statement._parse_header(bytes(altered))
+    except Malformed:
+        expected = None
+    found = statement._read_usual_header(bytes(altered))
+    assert found in (None, expected)
+    if altered == protected and 1 << 16 <= claims["iat_s"] < 1 << 32:
+        assert found == expected, "this one is usual"
+
+
+@pytest.mark.parametrize("alg", [EDDSA, ES256], ids=["EdDSA", "ES256"])
+def test_a_header_of_the_usual_sort_is_read_by_its_positions_whatever_the_algorithm(alg: int) -> None:
+    made = signed(alg)
+    found = statement._read_usual_header(made.raw[4 : made._protected_end])
+    assert found == (alg, made.kind, made.kid, made.iss, made.sub, made.iat_s, made.cti)
