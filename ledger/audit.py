@@ -20,7 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledger.archive import CHECKPOINT, MEMBERSHIP, POLICY, archive_levels, archive_policy
-from ledger.audit_chunks import Chunk, Task, harvest_keys, process, read_file, read_first_entry
+from ledger.audit_chunks import (
+    Chunk,
+    KnownKeys,
+    Task,
+    harvest_keys,
+    pack_chunk,
+    process,
+    read_file,
+    read_first_entry,
+    unpack_chunk,
+)
 from ledger.audit_replay import BlockReplay, Replay, ReplayCheck, StateReader, UniqueCheck
 from ledger.audit_report import AuditReport, Check, Fault, FaultList
 from ledger.audit_tree import TreeCheck
@@ -364,15 +374,15 @@ def _gaps(there: list[int], count: int) -> Iterator[tuple[int, int]]:
 
 # --- processes -------------------------------------------------------------------------------------------------------
 
-_worker_keys: dict[bytes, bytes] = {}
+_worker_keys: list[KnownKeys] = []
 
 
 def _start_worker(keys: dict[bytes, bytes]) -> None:
-    _worker_keys.update(keys)
+    _worker_keys[:] = [KnownKeys(keys)]
 
 
-def _process_in_worker(task: Task) -> Chunk:
-    return process(task, _worker_keys)
+def _process_in_worker(task: Task) -> bytes:
+    return pack_chunk(process(task, _worker_keys[0]))
 
 
 def _process_all(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
@@ -385,21 +395,22 @@ def _process_all(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iter
                 done += 1
         except BrokenProcessPool:
             pass  # a worker was killed, for memory perhaps; what remains is done here, one at a time
+    known = KnownKeys(keys)
     for task in tasks[done:]:
-        yield process(task, keys)
+        yield process(task, known)
 
 
 def _process_in_pool(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
     # Started anew, not forked: a caller may run threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(keys,)) as pool:
-        pending: deque[Future[Chunk]] = deque()
+        pending: deque[Future[bytes]] = deque()
         try:
             for task in tasks:
                 if len(pending) >= jobs * MAX_PENDING_BUNDLES_PER_JOB:
-                    yield pending.popleft().result()
+                    yield unpack_chunk(pending.popleft().result())
                 pending.append(pool.submit(_process_in_worker, task))
             while pending:
-                yield pending.popleft().result()
+                yield unpack_chunk(pending.popleft().result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

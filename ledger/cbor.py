@@ -242,7 +242,7 @@ def _deterministic_length(value: Any, depth: int) -> int:
 
 
 def _lengths(items: Iterable[Any], depth: int) -> int:
-    """The lengths of items together. Most are short texts, hashes and numbers: those are counted here, without calls."""
+    """The lengths of items together. Most are short texts, hashes and numbers: those are counted without a call."""
     total = 0
     for value in items:
         kind = type(value)

@@ -35,6 +35,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def perfect_root(leaves: bytes) -> bytes:
+    """Return the root over a power of two of leaf hashes that stand end to end."""
+    row = leaves
+    while len(row) > HASH_BYTES:
+        row = b"".join(
+            [sha256(b"\x01" + row[at : at + 2 * HASH_BYTES]).digest() for at in range(0, len(row), 2 * HASH_BYTES)]
+        )
+    return row
+
+
 class Frontier:
     """The right edge of a growing tree: the roots of its perfect subtrees, largest first."""
 
@@ -124,12 +134,7 @@ class _NodeReader:
         first = index << inner
         tile = self._tile(level, first // TILE_WIDTH)
         offset = first % TILE_WIDTH * HASH_BYTES
-        row = tile[offset : offset + (HASH_BYTES << inner)]
-        for _ in range(inner):
-            row = b"".join(
-                [sha256(b"\x01" + row[i : i + 2 * HASH_BYTES]).digest() for i in range(0, len(row), 2 * HASH_BYTES)]
-            )
-        return row
+        return perfect_root(tile[offset : offset + (HASH_BYTES << inner)])
 
     def range_root(self, start: int, stop: int) -> bytes:
         """Return the RFC 6962 hash of the leaves [start, stop)."""

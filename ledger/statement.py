@@ -202,7 +202,7 @@ def _read_usual_header(protected: bytes) -> Header | None:
 
 @lru_cache(_MAX_REMEMBERED_TEXTS)
 def _usual_kind(spelled: bytes) -> str | None:
-    """The kind in an encoded content type of one of the usual lengths; None if it is not one or is spelled otherwise."""
+    """The kind in an encoded content type; None if it is none, or is spelled in another way."""
     match = _match_content_type(text) if (text := _usual_text(spelled)) is not None else None
     return None if match is None else match[1]
 
