@@ -8,6 +8,14 @@ An amendment waits beside the status for the home authority's decision, which br
 accepted; the decision then carries the national number, as every accepted declaration has one. A request to invalidate
 waits in the same way until the home authority invalidates or refuses it.
 
+Goods leave once. A released declaration is cleared when their exit is confirmed: by a movement that carried them over,
+or else by another proof that the home authority names (the alternative evidence of article 335 of the implementing
+regulation (EU) 2015/2447). One whose goods have left is not invalidated any more, as in article 148 (4) of the
+delegated regulation (EU) 2015/2446.
+
+A control whose result corrects the content ends a pending amendment: what customs found out itself, the declarant can
+no longer amend (UCC article 173 (2)).
+
 National numbers are unique: the index `number/<country>/<number>` leads from a number to its UCR.
 """
 
@@ -35,6 +43,7 @@ from contracts.declaration_record import (
     WITHDRAWN,
     Content,
     Declaration,
+    Document,
     Recognition,
     content_of,
     declaration_key,
@@ -220,6 +229,19 @@ def no_movement_is_under_way(ctx: Context) -> Outcome | None:
     return Outcome.DECLARATION_IN_MOVEMENT if ctx.record.movements_open else None
 
 
+@refuses(Outcome.EXIT_NOT_CONFIRMED)
+def the_exit_is_confirmed(ctx: Context) -> Outcome | None:
+    """A movement carried the goods over, or another proof is named."""
+    confirmed = bool(ctx.record.exits) or "evidence" in ctx.payload
+    return None if confirmed else Outcome.EXIT_NOT_CONFIRMED
+
+
+@refuses(Outcome.DECLARATION_HAS_EXITED)
+def nothing_has_left(ctx: Context) -> Outcome | None:
+    """No movement has carried its goods over."""
+    return Outcome.DECLARATION_HAS_EXITED if ctx.record.exits else None
+
+
 @refuses(Outcome.CORRECTION_MISSING, Outcome.CORRECTION_NOT_EXPECTED)
 def correction_fits_result(ctx: Context) -> Outcome | None:
     """A corrected content comes with the result `corrected`, and only with it."""
@@ -320,7 +342,8 @@ def control_result(ctx: Context) -> Declaration:
     result = ctx.payload["result"]
     if result != "corrected":
         return _moved(ctx, ACCEPTED, control_result=result)
-    return _moved(ctx, ACCEPTED, control_result=result, **_next_version(ctx, content_of(ctx.payload["content"])))
+    corrected = _next_version(ctx, content_of(ctx.payload["content"]))
+    return _moved(ctx, ACCEPTED, control_result=result, amendment=None, amendment_reason="", **corrected)
 
 
 def _next_version(ctx: Context, content: Content) -> dict[str, Any]:
@@ -350,7 +373,9 @@ def release(ctx: Context) -> Declaration:
 
 
 def clear(ctx: Context) -> Declaration:
-    return _moved(ctx, CLEARED)
+    proof = ctx.payload.get("evidence")
+    document = None if proof is None else Document(proof["kind"], proof["number"], proof["sha256"])
+    return _moved(ctx, CLEARED, exit_evidence=document)
 
 
 def request_invalidation(ctx: Context) -> Declaration:
@@ -464,11 +489,13 @@ TRANSITIONS: Transitions = {
     (ACCEPTED, "release"): Transition(
         _HOME, release, (RELEASED,), (no_amendment_is_pending, no_invalidation_is_requested)
     ),
-    (RELEASED, "clear"): Transition(_HOME, clear, (CLEARED,), (no_movement_is_under_way,)),
+    (RELEASED, "clear"): Transition(_HOME, clear, (CLEARED,), (no_movement_is_under_way, the_exit_is_confirmed)),
     **{(state, "request_invalidation"): _request_invalidation(state) for state in _BEFORE_RELEASED},
     **{(state, "refuse_invalidation"): _refuse_invalidation(state) for state in _BEFORE_RELEASED},
     **{(state, "invalidate"): _INVALIDATE_ON_REQUEST for state in _BEFORE_RELEASED},
-    (RELEASED, "invalidate"): Transition(_HOME, invalidate, (INVALIDATED,), (no_movement_is_under_way,)),
+    (RELEASED, "invalidate"): Transition(
+        _HOME, invalidate, (INVALIDATED,), (no_movement_is_under_way, nothing_has_left)
+    ),
 }
 
 _WITHDRAW = Transition(_PARTNER, withdraw_recognition, (WITHDRAWN,), (version_is_current,))

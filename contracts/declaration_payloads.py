@@ -137,7 +137,13 @@ SCHEMAS: dict[str, Schema] = {
         meaning="The home authority leaves the content as it is.",
     ),
     "release": Schema((_NOTE,), meaning="The home authority releases the goods for the procedure."),
-    "clear": Schema((_NOTE,), meaning="The home authority ends the procedure."),
+    "clear": Schema(
+        (
+            Field("evidence", map_of(DOCUMENT, name="document"), False, "what proves the exit, if no movement did"),
+            _NOTE,
+        ),
+        meaning="The home authority confirms the exit and ends the procedure.",
+    ),
     "request_invalidation": Schema((_REASON,), meaning="The declarant asks to take the declaration back."),
     "refuse_invalidation": Schema((_REASON,), meaning="The home authority lets the declaration stand."),
     "invalidate": Schema(

@@ -14,7 +14,7 @@ from contracts.working import Working, record_fields
 from ledger.cbor import encode, encode_sequence, head
 
 TAG = "declaration.v1"
-_START = head(4, 26) + encode(TAG)
+_START = head(4, 28) + encode(TAG)
 
 LODGED = "lodged"
 REGISTERED = "registered"
@@ -141,12 +141,16 @@ class Declaration:
     reasons: tuple[str, ...]  # of a rejection, refusal or invalidation
     recognition: Recognition
     movements_open: int = 0  # movements that have started with it and not ended
+    exits: int = 0  # movements with it that have ended on the partner's side
+    exit_evidence: Document | None = None  # what proved the exit where no movement did
     flagged: int = 0
 
     def recognised(self) -> bool:
         return self.recognition.state == RECOGNISED and self.recognition.version == self.version
 
     def encode(self) -> bytes:
+        proof = self.exit_evidence
+        evidence = None if proof is None else (proof.kind, proof.number, proof.sha256)
         before = (
             self.ucr,
             self.status,
@@ -179,7 +183,7 @@ class Declaration:
                 self.content.encoded,
                 encode_sequence(between),
                 self.recognition.encoded,
-                encode_sequence((self.movements_open, self.flagged)),
+                encode_sequence((self.movements_open, self.exits, evidence, self.flagged)),
             )
         )
 
@@ -203,13 +207,14 @@ def _amount_of(payload: Mapping[str, Any]) -> tuple[int, str] | None:
 
 
 def decode_declaration(raw: bytes) -> Declaration:
-    fields = cast(Any, record_fields(TAG, raw, 25))
+    fields = cast(Any, record_fields(TAG, raw, 27))
     fields[15] = _content_of_fields(fields[15])
     fields[16] = None if fields[16] is None else _content_of_fields(fields[16])
     fields[21] = tuple(fields[21])
     recognition = fields[22]
     recognition[4] = tuple(recognition[4])
     fields[22] = Recognition(*recognition)
+    fields[25] = None if fields[25] is None else Document(*fields[25])
     return Declaration(*fields)
 
 

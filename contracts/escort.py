@@ -2,7 +2,13 @@
 
 Custody: at every instant exactly one authority has custody and one party is liable. It is the departure side's from the
 plan on, with the carrier liable, and passes once, with the state `handed_over`, to the destination side and the
-receiver. A movement that ends otherwise leaves custody where it was.
+receiver. A movement that ends otherwise leaves custody where it was. The plan and the handover are the only two
+passages of custody, and the record keeps both.
+
+A movement that did not end as planned is not over with its end: goods that came back, were lost, never arrived or were
+not as declared leave a guarantee that is not free. The customs of the side that has custody either discharges the
+movement (nothing is owed) or recovers what is owed and then discharges it: the enquiry and recovery of the Convention
+on a common transit procedure, and the discharge of the TIR Convention (articles 10 and 11).
 
 A movement starts only on declarations that are released and recognised in the version it was planned with. Seals in
 force are those in the record whose state is intact; a seal never leaves the record. A container is on one movement at a
@@ -11,34 +17,27 @@ time (index `container/<number>`), from the plan until it is unloaded or the mov
 Order comes from the state, not from arrival: an event whose state has not come yet, or is over, is refused and may be
 sent again. Deadlines run in block time and stand still while a movement is held.
 
-Guards stand in `contracts.escort_guards`; this module has the effects and the table.
+Who may speak stands in `contracts.escort_sides`, the guards in `contracts.escort_guards`, the effects in
+`contracts.escort_effects`; this module has the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
+from contracts import escort_effects as do
 from contracts import escort_guards as guard
-from contracts.deadlines import ceil_s, lift_deadline, set_deadline
-from contracts.declaration_record import declaration_key, load_declaration
+from contracts import escort_sides as by
 from contracts.escort_payloads import SCHEMAS
 from contracts.identifiers import parse_mrn
-from contracts.incidents import ABORTED as CONSEQUENCE_ABORTED
-from contracts.incidents import HELD as CONSEQUENCE_HELD
-from contracts.incidents import INCIDENTS
 from contracts.machine import (
     ABSENT,
     DEADLINE,
-    ESEAL,
     OFFICER,
-    SYSTEM,
     TERMINAL,
     TRUCK,
-    Context,
     Contract,
-    ContractBug,
     DeadlineRule,
     Deadlines,
     Lapse,
@@ -53,41 +52,29 @@ from contracts.movement import (
     ABORTED,
     ARRIVED,
     AT_BORDER,
-    BROKEN,
     DISCHARGED,
     DISCREPANCY,
     DISPUTED,
     HANDED_OVER,
     HELD,
-    INTACT,
     LOADED,
     OFFERED,
     OVERDUE,
     PLANNED,
     RECOVERY,
     REFUSED,
-    REMOVED,
-    REPLACED,
     RETURNED,
     SEALED,
     STARTED,
     UNLOADED,
-    Custody,
-    IncidentReport,
     Movement,
-    Plan,
-    Reading,
-    Seal,
-    container_key,
     decode_movement,
     load_movement,
     movement_key,
     movement_parties,
-    seal_key,
 )
 from contracts.outcome import Outcome
 from contracts.views import movement_view
-from contracts.working import Working
 
 # The states are words of the contract, though its record holds them.
 __all__ = [
@@ -103,7 +90,6 @@ __all__ = [
     "HANDED_OVER",
     "HELD",
     "LOADED",
-    "MAX_INCIDENTS_KEPT",
     "OFFERED",
     "OVERDUE",
     "PLANNED",
@@ -116,362 +102,33 @@ __all__ = [
     "UNLOADED",
 ]
 
-MAX_INCIDENTS_KEPT = 16
-
-
-# Sides.
-
-
-def departure(ctx: Context) -> bool:
-    """The authority where the movement departs; who plans one is it, and the guards compare the declarations."""
-    return ctx.record is None or ctx.record.plan.departure == ctx.issuer.authority
-
-
-def destination(ctx: Context) -> bool:
-    """The authority where the movement goes."""
-    return bool(ctx.record.plan.destination == ctx.issuer.authority)
-
-
-def either(ctx: Context) -> bool:
-    """Either authority of the movement."""
-    return ctx.issuer.authority in (ctx.record.plan.departure, ctx.record.plan.destination)
-
-
-def custody(ctx: Context) -> bool:
-    """The side on which the movement stands: the one that has custody."""
-    return bool(ctx.record.custody.authority == ctx.issuer.authority)
-
-
-def near(ctx: Context) -> bool:
-    """Who can see the movement: at the border both sides, elsewhere the one that has custody."""
-    return either(ctx) if ctx.record.state in (AT_BORDER, OFFERED) else custody(ctx)
-
-
-def its_truck(ctx: Context) -> bool:
-    """The truck that the movement is on."""
-    return bool(ctx.record.truck == ctx.issuer.id)
-
-
-def its_seal(ctx: Context) -> bool:
-    """The device of a seal in force on the movement."""
-    return any(seal.device == ctx.issuer.id and seal.state == INTACT for seal in ctx.record.seals)
-
-
-# What several effects do.
-
-
-def _moved(ctx: Context, state: str, **changes: Any) -> Movement:
-    record: Movement = ctx.record
-    return record.amended(
-        state=state,
-        since_ms=ctx.time_ms,
-        since_statement=ctx.statement.id,
-        by=ctx.issuer.id,
-        **changes,
-    )
-
-
-def _deadline(ctx: Context, limit_s: int | None) -> int | None:
-    """Let the deadline that runs, if any, give way to one in `limit_s` from now, or to none."""
-    record: Movement = ctx.record
-    key = movement_key(record.plan.mrn)
-    if record.deadline_s is not None:
-        lift_deadline(ctx.working, record.deadline_s, key)
-    if limit_s is None:
-        return None
-    due_s = ceil_s(ctx.time_ms) + limit_s
-    set_deadline(ctx.working, due_s, key)
-    return due_s
-
-
-def _free_containers(working: Working, plan: Plan) -> None:
-    for container in plan.containers:
-        working.put(container_key(container), None)
-
-
-def _count_open(working: Working, plan: Plan, step: int) -> None:
-    """Declarations know how many movements are under way with them, so that none is pulled from under one."""
-    for ucr, _ in plan.declarations:
-        declaration = load_declaration(working, ucr)
-        if declaration is None:
-            raise ContractBug(f"movement {plan.mrn} names a declaration that is not there: {ucr}")
-        working.put(declaration_key(ucr), replace(declaration, movements_open=declaration.movements_open + step))
-
-
-def _ended_on_the_way(ctx: Context, state: str, **changes: Any) -> Movement:
-    """The end of a movement that had started and was not unloaded."""
-    plan = ctx.record.plan
-    _free_containers(ctx.working, plan)
-    _count_open(ctx.working, plan, -1)
-    return _moved(ctx, state, deadline_s=_deadline(ctx, None), remaining_s=None, came_from="", **changes)
-
-
-def _handed_over(ctx: Context, **changes: Any) -> Movement:
-    plan = ctx.record.plan
-    return _moved(
-        ctx,
-        HANDED_OVER,
-        custody=Custody(plan.destination, plan.receiver, ctx.time_ms, ctx.statement.id),
-        deadline_s=_deadline(ctx, plan.limit_to_destination_s),
-        **changes,
-    )
-
-
-def _discharged(ctx: Context, **changes: Any) -> Movement:
-    _count_open(ctx.working, ctx.record.plan, -1)
-    return _moved(ctx, DISCHARGED, guarantee_free_ms=ctx.time_ms, **changes)
-
-
-def _new_seals(ctx: Context, mrn: str) -> tuple[Seal, ...]:
-    seals = []
-    for entry in ctx.payload.get("seals", ()):
-        ctx.working.put(seal_key(entry["id"]), (mrn,))
-        seals.append(
-            Seal(entry["id"], entry["class"], entry.get("container"), entry.get("device"), INTACT, ctx.issuer.id)
-        )
-    return tuple(seals)
-
-
-def _reading(ctx: Context) -> Reading:
-    return Reading(
-        seals=tuple((entry["id"], entry["state"]) for entry in ctx.payload["seals"]),
-        mass_g=ctx.payload["mass_g"],
-        by=ctx.issuer.id,
-        time_ms=ctx.time_ms,
-        statement=ctx.statement.id,
-    )
-
-
-def _later_position(ctx: Context) -> tuple[int, int, int, int] | None:
-    """The newest fix by the device's own clock: fixes arrive late and out of order."""
-    known: tuple[int, int, int, int] | None = ctx.record.position
-    fix = ctx.payload.get("fix")
-    if fix is None or (known is not None and fix["at_ms"] < known[0]):
-        return known
-    return (fix["at_ms"], fix["latitude_udeg"], fix["longitude_udeg"], fix.get("speed_mm_s", 0))
-
-
-# Effects.
-
-
-def plan(ctx: Context) -> Movement:
-    payload, mrn = ctx.payload, ctx.statement.sub
-    declarations = [cast(Any, load_declaration(ctx.working, ucr)) for ucr in payload["declarations"]]
-    for container in payload["containers"]:
-        ctx.working.put(container_key(container), (mrn,))
-    planned = Plan(
-        mrn=mrn,
-        departure=ctx.issuer.authority,
-        destination=declarations[0].partner,
-        carrier=payload["carrier"],
-        receiver=payload["receiver"],
-        declarations=tuple((declaration.ucr, declaration.version) for declaration in declarations),
-        containers=tuple(payload["containers"]),
-        exit_post=payload["exit_post"],
-        entry_post=payload["entry_post"],
-        route=tuple(payload["route"]),
-        corridor_m=payload["corridor_m"],
-        limit_to_border_s=payload["limit_to_border_s"],
-        limit_to_destination_s=payload["limit_to_destination_s"],
-        planned_ms=ctx.time_ms,
-        planned_statement=ctx.statement.id,
-    )
-    return Movement(
-        plan=planned,
-        state=PLANNED,
-        since_ms=ctx.time_ms,
-        since_statement=ctx.statement.id,
-        by=ctx.issuer.id,
-        custody=Custody(planned.departure, planned.carrier, ctx.time_ms, ctx.statement.id),
-        truck=payload["truck"],
-        vehicle=payload["vehicle"],
-    )
-
-
-def load(ctx: Context) -> Movement:
-    return _moved(ctx, LOADED, loaded_mass_g=ctx.payload["mass_g"])
-
-
-def seal(ctx: Context) -> Movement:
-    return _moved(ctx, SEALED, seals=_new_seals(ctx, ctx.record.plan.mrn))
-
-
-def start(ctx: Context) -> Movement:
-    _count_open(ctx.working, ctx.record.plan, 1)
-    return _moved(ctx, STARTED, deadline_s=_deadline(ctx, ctx.record.plan.limit_to_border_s))
-
-
-def refuse_start(ctx: Context) -> Movement:
-    _free_containers(ctx.working, ctx.record.plan)
-    return _moved(ctx, REFUSED, reason=ctx.payload["reason"])
-
-
-def position(ctx: Context) -> Movement:
-    record: Movement = ctx.record
-    batch = ctx.payload.get("batch")
-    return record.amended(
-        position=_later_position(ctx),
-        position_count=record.position_count + (1 if batch is None else batch["fixes"]),
-        batch_count=record.batch_count + (batch is not None),
-    )
-
-
-def reach_border(ctx: Context) -> Movement:
-    """The truck and the gate each say so, in either order; the second brings the movement to the border."""
-    record: Movement = ctx.record
-    by_truck = record.truck == ctx.issuer.id
-    changes = {
-        "truck_at_border_ms" if by_truck else "gate_at_border_ms": ctx.time_ms,
-        "position": _later_position(ctx),
-    }
-    other = record.gate_at_border_ms if by_truck else record.truck_at_border_ms
-    if other is None:
-        return record.amended(**changes)
-    return _moved(ctx, AT_BORDER, deadline_s=_deadline(ctx, None), **changes)
-
-
-def offer(ctx: Context) -> Movement:
-    return _moved(ctx, OFFERED, offer=_reading(ctx), deadline_s=_deadline(ctx, ctx.parameters.offer_lapse_s))
-
-
-def accept(ctx: Context) -> Movement:
-    return _handed_over(ctx, acceptance=_reading(ctx))
-
-
-def accept_with_differences(ctx: Context) -> Movement:
-    return _moved(
-        ctx,
-        DISPUTED,
-        acceptance=_reading(ctx),
-        differences=guard.differences(ctx),
-        deadline_s=_deadline(ctx, None),
-    )
-
-
-def refuse_handover(ctx: Context) -> Movement:
-    return _moved(ctx, AT_BORDER, reason=ctx.payload["reason"], offer=None, deadline_s=_deadline(ctx, None))
-
-
-def resolve(ctx: Context) -> Movement:
-    """An officer of each authority decides; when both decide alike it is so. Until then either may decide anew."""
-    record: Movement = ctx.record
-    decision, reason = ctx.payload["decision"], ctx.payload["reason"]
-    if ctx.issuer.authority == record.plan.departure:
-        decisions = {"departure_decision": decision}
-        other = record.destination_decision
-    else:
-        decisions = {"destination_decision": decision}
-        other = record.departure_decision
-    if other != decision:
-        return record.amended(reason=reason, **decisions)
-    if decision == HANDED_OVER:
-        return _handed_over(ctx, reason=reason, **decisions)
-    return _ended_on_the_way(ctx, RETURNED, reason=reason, **decisions)
-
-
-def arrive(ctx: Context) -> Movement:
-    return _moved(ctx, ARRIVED, position=_later_position(ctx), deadline_s=_deadline(ctx, None))
-
-
-def unload(ctx: Context) -> Movement:
-    """Unloaded as declared is discharged at once, by the contract itself."""
-    _free_containers(ctx.working, ctx.record.plan)
-    seals = tuple(replace(s, state=REMOVED) if s.state == INTACT else s for s in ctx.record.seals)
-    if ctx.payload["as_declared"]:
-        return _discharged(ctx, seals=seals)
-    return _moved(ctx, UNLOADED, seals=seals, reason=ctx.payload.get("note", ""))
-
-
-def discrepancy(ctx: Context) -> Movement:
-    return _moved(ctx, DISCREPANCY, findings=tuple(ctx.payload["findings"]))
-
-
-def recover(ctx: Context) -> Movement:
-    return _moved(ctx, RECOVERY, reason=ctx.payload["reason"])
-
-
-def discharge(ctx: Context) -> Movement:
-    return _discharged(ctx, reason=ctx.payload["reason"])
-
-
-def incident(ctx: Context) -> Movement:
-    record: Movement = ctx.record
-    code, sealed = ctx.payload["code"], ctx.payload.get("seal")
-    rule = INCIDENTS[code]
-    report = IncidentReport(code, rule.consequence, sealed, ctx.issuer.id, ctx.time_ms, ctx.statement.id)
-    changes: dict[str, Any] = {
-        "incidents": (*record.incidents, report)[-MAX_INCIDENTS_KEPT:],
-        "incident_count": record.incident_count + 1,
-        "position": _later_position(ctx),
-    }
-    if rule.breaks_seal:
-        changes["seals"] = tuple(replace(s, state=BROKEN) if s.id == sealed else s for s in record.seals)
-    if rule.changes_vehicle:
-        changes["vehicle_changed"] = True
-    if rule.consequence == CONSEQUENCE_ABORTED:
-        return _ended_on_the_way(ctx, ABORTED, reason=rule.meaning, **changes)
-    if rule.consequence == CONSEQUENCE_HELD:
-        left_s = None if record.deadline_s is None else record.deadline_s - ceil_s(ctx.time_ms)
-        changes.update(came_from=record.state, remaining_s=left_s, deadline_s=_deadline(ctx, None))
-        return _moved(ctx, HELD, **changes)
-    return record.amended(**changes)
-
-
-def resume(ctx: Context) -> Movement:
-    record: Movement = ctx.record
-    seals = tuple(replace(s, state=REPLACED) if s.state == BROKEN else s for s in record.seals)
-    if record.vehicle_changed:  # what closed the old vehicle closes nothing now
-        seals = tuple(replace(s, state=REMOVED) if s.state == INTACT else s for s in seals)
-    return _moved(
-        ctx,
-        record.came_from,
-        came_from="",
-        remaining_s=None,
-        deadline_s=_deadline(ctx, record.remaining_s),
-        seals=(*seals, *_new_seals(ctx, record.plan.mrn)),
-        vehicle=ctx.payload.get("vehicle", record.vehicle),
-        truck=ctx.payload.get("truck", record.truck),
-        vehicle_changed=False,
-    )
-
-
-def abort(ctx: Context) -> Movement:
-    return _ended_on_the_way(ctx, ABORTED, reason=ctx.payload["reason"])
-
-
-def resolve_overdue(ctx: Context) -> Movement:
-    reason = ctx.payload["reason"]
-    if ctx.payload["decision"] == "abort":
-        return _ended_on_the_way(ctx, ABORTED, reason=reason)
-    deadline_s = _deadline(ctx, ctx.payload["limit_s"])
-    return _moved(ctx, ctx.record.came_from, came_from="", deadline_s=deadline_s, reason=reason)
-
-
 # Tables.
 
-_DEPARTURE = (Who(OFFICER, departure), Who(SYSTEM, departure))
-_DEPARTURE_TERMINAL = (Who(TERMINAL, departure),)
-_DESTINATION = (Who(OFFICER, destination), Who(SYSTEM, destination))
-_DESTINATION_TERMINAL = (Who(TERMINAL, destination),)
-_TRUCK = (Who(TRUCK, its_truck),)
-_OFFICER_WHERE_IT_STANDS = (Who(OFFICER, custody),)
-_REPORTERS = (Who(TRUCK, its_truck), Who(ESEAL, its_seal), Who(TERMINAL, near), Who(OFFICER, near))
 
-_REFUSE_START = Transition(_DEPARTURE, refuse_start, (REFUSED,))
+_REFUSE_START = Transition(by.DEPARTURE, do.refuse_start, (REFUSED,))
+_RECOVER = Transition(by.CUSTOMS_WITH_CUSTODY, do.recover, (RECOVERY,))
+_DISCHARGE = Transition(by.CUSTOMS_WITH_CUSTODY, do.discharge, (DISCHARGED,))
+_NEW_SEALS_FIT = (
+    guard.seals_are_new,
+    guard.seals_are_few_enough,
+    guard.seals_close_its_containers,
+    guard.seal_devices_are_known,
+)
 
 
 def _position(state: str) -> Transition:
-    return Transition(_TRUCK, position, (state,))
+    return Transition(by.ITS_TRUCK, do.position, (state,))
 
 
 def _incident(state: str) -> Transition:
-    return Transition(_REPORTERS, incident, (state, HELD, ABORTED), (guard.incident_names_its_seal,))
+    guards = (by.reporter_may_know, guard.incident_names_its_seal)
+    return Transition(by.REPORTERS, do.incident, (state, HELD, ABORTED), guards)
 
 
 TRANSITIONS: Transitions = {
     (ABSENT, "plan"): Transition(
-        _DEPARTURE,
-        plan,
+        by.DEPARTURE,
+        do.plan,
         (PLANNED,),
         (
             guard.declarations_are_known,
@@ -489,21 +146,16 @@ TRANSITIONS: Transitions = {
             guard.containers_are_free,
         ),
     ),
-    (PLANNED, "load"): Transition(_DEPARTURE_TERMINAL, load, (LOADED,), (guard.containers_are_as_planned,)),
+    (PLANNED, "load"): Transition(by.DEPARTURE_TERMINAL, do.load, (LOADED,), (guard.containers_are_as_planned,)),
     (LOADED, "seal"): Transition(
-        (*_DEPARTURE, *_DEPARTURE_TERMINAL),
-        seal,
+        (*by.DEPARTURE, *by.DEPARTURE_TERMINAL),
+        do.seal,
         (SEALED,),
-        (
-            guard.seals_are_new,
-            guard.seals_are_few_enough,
-            guard.seals_close_its_containers,
-            guard.seal_devices_are_known,
-        ),
+        _NEW_SEALS_FIT,
     ),
     (SEALED, "start"): Transition(
-        _DEPARTURE,
-        start,
+        by.DEPARTURE,
+        do.start,
         (STARTED,),
         (guard.declarations_are_as_planned,),
     ),
@@ -516,58 +168,80 @@ TRANSITIONS: Transitions = {
     # A movement that is late is the last one to lose sight of.
     (OVERDUE, "position"): _position(OVERDUE),
     (STARTED, "reach_border"): Transition(
-        (Who(TRUCK, its_truck), Who(TERMINAL, departure)),
-        reach_border,
+        (Who(TRUCK, by.its_truck), Who(TERMINAL, by.departure)),
+        do.reach_border,
         (STARTED, AT_BORDER),
         (guard.border_is_not_yet_reported,),
     ),
     (AT_BORDER, "offer"): Transition(
-        _DEPARTURE_TERMINAL, offer, (OFFERED,), (guard.every_seal_is_read, guard.every_seal_is_intact)
+        by.DEPARTURE_TERMINAL, do.offer, (OFFERED,), (guard.every_seal_is_read, guard.every_seal_is_intact)
     ),
     (OFFERED, "accept"): Transition(
-        _DESTINATION_TERMINAL,
-        accept,
+        by.DESTINATION_TERMINAL,
+        do.accept,
         (HANDED_OVER,),
-        (guard.every_seal_is_read, guard.every_seal_is_intact, guard.mass_is_within_tolerance),
+        (
+            guard.recognition_stands,
+            guard.every_seal_is_read,
+            guard.every_seal_is_intact,
+            guard.mass_is_within_tolerance,
+        ),
     ),
     (OFFERED, "accept_with_differences"): Transition(
-        _DESTINATION_TERMINAL, accept_with_differences, (DISPUTED,), (guard.there_is_a_difference,)
+        by.DESTINATION_TERMINAL, do.accept_with_differences, (DISPUTED,), (guard.there_is_a_difference,)
     ),
-    (OFFERED, "refuse_handover"): Transition((*_DESTINATION, *_DESTINATION_TERMINAL), refuse_handover, (AT_BORDER,)),
-    (DISPUTED, "resolve"): Transition((Who(OFFICER, either),), resolve, (DISPUTED, HANDED_OVER, RETURNED)),
-    (HANDED_OVER, "arrive"): Transition(_DESTINATION_TERMINAL, arrive, (ARRIVED,)),
+    (OFFERED, "refuse_handover"): Transition(
+        (*by.DESTINATION, *by.DESTINATION_TERMINAL), do.refuse_handover, (AT_BORDER,)
+    ),
+    # Refused for good, or no longer recognised: a truck at the border must have a way back.
+    (AT_BORDER, "turn_back"): Transition((Who(OFFICER, by.departure),), do.turn_back, (RETURNED,)),
+    (DISPUTED, "resolve"): Transition(
+        (Who(OFFICER, by.either),),
+        do.resolve,
+        (DISPUTED, HANDED_OVER, RETURNED),
+        (guard.what_was_open_is_sealed, *_NEW_SEALS_FIT),
+    ),
+    (HANDED_OVER, "arrive"): Transition(by.DESTINATION_TERMINAL, do.arrive, (ARRIVED,)),
     (ARRIVED, "unload"): Transition(
-        _DESTINATION,
-        unload,
+        by.DESTINATION,
+        do.unload,
         (DISCHARGED, UNLOADED),
         (
             guard.unloading_reads_seals,
-            guard.as_declared_reads_every_seal,
+            guard.every_seal_is_read,
             guard.as_declared_has_seals_intact,
             guard.as_declared_has_the_mass,
         ),
     ),
-    (UNLOADED, "discrepancy"): Transition(_DESTINATION, discrepancy, (DISCREPANCY,)),
-    (DISCREPANCY, "recover"): Transition(_DESTINATION, recover, (RECOVERY,)),
-    (RECOVERY, "discharge"): Transition(_DESTINATION, discharge, (DISCHARGED,)),
+    (UNLOADED, "discrepancy"): Transition(by.DESTINATION, do.discrepancy, (DISCREPANCY,)),
+    (DISCREPANCY, "recover"): _RECOVER,
+    (ABORTED, "recover"): _RECOVER,
+    (RECOVERY, "discharge"): _DISCHARGE,
+    # Nothing is owed: the difference was explained, the loss established, or the goods are back.
+    (DISCREPANCY, "discharge"): _DISCHARGE,
+    (ABORTED, "discharge"): _DISCHARGE,
+    (RETURNED, "discharge"): _DISCHARGE,
     **{(state, "incident"): _incident(state) for state in (STARTED, AT_BORDER, OFFERED, HANDED_OVER)},
     (HELD, "resume"): Transition(
-        _OFFICER_WHERE_IT_STANDS,
-        resume,
+        by.OFFICER_WHERE_IT_STANDS,
+        do.resume,
         (STARTED, AT_BORDER, OFFERED, HANDED_OVER),
         (
             guard.new_vehicle_is_named,
             guard.new_seals_are_put_on,
             guard.new_truck_is_known,
-            guard.seals_are_new,
-            guard.seals_are_few_enough,
-            guard.seals_close_its_containers,
-            guard.seal_devices_are_known,
+            guard.new_mass_has_a_cause,
+            guard.new_containers_have_a_cause,
+            guard.new_containers_are_free,
+            *_NEW_SEALS_FIT,
         ),
     ),
-    (HELD, "abort"): Transition(_OFFICER_WHERE_IT_STANDS, abort, (ABORTED,)),
+    (HELD, "abort"): Transition(by.OFFICER_WHERE_IT_STANDS, do.abort, (ABORTED,)),
     (OVERDUE, "resolve_overdue"): Transition(
-        _OFFICER_WHERE_IT_STANDS, resolve_overdue, (STARTED, HANDED_OVER, ABORTED), (guard.new_limit_is_given,)
+        by.OFFICER_WHERE_IT_STANDS,
+        do.resolve_overdue,
+        (STARTED, HANDED_OVER, ABORTED, RECOVERY),
+        (guard.new_limit_is_given,),
     ),
 }
 
@@ -615,15 +289,15 @@ _STATES = {
     OFFERED: "the departure terminal has read the seals and offers the goods",
     HANDED_OVER: "custody and liability have passed; the second time limit runs",
     DISPUTED: "the receiving terminal read something else than it was offered; both authorities decide",
-    RETURNED: "both authorities decided that it goes back",
+    RETURNED: "the goods stay with the departure side, by its own word or that of both; not yet accounted for",
     ARRIVED: "at its destination",
     UNLOADED: "unloaded, not as declared",
-    DISCREPANCY: "what differs is on record",
+    DISCREPANCY: "what differs is on record; explained, or recovered",
     RECOVERY: "duties are being recovered",
     DISCHARGED: "over; the guarantee is free",
     HELD: "stopped by an incident until an officer decides; no time limit runs",
     OVERDUE: "later than its time limit, until an officer decides",
-    ABORTED: "ended on the way; custody stays where it was",
+    ABORTED: "ended on the way; custody stays where it was; not yet accounted for",
 }
 
 ESCORT = Contract(
@@ -639,7 +313,7 @@ ESCORT = Contract(
             _state,
             Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED,
             _STATES,
-            ends=(REFUSED, RETURNED, DISCHARGED, ABORTED),
+            ends=(REFUSED, DISCHARGED),
         ),
     ),
     schemas=SCHEMAS,

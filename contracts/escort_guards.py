@@ -9,7 +9,7 @@ from contracts.escort_payloads import MAX_SEALS
 from contracts.identifiers import parse_place
 from contracts.incidents import INCIDENTS
 from contracts.machine import CARRIER, DECLARANT, ESEAL, TRUCK, Context, refuses
-from contracts.movement import BROKEN, INTACT, Movement, container_key
+from contracts.movement import BROKEN, HANDED_OVER, INTACT, Movement, container_key
 from contracts.outcome import Outcome
 from contracts.registry import load_authority, load_participant
 
@@ -161,9 +161,10 @@ def seals_are_few_enough(ctx: Context) -> Outcome | None:
 
 @refuses(Outcome.SEAL_CONTAINER_NOT_ON_MOVEMENT)
 def seals_close_its_containers(ctx: Context) -> Outcome | None:
-    """A seal that names a container names one of the movement's."""
+    """A seal that names a container names one that it is on, or is on from now where the goods were transferred."""
+    containers = ctx.payload.get("containers", ctx.record.plan.containers)
     for entry in ctx.payload.get("seals", ()):
-        if "container" in entry and entry["container"] not in ctx.record.plan.containers:
+        if "container" in entry and entry["container"] not in containers:
             return Outcome.SEAL_CONTAINER_NOT_ON_MOVEMENT
     return None
 
@@ -264,6 +265,30 @@ def there_is_a_difference(ctx: Context) -> Outcome | None:
     return None if differences(ctx) else Outcome.NO_DIFFERENCE_FOUND
 
 
+@refuses(Outcome.DECLARATION_NOT_RECOGNISED)
+def recognition_stands(ctx: Context) -> Outcome | None:
+    """Recognition gives the handover its effect: a terminal takes nothing over while it is suspended or withdrawn."""
+    for ucr, _ in ctx.record.plan.declarations:
+        if not cast(Declaration, load_declaration(ctx.working, ucr)).recognised():
+            return Outcome.DECLARATION_NOT_RECOGNISED
+    return None
+
+
+def other_decision(ctx: Context) -> str:
+    """What an officer of the other authority decided on the dispute, if one did."""
+    record: Movement = ctx.record
+    by_departure = ctx.issuer.authority == record.plan.departure
+    return record.destination_decision if by_departure else record.departure_decision
+
+
+@refuses(Outcome.NEW_SEALS_REQUIRED)
+def what_was_open_is_sealed(ctx: Context) -> Outcome | None:
+    """Goods whose seals were not found intact go over only under new ones."""
+    goes_over = ctx.payload["decision"] == HANDED_OVER == other_decision(ctx)
+    needed = goes_over and bool(ctx.record.found_open())
+    return Outcome.NEW_SEALS_REQUIRED if needed and not ctx.payload.get("seals") else None
+
+
 # Unloading.
 
 
@@ -272,12 +297,6 @@ def unloading_reads_seals(ctx: Context) -> Outcome | None:
     """Whoever unloads a movement with seals in force has read them."""
     missing = bool(ctx.record.seals_in_force()) and not ctx.payload.get("seals")
     return Outcome.SEAL_READINGS_MISSING if missing else None
-
-
-@refuses(Outcome.SEAL_READINGS_DIFFER)
-def as_declared_reads_every_seal(ctx: Context) -> Outcome | None:
-    """Unloading as declared has read exactly the seals in force, each once."""
-    return every_seal_is_read(ctx) if ctx.payload["as_declared"] else None
 
 
 @refuses(Outcome.SEAL_NOT_INTACT)
@@ -314,9 +333,9 @@ def incident_names_its_seal(ctx: Context) -> Outcome | None:
 
 @refuses(Outcome.NEW_VEHICLE_REQUIRED)
 def new_vehicle_is_named(ctx: Context) -> Outcome | None:
-    """After the vehicle was changed the new one is named."""
-    missing = ctx.record.vehicle_changed and "vehicle" not in ctx.payload
-    return Outcome.NEW_VEHICLE_REQUIRED if missing else None
+    """After the vehicle was changed the new one is named, by the officer or by whoever reported the change."""
+    named = "vehicle" in ctx.payload or ctx.record.incidents[-1].vehicle is not None
+    return Outcome.NEW_VEHICLE_REQUIRED if ctx.record.vehicle_changed and not named else None
 
 
 @refuses(Outcome.NEW_SEALS_REQUIRED)
@@ -330,6 +349,30 @@ def new_seals_are_put_on(ctx: Context) -> Outcome | None:
 def new_truck_is_known(ctx: Context) -> Outcome | None:
     """The new vehicle's computer, where one is named, is enrolled as a truck."""
     return _truck_refusal(ctx, ctx.payload["truck"]) if "truck" in ctx.payload else None
+
+
+@refuses(Outcome.MASS_CANNOT_CHANGE)
+def new_mass_has_a_cause(ctx: Context) -> Outcome | None:
+    """Another vehicle is weighed anew; the same one weighs what it weighed."""
+    cause = ctx.record.vehicle_changed or "mass_g" not in ctx.payload
+    return None if cause else Outcome.MASS_CANNOT_CHANGE
+
+
+@refuses(Outcome.CONTAINERS_CANNOT_CHANGE)
+def new_containers_have_a_cause(ctx: Context) -> Outcome | None:
+    """Only a transfer of the goods puts them into other containers."""
+    moved = INCIDENTS[ctx.record.incidents[-1].code].moves_goods
+    return None if moved or "containers" not in ctx.payload else Outcome.CONTAINERS_CANNOT_CHANGE
+
+
+@refuses(Outcome.CONTAINER_IN_OTHER_MOVEMENT)
+def new_containers_are_free(ctx: Context) -> Outcome | None:
+    """The containers that the goods are in now are on no other movement."""
+    for container in ctx.payload.get("containers", ()):
+        row = ctx.working.row(container_key(container))
+        if row is not None and row[0] != ctx.record.plan.mrn:
+            return Outcome.CONTAINER_IN_OTHER_MOVEMENT
+    return None
 
 
 @refuses(Outcome.LEG_LIMIT_MISSING, Outcome.LEG_LIMIT_TOO_LONG)

@@ -70,6 +70,7 @@ _READINGS = Field("seals", list_of(map_of(READING, name="seal reading"), 1, MAX_
 _MASS = Field("mass_g", MASS)
 _CONTAINERS = Field("containers", list_of(CONTAINER, 0, MAX_CONTAINERS, unique=True))
 _LEG = integer(60, MAX_LEG_LIMIT_S)
+_MAYBE_SEALS = Field("seals", list_of(map_of(NEW_SEAL, name="new seal"), 1, MAX_SEALS), False, "new seals")
 _FINDINGS = Field("findings", list_of(text(), 1, MAX_FINDINGS))
 
 SCHEMAS: dict[str, Schema] = {
@@ -128,8 +129,12 @@ SCHEMAS: dict[str, Schema] = {
         (_REASON,), meaning="The destination side does not take the goods; they may be offered again."
     ),
     "resolve": Schema(
-        (Field("decision", choice("handed_over", "returned")), _REASON),
-        meaning="An officer of either authority says how a dispute ends; it does when both say the same.",
+        (Field("decision", choice("handed_over", "returned")), _REASON, _MAYBE_SEALS),
+        meaning="An officer of either authority says how a dispute ends; it does when both say the same. New seals are "
+        "put on at once, and are needed before goods whose seals were not found intact go over.",
+    ),
+    "turn_back": Schema(
+        (_REASON,), meaning="An officer of the departure side takes a truck back from the border, with its goods."
     ),
     "arrive": Schema((_FIX, _PHOTO), meaning="The destination terminal reports the arrival."),
     "unload": Schema(
@@ -162,9 +167,16 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "resume": Schema(
         (
-            Field("seals", list_of(map_of(NEW_SEAL, name="new seal"), 1, MAX_SEALS), False, "new seals"),
+            _MAYBE_SEALS,
             Field("vehicle", VEHICLE, False, "the vehicle it goes on with"),
             Field("truck", PARTICIPANT, False, "participant id of that vehicle's computer, if another"),
+            Field("mass_g", MASS, False, "what it weighs, if the vehicle changed"),
+            Field(
+                "containers",
+                list_of(CONTAINER, 0, MAX_CONTAINERS, unique=True),
+                False,
+                "all that the goods are in now, if they were transferred",
+            ),
             _PHOTO,
             _NOTE,
         ),
@@ -173,7 +185,7 @@ SCHEMAS: dict[str, Schema] = {
     "abort": Schema((_REASON,), meaning="An officer of the side that has custody ends a held movement."),
     "resolve_overdue": Schema(
         (
-            Field("decision", choice("continue", "abort")),
+            Field("decision", choice("continue", "abort", "recover")),
             Field("limit_s", _LEG, False, "the new limit from now, if it continues"),
             _REASON,
         ),

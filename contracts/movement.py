@@ -39,11 +39,13 @@ HELD = "held"
 OVERDUE = "overdue"
 ABORTED = "aborted"
 
-# States of a seal. A broken one is replaced when the movement goes on with new seals.
+# States of a seal. A broken one is replaced when the movement goes on with new seals; at unloading each seal in force
+# becomes what it is found to be: removed by customs, broken, or missing.
 INTACT = "intact"
 BROKEN = "broken"
 REPLACED = "replaced"
 REMOVED = "removed"
+MISSING = "missing"
 
 
 def _keep_encoded(part: Plan | Custody | Seal | Reading | IncidentReport) -> None:
@@ -58,7 +60,7 @@ class Plan:
     carrier: str  # liable up to the handover
     receiver: str  # liable after it
     declarations: tuple[tuple[str, int], ...]  # UCR and version
-    containers: tuple[str, ...]
+    containers: tuple[str, ...]  # those it is on now: a transfer of the goods on the way may change them
     exit_post: str
     entry_post: str
     route: tuple[str, ...]
@@ -154,10 +156,11 @@ class IncidentReport:
     by: str
     time_ms: int
     statement: bytes
+    vehicle: str | None = None  # that the goods are on since
     encoded: bytes = field(init=False, compare=False, repr=False)
 
     def fields(self) -> tuple[Any, ...]:
-        return (self.code, self.consequence, self.seal, self.by, self.time_ms, self.statement)
+        return (self.code, self.consequence, self.seal, self.by, self.time_ms, self.statement, self.vehicle)
 
     def __post_init__(self) -> None:
         _keep_encoded(self)
@@ -173,7 +176,7 @@ class Movement:
     custody: Custody
     truck: str
     vehicle: str
-    came_from: str = ""  # the state to go back to, while held or overdue
+    came_from: str = ""  # the state to go back to, while held or overdue; the one before, in recovery
     deadline_s: int | None = None  # Unix seconds of the deadline that runs
     remaining_s: int | None = None  # of the one that stands still, while held
     loaded_mass_g: int | None = None
@@ -198,6 +201,17 @@ class Movement:
 
     def seals_in_force(self) -> tuple[str, ...]:
         return tuple(seal.id for seal in self.seals if seal.state == INTACT)
+
+    def found_open(self) -> tuple[str, ...]:
+        """The seals in force that the receiving terminal did not find intact."""
+        read = () if self.acceptance is None else self.acceptance.seals
+        return tuple(seal for seal in self.seals_in_force() if any(i == seal and s != INTACT for i, s in read))
+
+    def custody_passages(self) -> tuple[Custody, ...]:
+        """Who had custody and who was liable, from the plan on, each until the next: custody passes once at most."""
+        plan = self.plan
+        first = Custody(plan.departure, plan.carrier, plan.planned_ms, plan.planned_statement)
+        return (first,) if self.custody == first else (first, self.custody)
 
     def amended(self, **changes: Any) -> Movement:
         """What `dataclasses.replace` does, at a third of its cost."""

@@ -7,12 +7,16 @@ index `key/<kid>` is never removed, so that a revoked key cannot come back under
 
 The first segment of a participant id is the name of its authority or its country in lower case, so that no registrar
 can take a name on the other side. The last key by which an authority's registrar can act is neither suspended nor
-revoked here: nobody could undo it.
+revoked here, nor is that registrar's role taken from it: nobody could undo it.
+
+A participant as a whole is stopped in one statement, whatever keys it has: `suspend_all`, for what is looked into, and
+`revoke_all`, for what is lost or dismissed. It comes back key by key: each suspended key is resumed by name, and who
+was revoked gets a new key by `rotate`. Roles are replaced as a whole (`change_roles`); what was signed before stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -281,6 +285,34 @@ def envelope_key_is_new(ctx: Context) -> Outcome | None:
     return Outcome.ENVELOPE_KEY_ALREADY_PUBLISHED if known else None
 
 
+@refuses(Outcome.LAST_REGISTRAR_KEY)
+def it_is_not_the_authoritys_registrar(ctx: Context) -> Outcome | None:
+    """The registrar that the authority's own record names goes on: it could let nobody in again, itself included."""
+    authority = load_authority(ctx.working, ctx.record.authority)
+    its_own = authority is not None and authority.registrar == ctx.record.id
+    return Outcome.LAST_REGISTRAR_KEY if its_own else None
+
+
+@refuses(Outcome.LAST_REGISTRAR_KEY)
+def the_registrar_keeps_its_role(ctx: Context) -> Outcome | None:
+    """Whatever else it may do, the authority's own registrar stays one."""
+    return None if REGISTRAR in ctx.payload["roles"] else it_is_not_the_authoritys_registrar(ctx)
+
+
+@refuses(Outcome.REGISTRY_TRANSITION_NOT_ALLOWED)
+def a_key_can_be_suspended(ctx: Context) -> Outcome | None:
+    """At least one key is active."""
+    any_left = any(key.state == ACTIVE for key in ctx.record.keys)
+    return None if any_left else Outcome.REGISTRY_TRANSITION_NOT_ALLOWED
+
+
+@refuses(Outcome.REGISTRY_TRANSITION_NOT_ALLOWED)
+def a_key_can_be_revoked(ctx: Context) -> Outcome | None:
+    """At least one key is not revoked yet."""
+    any_left = any(key.state != REVOKED for key in ctx.record.keys)
+    return None if any_left else Outcome.REGISTRY_TRANSITION_NOT_ALLOWED
+
+
 def _new_key(ctx: Context) -> Key:
     public = PublicKey.from_cose_key(ctx.payload["key"])
     return Key(
@@ -329,10 +361,26 @@ def rotate(ctx: Context) -> Participant:
     return replace(record, keys=(*keys, key))
 
 
-def _key_state(ctx: Context, state: str) -> Participant:
+def change_roles(ctx: Context) -> Participant:
+    return replace(cast(Participant, ctx.record), roles=tuple(sorted(ctx.payload["roles"])))
+
+
+def _keys_changed(ctx: Context, state: str, changes: Callable[[Key], bool]) -> Participant:
     changed = {"state": state, "since_ms": ctx.time_ms, "by": ctx.issuer.id, "statement": ctx.statement.id}
-    keys = tuple(replace(k, **changed) if k.kid == ctx.payload["kid"] else k for k in ctx.record.keys)
+    keys = tuple(replace(key, **changed) if changes(key) else key for key in ctx.record.keys)
     return replace(cast(Participant, ctx.record), keys=keys)
+
+
+def _key_state(ctx: Context, state: str) -> Participant:
+    return _keys_changed(ctx, state, lambda key: key.kid == ctx.payload["kid"])
+
+
+def suspend_all(ctx: Context) -> Participant:
+    return _keys_changed(ctx, SUSPENDED, lambda key: key.state == ACTIVE)
+
+
+def revoke_all(ctx: Context) -> Participant:
+    return _keys_changed(ctx, REVOKED, lambda key: key.state != REVOKED)
 
 
 def suspend(ctx: Context) -> Participant:
@@ -377,6 +425,13 @@ PARTICIPANT_TRANSITIONS: Transitions = {
     ),
     (ENROLLED, "publish_envelope_key"): Transition(
         _REGISTRAR, publish_envelope_key, (ENROLLED,), (authority_is_its_own, envelope_key_is_new)
+    ),
+    (ENROLLED, "change_roles"): Transition(_REGISTRAR, change_roles, (ENROLLED,), (the_registrar_keeps_its_role,)),
+    (ENROLLED, "suspend_all"): Transition(
+        _REGISTRAR, suspend_all, (ENROLLED,), (it_is_not_the_authoritys_registrar, a_key_can_be_suspended)
+    ),
+    (ENROLLED, "revoke_all"): Transition(
+        _REGISTRAR, revoke_all, (ENROLLED,), (it_is_not_the_authoritys_registrar, a_key_can_be_revoked)
     ),
 }
 

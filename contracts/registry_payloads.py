@@ -12,6 +12,7 @@ MAX_OVERLAP_S = 90 * 86_400
 
 _KEY = Field("key", octets(1, MAX_COSE_KEY_BYTES), meaning="the public key, a canonical COSE_Key")
 _KID = Field("kid", sha256(), meaning="thumbprint of the key")
+_ROLES = Field("roles", list_of(choice(*ROLES), 1, len(ROLES), unique=True))
 _VALIDITY = (
     Field("valid_from_ms", integer(0, MAX_TIME_MS), False, "block time from which the key counts; now if left out"),
     Field("valid_until_ms", integer(0, MAX_TIME_MS), False, "block time from which it no longer does"),
@@ -22,7 +23,7 @@ SCHEMAS: dict[str, Schema] = {
     "enrol": Schema(
         (
             _KEY,
-            Field("roles", list_of(choice(*ROLES), 1, len(ROLES), unique=True)),
+            _ROLES,
             *_VALIDITY,
             Field("description", text(), False, "what or who it is"),
         ),
@@ -37,6 +38,13 @@ SCHEMAS: dict[str, Schema] = {
         ),
         meaning="A registrar adds a key to a participant, in the place of another or beside it.",
     ),
+    "change_roles": Schema(
+        (_ROLES, _REASON), meaning="A registrar gives a participant other roles, in the place of those it has."
+    ),
+    "suspend_all": Schema(
+        (_REASON,), meaning="A registrar stops every key of a participant from counting, for a time."
+    ),
+    "revoke_all": Schema((_REASON,), meaning="A registrar ends every key of a participant for good."),
     "suspend": Schema((_KID, _REASON), meaning="A registrar stops a key from counting, for a time."),
     "resume": Schema((_KID, _REASON), meaning="A registrar lets a suspended key count again."),
     "revoke": Schema((_KID, _REASON), meaning="A registrar ends a key for good."),

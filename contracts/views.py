@@ -146,6 +146,14 @@ def declaration_view(record: Declaration) -> View:
             },
         },
         "movements_open": record.movements_open,
+        "exits": record.exits,
+        "exit_evidence": None
+        if record.exit_evidence is None
+        else {
+            "kind": record.exit_evidence.kind,
+            "number": record.exit_evidence.number,
+            "sha256": record.exit_evidence.sha256.hex(),
+        },
         "flagged": record.flagged,
         "pending": _declaration_pending(record),
     }
@@ -168,13 +176,15 @@ _NEXT: dict[str, tuple[str, str, str]] = {
     e.PLANNED: ("load", "departure", "terminal"),
     e.LOADED: ("seal", "departure", "customs or terminal"),
     e.SEALED: ("start or refuse_start", "departure", "customs"),
-    e.AT_BORDER: ("offer", "departure", "terminal"),
+    e.AT_BORDER: ("offer or turn_back", "departure", "terminal or officer"),
     e.OFFERED: ("accept, accept_with_differences or refuse_handover", "destination", "terminal"),
     e.HANDED_OVER: ("arrive", "destination", "terminal"),
     e.ARRIVED: ("unload", "destination", "customs"),
     e.UNLOADED: ("discrepancy", "destination", "customs"),
-    e.DISCREPANCY: ("recover", "destination", "customs"),
-    e.RECOVERY: ("discharge", "destination", "customs"),
+    e.DISCREPANCY: ("recover or discharge", "custody", "customs"),
+    e.RECOVERY: ("discharge", "custody", "customs"),
+    e.RETURNED: ("discharge", "custody", "customs"),
+    e.ABORTED: ("recover or discharge", "custody", "customs"),
     e.HELD: ("resume or abort", "custody", "officer"),
     e.OVERDUE: ("resolve_overdue", "custody", "officer"),
 }
@@ -212,6 +222,15 @@ def movement_view(record: Movement) -> View:
             "since_ms": custody.since_ms,
             "since_statement": custody.since_statement.hex(),
         },
+        "custody_passages": [
+            {
+                "authority": passage.authority,
+                "liable": passage.liable,
+                "since_ms": passage.since_ms,
+                "since_statement": passage.since_statement.hex(),
+            }
+            for passage in record.custody_passages()
+        ],
         "departure": plan.departure,
         "destination": plan.destination,
         "carrier": plan.carrier,
@@ -264,6 +283,7 @@ def movement_view(record: Movement) -> View:
                 "by": incident.by,
                 "time_ms": incident.time_ms,
                 "statement": incident.statement.hex(),
+                "vehicle": incident.vehicle,
             }
             for incident in record.incidents
         ],

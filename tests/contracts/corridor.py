@@ -353,6 +353,16 @@ def to_declaration(ledger: Ledger, last: str, ucr: str = UCR) -> Ledger:
     return ledger
 
 
+def to_declaration_of(ledger: Ledger, ucr: str, containers: list[str], number: int) -> Ledger:
+    """Another declaration, with its own containers and numbers, recognised."""
+    numbers = {"accept": make_kz_number(number), "recognise": make_cn_number(number)}
+    for event, iss, payload in DECLARATION_STEPS:
+        changes: dict[str, Any] = {"content": content(containers=containers)} if event == "lodge" else {}
+        changes |= {"number": numbers[event]} if event in numbers else {}
+        ledger.must(f"declaration.{event}", iss, ucr, {**payload, **changes})
+    return ledger
+
+
 def to_movement(ledger: Ledger, state: str, mrn: str = MRN) -> Ledger:
     """Take the movement along the happy path until it first stands in `state`; its declaration must be recognised."""
     for reached, event, iss, payload in ESCORT_STEPS:

@@ -18,6 +18,7 @@ PARTNER = ("cn-gacc/officer", "cn-gacc/system")
 NEW_SEAL = {"id": "HS00000099", "class": "H", "container": c.BOX}
 HEAVY = c.MASS + 2_000_000
 REASON = {"reason": "because"}
+EVIDENCE = {"kind": "certificate of exit", "number": "EX-1", "sha256": c.PHOTO}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Event:
     senders: tuple[str, ...]
     payload: Callable[[Ledger], dict[str, Any]]
     before: Mapping[str, tuple[tuple[str, str, Any], ...]] = field(default_factory=dict)  # by state; "*" any
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by state, other senders than `senders`
+
+    def senders_at(self, state: str) -> tuple[str, ...]:
+        return self.elsewhere.get(state, self.senders)
 
 
 def _fixed(**payload: Any) -> Callable[[Ledger], dict[str, Any]]:
@@ -57,7 +62,7 @@ STATUS_EVENTS: dict[str, Event] = {
     "accept_amendment": Event(HOME, _amendment_number, _AMENDABLE),
     "refuse_amendment": Event(HOME, lambda ledger: {**_amendment_number(ledger), **REASON}, _AMENDABLE),
     "release": Event(HOME, _fixed()),
-    "clear": Event(HOME, _fixed()),
+    "clear": Event(HOME, _fixed(evidence=EVIDENCE)),
     "request_invalidation": Event(("kz/declarant/agro",), _fixed(reason="not sent")),
     "refuse_invalidation": Event(HOME, _fixed(reason="under control"), _BEFORE_RELEASED),
     "invalidate": Event(HOME, _fixed(reason="asked"), _BEFORE_RELEASED),
@@ -94,8 +99,9 @@ ESCORT_EVENTS: dict[str, Event] = {
     "arrive": Event((FAR_GATE,), _fixed()),
     "unload": Event(PARTNER, lambda ledger: {"as_declared": True, "seals": _readings(ledger)}),
     "discrepancy": Event(PARTNER, _fixed(findings=["two bags missing"])),
-    "recover": Event(PARTNER, _fixed(reason="duty on two bags")),
-    "discharge": Event(PARTNER, _fixed(reason="duty paid")),
+    "recover": Event(PARTNER, _fixed(reason="duty on two bags"), elsewhere={e.ABORTED: HOME}),
+    "discharge": Event(PARTNER, _fixed(reason="duty paid"), elsewhere={e.ABORTED: HOME, e.RETURNED: HOME}),
+    "turn_back": Event(("kz-kgd/officer",), _fixed(reason="refused for good")),
     "resume": Event(("kz-kgd/officer",), _fixed(seals=[NEW_SEAL])),
     "abort": Event(("kz-kgd/officer",), _fixed(reason="goods spoilt")),
     "resolve_overdue": Event(("kz-kgd/officer",), _fixed(decision="continue", limit_s=3600, reason="storm")),

@@ -25,6 +25,7 @@ UCRS = (c.make_ucr(1), c.make_ucr(2))
 MRNS = tuple(c.make_mrn(number) for number in range(1, 6))
 HOME, PARTNER = "kz-kgd/officer", "cn-gacc/officer"
 ENDED = (e.REFUSED, e.RETURNED, e.ABORTED, e.DISCHARGED)
+ENDED_BEFORE_RECOVERY = (e.ABORTED, e.OVERDUE)
 NOT_STARTED = (e.PLANNED, e.LOADED, e.SEALED, e.REFUSED)
 FREES_CONTAINERS = (e.REFUSED, e.RETURNED, e.ABORTED, e.UNLOADED, e.DISCREPANCY, e.RECOVERY, e.DISCHARGED)
 
@@ -88,10 +89,18 @@ class Crossings(RuleBasedStateMachine):
             "offer": {"seals": readings, "mass_g": c.MASS, "photo_sha256": c.PHOTO},
             "accept": {"seals": readings, "mass_g": masses[choice % 3]},
             "accept_with_differences": {"seals": broken if choice % 2 else readings, "mass_g": masses[choice % 3]},
-            "resolve": {"decision": ("handed_over", "returned")[choice % 2], "reason": "x"},
+            "resolve": {
+                "decision": ("handed_over", "returned")[choice % 2],
+                "reason": "x",
+                **({"seals": seals} if choice % 3 else {}),
+            },
             "unload": {"as_declared": bool(choice % 2), "seals": readings},
             "resume": {"seals": seals[: 1 + choice % 2], "vehicle": "fleet/BKT-0009"} if choice % 3 else {},
-            "resolve_overdue": {"decision": ("continue", "abort")[choice % 2], "limit_s": 600, "reason": "x"},
+            "resolve_overdue": {
+                "decision": ("continue", "abort", "recover")[choice % 3],
+                "limit_s": 600,
+                "reason": "x",
+            },
             "incident": {"code": code, "seal": readings[0]["id"]} if INCIDENTS[code].breaks_seal else {"code": code},
         }
         return payloads.get(event) or s.ESCORT_EVENTS[event].payload(self.ledger)
@@ -116,7 +125,7 @@ class Crossings(RuleBasedStateMachine):
             return
         assert good, "a movement started on a declaration that was not released and recognised in that version"
         if contract == "escort":
-            if event in ("seal", "resume"):
+            if event in ("seal", "resume", "resolve"):
                 self.seals[sub] += [seal["id"] for seal in payload.get("seals", ())]
             after = self.ledger.movement(sub)
             if event == "resume" and before is not None:
@@ -150,10 +159,8 @@ class Crossings(RuleBasedStateMachine):
             return
         event = events[choice % len(events)]
         senders = list(s.ESCORT_EVENTS[event].senders)
-        if record is not None and record.custody.authority == "cn-gacc" and event in (
-            "resume", "abort", "resolve_overdue",
-        ):  # fmt: skip
-            senders = [PARTNER]
+        if record is not None and event in ("resume", "abort", "resolve_overdue", "recover", "discharge"):
+            senders = [f"{record.custody.authority}/officer"]
         if event == "refuse_start" and choice % 5:
             return
         if event == "incident":
@@ -240,7 +247,7 @@ class Crossings(RuleBasedStateMachine):
             assert record.custody.authority == (plan.destination if over else plan.departure)
             assert record.custody.liable == (plan.receiver if over else plan.carrier)
             assert record.custody.since_ms <= self.ledger.now_ms
-            assert over or record.state not in (e.HANDED_OVER, e.ARRIVED, e.UNLOADED, e.DISCHARGED)
+            assert over or record.state not in (e.HANDED_OVER, e.ARRIVED, e.UNLOADED, e.DISCREPANCY)
 
     @invariant()
     def every_seal_ever_put_on_is_in_the_record_once(self) -> None:
@@ -284,6 +291,7 @@ class Crossings(RuleBasedStateMachine):
                     for record in self._movements()
                     if self.started[record.plan.mrn]
                     and record.state not in ENDED
+                    and not (record.state == e.RECOVERY and record.came_from in ENDED_BEFORE_RECOVERY)
                     and ucr in [planned for planned, _ in record.plan.declarations]
                 ]
                 assert declaration.movements_open == len(under_way)

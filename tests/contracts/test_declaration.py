@@ -188,8 +188,52 @@ def test_a_declaration_on_the_way_is_neither_cleared_nor_invalidated() -> None:
     ledger = s.movement_at("started")
     assert ledger.send("declaration.clear", HOME, c.UCR, {}) is Outcome.DECLARATION_IN_MOVEMENT
     assert ledger.send("declaration.invalidate", HOME, c.UCR, {"reason": "x"}) is Outcome.DECLARATION_IN_MOVEMENT
-    for ended in ("discharged", "returned", "aborted"):
+    for ended in ("returned", "aborted", "refused"):
         assert s.movement_at(ended).send("declaration.invalidate", HOME, c.UCR, {"reason": "x"}) is Outcome.ACCEPTED
+
+
+def test_goods_that_have_left_are_cleared_without_more_and_their_declaration_is_past_invalidating() -> None:
+    ledger = s.movement_at("discharged")
+    assert ledger.declaration(c.UCR).exits == 1
+    refused = ledger.send("declaration.invalidate", HOME, c.UCR, {"reason": "x"})
+    assert refused is Outcome.DECLARATION_HAS_EXITED
+    ledger.must("declaration.clear", HOME, c.UCR, {})
+    assert ledger.declaration(c.UCR).exit_evidence is None
+
+
+@pytest.mark.parametrize("ended", ["returned", "aborted", "refused"])
+def test_an_exit_that_no_movement_made_needs_another_proof(ended: str) -> None:
+    ledger = s.movement_at(ended)
+    assert ledger.declaration(c.UCR).exits == 0
+    assert ledger.send("declaration.clear", HOME, c.UCR, {}) is Outcome.EXIT_NOT_CONFIRMED
+    ledger.must("declaration.clear", HOME, c.UCR, {"evidence": s.EVIDENCE})
+    proof = ledger.declaration(c.UCR).exit_evidence
+    assert proof is not None
+    assert (proof.kind, proof.number, proof.sha256) == tuple(s.EVIDENCE.values())
+
+
+def test_a_correction_by_customs_ends_an_amendment_that_was_pending() -> None:
+    ledger = s.declaration_at("accepted")
+    ask = {"content": c.content(consignee="Somebody else"), "reason": "typing error"}
+    ledger.must("declaration.request_amendment", "kz/declarant/agro", c.UCR, ask)
+    ledger.must("declaration.control", HOME, c.UCR, {"control": "physical"})
+    found = c.content(gross_mass_g=34_000_000)
+    ledger.must("declaration.control_result", HOME, c.UCR, {"result": "corrected", "content": found})
+    record = ledger.declaration(c.UCR)
+    assert (record.version, record.amendment, record.content.gross_mass_g) == (2, None, 34_000_000)
+    assert ledger.send("declaration.accept_amendment", HOME, c.UCR, {}) is Outcome.AMENDMENT_NOT_PENDING
+    ledger.must("declaration.release", HOME, c.UCR, {})
+
+
+def test_an_amendment_outlives_a_control_that_finds_nothing() -> None:
+    ledger = s.declaration_at("accepted")
+    ask = {"content": c.content(gross_mass_g=34_000_000), "reason": "typing error"}
+    ledger.must("declaration.request_amendment", "kz/declarant/agro", c.UCR, ask)
+    ledger.must("declaration.control", HOME, c.UCR, {"control": "documentary"})
+    ledger.must("declaration.control_result", HOME, c.UCR, {"result": "satisfactory"})
+    assert ledger.send("declaration.release", HOME, c.UCR, {}) is Outcome.AMENDMENT_PENDING
+    ledger.must("declaration.accept_amendment", HOME, c.UCR, {})
+    assert ledger.declaration(c.UCR).version == 2
 
 
 def test_recognition_waits_for_acceptance_and_does_not_for_release() -> None:

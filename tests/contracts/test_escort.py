@@ -74,7 +74,7 @@ def test_a_movement_starts_only_on_declarations_as_they_were_planned() -> None:
     assert _send(suspended, "start", HOME) is Outcome.DECLARATION_NOT_RECOGNISED
     suspended.must("declaration.resume_recognition", PARTNER, c.UCR, c.decision())
     assert _send(suspended, "start", HOME) is Outcome.ACCEPTED
-    for event, payload in (("invalidate", {"reason": "x"}), ("clear", {})):
+    for event, payload in (("invalidate", {"reason": "x"}), ("clear", {"evidence": s.EVIDENCE})):
         ended = ledger.copy()
         ended.must(f"declaration.{event}", HOME, c.UCR, payload)
         assert _send(ended, "start", HOME) is Outcome.DECLARATION_NOT_RELEASED
@@ -230,7 +230,10 @@ def test_a_leg_that_takes_too_long_is_overdue_until_an_officer_of_that_side_reso
     assert ledger.movement(c.MRN).state == e.OVERDUE
 
 
-def _incident(ledger: c.Ledger, code: str, iss: str = TRUCK) -> Outcome:
+def _incident(ledger: c.Ledger, code: str, iss: str = "") -> Outcome:
+    if not iss:  # the truck, but for what an officer alone can say
+        officer = f"{ledger.movement(c.MRN).custody.authority}/officer"
+        iss = officer if INCIDENTS[code].reporters == ("customs.officer",) else TRUCK
     named = {"seal": c.ESEAL_ID} if INCIDENTS[code].breaks_seal else {}
     return _send(ledger, "incident", iss, code=code, **named)
 

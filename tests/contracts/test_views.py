@@ -51,7 +51,7 @@ def test_what_a_movement_waits_for_is_what_the_table_takes_next(state: str) -> N
     pending = movement_view(s.movement_at(state).movement(c.MRN))["pending"]
     events = {event for from_state, event in e.TRANSITIONS if from_state == state} - {"position", "incident"}
     named = {word.strip(",") for each in pending for word in each["event"].split()} & events
-    ends = state in (e.REFUSED, e.RETURNED, e.ABORTED, e.DISCHARGED)
+    ends = state in (e.REFUSED, e.DISCHARGED)
     assert bool(pending) != ends
     assert named == (events - {"refuse_start"} if state in (e.PLANNED, e.LOADED) else events)
 

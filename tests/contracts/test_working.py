@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from contracts.declaration_record import decode_declaration
-from contracts.escort import MAX_INCIDENTS_KEPT
+from contracts.escort_effects import MAX_INCIDENTS_KEPT
 from contracts.movement import Movement, decode_movement
 from contracts.registry import AuthorityRecord, decode_authority, decode_participant, load_participant
 from contracts.working import Record, RecordMemory, UnreadableRecord, Working
