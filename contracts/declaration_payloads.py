@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from contracts.commitments import MAX_OPENINGS
 from contracts.declaration_private import MAX_DOCUMENTS, parse_currency, parse_private_field
 from contracts.identifiers import (
@@ -13,7 +15,7 @@ from contracts.identifiers import (
     parse_hs,
     parse_participant_id,
 )
-from contracts.schema import Field, Schema, Type, choice, identifier, integer, list_of, map_of, sha256, text
+from contracts.schema import Field, Schema, choice, identifier, integer, list_of, map_of, sha256, text
 
 MAX_GOODS_ITEMS = 99
 MAX_DECLARED_CONTAINERS = 99
@@ -28,7 +30,7 @@ COUNTRY = identifier(parse_country, "country")
 CONTAINER = identifier(parse_container, "container")
 PARTICIPANT = identifier(parse_participant_id, "participant id")
 MASS = integer(1, MAX_MASS_G)
-NUMBER = Type(text(MAX_UCR_CHARS).check, "declaration number, in the form of the country that gives it")
+NUMBER = replace(text(MAX_UCR_CHARS), description="declaration number, in the form of the country that gives it")
 
 INVOICE_VALUE = Schema(
     (

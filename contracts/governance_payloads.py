@@ -48,7 +48,11 @@ def _integer_or_text() -> Type:
     def check(path: str, value: object) -> None:
         (words if type(value) is str else number).check(path, value)
 
-    return Type(check, f"integer, or {words.description}, as the parameter is")
+    return Type(
+        check,
+        f"integer, or {words.description}, as the parameter is",
+        {"anyOf": [number.json_schema, words.json_schema]},
+    )
 
 
 _AUTHORITY = Field("authority", text(MAX_AUTHORITY_CHARS), meaning="name of the authority whose it is")

@@ -1,43 +1,43 @@
-"""The reference `docs/contracts.md`, written from the tables: `python -m contracts.reference > docs/contracts.md`."""
+"""The reference pages, written from the contracts: `docs/contracts.md` and `docs/outcomes.md`.
+
+`python -m contracts.reference` prints the first, `python -m contracts.reference outcomes` the second; `make generate`
+writes both. Whatever stands there was read out of the declarations: a contract that is added is in the reference.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from contracts import declaration_payloads, escort_payloads
-from contracts.catalogue import CONTRACTS
-from contracts.escort import DEADLINES
+from contracts.advice import STATEMENT_OUTCOMES, advice_of, kinds_by_outcome
+from contracts.catalogue import CONTRACTS, newest_versions
 from contracts.incidents import INCIDENTS
-from contracts.machine import ABSENT, ROLES, Machine
+from contracts.machine import ABSENT, ROLES, Contract, Machine, refusals
 from contracts.outcome import Outcome
 from contracts.parameters import PARAMETERS, IntegerParameter
-from contracts.payloads import SCHEMAS
 from contracts.schema import Schema
-
-_MAPS: dict[str, Schema] = {
-    "content": declaration_payloads.CONTENT,
-    "goods item": declaration_payloads.GOODS_ITEM,
-    "document": declaration_payloads.DOCUMENT,
-    "invoice value": declaration_payloads.INVOICE_VALUE,
-    "commitment": declaration_payloads.COMMITMENT,
-    "legal basis": declaration_payloads.LEGAL_BASIS,
-    "fix": escort_payloads.FIX,
-    "batch": escort_payloads.BATCH,
-    "new seal": escort_payloads.NEW_SEAL,
-    "seal reading": escort_payloads.READING,
-}
 
 _INTRODUCTION = """# Contracts
 
-What the contracts decide, written from their tables by `python -m contracts.reference`; do not edit by hand.
+What the contracts decide, written from their declarations by `make generate`; do not edit by hand.
 
 A statement is accepted, and then is an entry of the log, or is refused with one outcome and changes nothing. What
 refuses it is looked for in this order: kind, subject and payload; issuer; key; signature; role; side; `iat`; the
 record; the transition; the guards of the row, left to right. Deadlines that the block time has reached fire before the
 first statement of a block.
 
-In the tables `-` is the state of what is not there yet. *Who* is a role and the side its holder must stand on.
+In the tables `-` is the state of what is not there yet. *Who* is a role and the side its holder must stand on. Every
+payload has a [JSON Schema](schemas), every outcome says [what it means and what to do](outcomes.md).
+"""
+
+_OUTCOMES_INTRODUCTION = """# Outcomes
+
+What became of a statement, as numbers that never change; written by `make generate`, do not edit by hand.
+
+A refused statement left no trace: correct it, sign it anew, send it. The same texts are at every gateway, without a
+token: `GET /v1/outcomes` and `GET /v1/outcomes/307`. A problem document names its outcome in `outcome` and
+`outcome_code`, and `help` leads there. Where several facts stand in the way the first is named, in the order of
+[the reference](contracts.md).
 """
 
 
@@ -45,7 +45,26 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _machine(machine: Machine) -> Iterator[str]:
+def _said(function: Callable[..., object]) -> str:
+    """The first sentence of a docstring: its first paragraph on one line."""
+    return " ".join((function.__doc__ or "").strip().partition("\n\n")[0].split())
+
+
+def anchor(outcome: Outcome) -> str:
+    """Where on the page of outcomes one stands."""
+    return f"{outcome.value}-{outcome.fact}"
+
+
+def _link(outcome: Outcome) -> str:
+    return f"[`{outcome.fact}`](outcomes.md#{anchor(outcome)})"
+
+
+def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
+    yield "| state | | meaning |"
+    yield "| --- | --- | --- |"
+    for state, meaning in machine.states.items():
+        yield f"| `{state}` | {'end' if state in machine.ends else ''} | {meaning} |"
+    yield ""
     yield "| from | event | who | guards | to |"
     yield "| --- | --- | --- | --- | --- |"
     for (state, event), row in machine.transitions.items():
@@ -54,7 +73,51 @@ def _machine(machine: Machine) -> Iterator[str]:
         came_from = state if state == ABSENT else f"`{state}`"
         yield f"| {came_from} | `{event}` | {who} | {guards} | {', '.join(f'`{to}`' for to in row.to)} |"
     yield ""
-    yield f"Any other pair of state and event: `{machine.not_allowed.fact}`."
+    yield f"Any other pair of state and event: {_link(machine.not_allowed)}."
+    yield ""
+
+
+def _events(contract: Contract) -> Iterator[str]:
+    """Who may do what: a row an event, a column a role, in a cell the side."""
+    rows = {event: row for machine in contract.machines for (_, event), row in machine.transitions.items()}
+    roles = [role for role in ROLES if any(each.role == role for row in rows.values() for each in row.who)]
+    yield "| event | meaning | " + " | ".join(f"`{role}`" for role in roles) + " |"
+    yield "| --- | --- |" + " --- |" * len(roles)
+    for event, row in rows.items():
+        cells = [", ".join(_words(each.side.__name__) for each in row.who if each.role == role) for role in roles]
+        yield f"| `{event}` | {contract.schemas[event].meaning} | {' | '.join(cells)} |"
+    yield ""
+    sides = {each.side: None for row in rows.values() for each in row.who}
+    yield "| side | who stands there |"
+    yield "| --- | --- |"
+    for side in sides:
+        yield f"| {_words(side.__name__)} | {_said(side)} |"
+    yield ""
+
+
+def _guards(contract: Contract) -> Iterator[str]:
+    guards = {
+        guard: None for machine in contract.machines for row in machine.transitions.values() for guard in row.guards
+    }
+    if not guards:
+        return
+    yield "| guard | what has to hold | otherwise |"
+    yield "| --- | --- | --- |"
+    for guard in guards:
+        otherwise = ", ".join(_link(outcome) for outcome in refusals(guard))
+        yield f"| {_words(guard.__name__)} | {_said(guard)} | {otherwise} |"
+    yield ""
+
+
+def _deadlines(contract: Contract) -> Iterator[str]:
+    if contract.deadlines is None:
+        return
+    yield "### Deadlines"
+    yield ""
+    yield "| in state | becomes | because |"
+    yield "| --- | --- | --- |"
+    for state, rule in contract.deadlines.rules.items():
+        yield f"| `{state}` | `{rule.to}` | {rule.reason} |"
     yield ""
 
 
@@ -70,26 +133,26 @@ def _schema(schema: Schema) -> Iterator[str]:
     yield ""
 
 
-def lines() -> Iterator[str]:
-    yield _INTRODUCTION
-    yield "## Roles"
+def _contract(contract: Contract) -> Iterator[str]:
+    yield f"## Contract `{contract.name}`, version {contract.version}"
     yield ""
-    yield ", ".join(f"`{role}`" for role in ROLES) + "."
+    where = contract.record.key("…")
+    yield f"{contract.title}. The subject is the {contract.subject.noun}; a record stands under `{where}`."
     yield ""
-    for contract in CONTRACTS.values():
-        yield f"## Contract `{contract.name}`, version {contract.version}"
+    for machine in contract.machines:
+        yield f"### {machine.name.capitalize()}"
         yield ""
-        for machine in contract.machines:
-            yield f"### {machine.name.capitalize()}"
-            yield ""
-            yield from _machine(machine)
-    yield "## Deadlines of a movement"
+        yield from _machine(contract, machine)
+    yield from _deadlines(contract)
+    yield f"### Who may do what in `{contract.name}`"
     yield ""
-    yield "| in state | becomes | because |"
-    yield "| --- | --- | --- |"
-    for state, deadline in DEADLINES.items():
-        yield f"| `{state}` | `{deadline.to}` | {deadline.reason} |"
+    yield from _events(contract)
+    yield f"### Guards of `{contract.name}`"
     yield ""
+    yield from _guards(contract)
+
+
+def _incidents() -> Iterator[str]:
     yield "## Incidents"
     yield ""
     yield "| code | meaning | consequence | needs |"
@@ -99,6 +162,9 @@ def lines() -> Iterator[str]:
         needs = "the new vehicle and new seals to go on" if incident.changes_vehicle else needs
         yield f"| `{code}` | {incident.meaning} | {incident.consequence} | {needs} |"
     yield ""
+
+
+def _parameters() -> Iterator[str]:
     yield "## Parameters"
     yield ""
     yield "| name | default | limits | meaning |"
@@ -107,31 +173,76 @@ def lines() -> Iterator[str]:
         limits = f"{rule.lowest} to {rule.highest}" if isinstance(rule, IntegerParameter) else "text"
         yield f"| `{name}` | `{rule.default}` | {limits} | {rule.meaning} |"
     yield ""
+
+
+def _payloads() -> Iterator[str]:
     yield "## Payloads"
     yield ""
-    yield "A field that is not named here is refused."
+    yield "A field that is not named here is refused. Each has a schema document in [`schemas`](schemas)."
     yield ""
-    for kind, schema in SCHEMAS.items():
-        yield f"### `{kind}`"
-        yield ""
-        yield from _schema(schema)
+    maps: dict[str, Schema] = {}
+    for contract in CONTRACTS.values():
+        for event, schema in contract.schemas.items():
+            version = "" if contract.version == newest_versions()[contract.name] else f", version {contract.version}"
+            yield f"### `{contract.name}.{event}`{version}"
+            yield ""
+            yield schema.meaning
+            yield ""
+            yield from _schema(schema)
+            maps.update(schema.maps())
     yield "## Maps in payloads"
     yield ""
-    for name, schema in _MAPS.items():
+    for name, schema in maps.items():
         yield f"### Map `{name}`"
         yield ""
         yield from _schema(schema)
+
+
+def lines() -> Iterator[str]:
+    yield _INTRODUCTION
+    yield "## Roles"
+    yield ""
+    yield ", ".join(f"`{role}`" for role in ROLES) + "."
+    yield ""
+    for contract in CONTRACTS.values():
+        yield from _contract(contract)
+    yield from _incidents()
+    yield from _parameters()
+    yield from _payloads()
     yield "## Outcomes"
     yield ""
     yield "| number | name |"
     yield "| --- | --- |"
     for outcome in Outcome:
-        yield f"| {outcome.value} | `{outcome.fact}` |"
+        yield f"| {outcome.value} | {_link(outcome)} |"
+
+
+def outcome_lines() -> Iterator[str]:
+    yield _OUTCOMES_INTRODUCTION
+    kinds = kinds_by_outcome()
+    for outcome in Outcome:
+        advice = advice_of(outcome)
+        yield f"## {outcome.value} {outcome.fact}"
+        yield ""
+        yield advice.means
+        yield ""
+        yield f"**What to do.** {advice.do}"
+        yield ""
+        if outcome in STATEMENT_OUTCOMES:
+            yield "Any statement can meet it."
+            yield ""
+        elif outcome in kinds:
+            yield f"Met by {', '.join(f'`{kind}`' for kind in kinds[outcome])}."
+            yield ""
 
 
 def text() -> str:
     return "\n".join(lines()) + "\n"
 
 
+def outcomes_text() -> str:
+    return "\n".join(outcome_lines()).rstrip() + "\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(outcomes_text() if sys.argv[1:] == ["outcomes"] else text())

@@ -2,13 +2,18 @@
 
 A schema is a map of named fields; a field has a type with limits. A payload with a field that the schema does not name
 is refused: what nobody checks must not be signed into the ledger. Checking never changes a payload.
+
+Beside its check a type carries what JSON Schema can say of it (`contracts.json_schema` makes the documents). The check
+decides; the schema may allow more, never less: a test holds the two against each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from contracts.identifier_forms import FORMS
 from contracts.identifiers import IdentifierError
 from contracts.outcome import Outcome
 
@@ -28,10 +33,12 @@ class PayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How one value is checked, and how the reference describes it."""
+    """How one value is checked, how the reference describes it, and what JSON Schema can say of it."""
 
     check: Check
     description: str
+    json_schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    maps: tuple[tuple[str, Schema], ...] = ()  # the maps that a value holds, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,28 @@ class Schema:
                     f"expected exactly one of {', '.join(self.exactly_one)}, got {len(present)}",
                 )
 
+    def maps(self) -> tuple[tuple[str, Schema], ...]:
+        """The maps in a payload of this schema, by name, each where it is first met."""
+        return tuple(found for entry in self.fields for found in entry.type.maps)
+
+    def json_schema(self) -> dict[str, Any]:
+        """What JSON Schema can say of a payload or map of this schema."""
+        properties = {}
+        for entry in self.fields:
+            said = dict(entry.type.json_schema)
+            if entry.meaning:
+                said["description"] = entry.meaning
+            properties[entry.name] = said
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": properties,
+            "required": [entry.name for entry in self.fields if entry.required],
+            "additionalProperties": False,
+        }
+        if self.exactly_one:
+            schema["oneOf"] = [{"required": [name]} for name in self.exactly_one]
+        return schema
+
 
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
@@ -101,7 +130,13 @@ def text(longest: int = MAX_TEXT_CHARS) -> Type:
         if any(char < " " and char != "\n" for char in value):
             raise _out_of_limits(path, "no control characters", "one")
 
-    return Type(check, f"text, 1 to {longest} characters")
+    # Every character but the controls; line feed is let through.
+    pattern = r"^[^\u0000-\u0009\u000b-\u001f]*$"
+    return Type(
+        check,
+        f"text, 1 to {longest} characters",
+        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern},
+    )
 
 
 def integer(lowest: int, highest: int) -> Type:
@@ -111,7 +146,7 @@ def integer(lowest: int, highest: int) -> Type:
         if not lowest <= value <= highest:
             raise _out_of_limits(path, f"{lowest} to {highest}", value)
 
-    return Type(check, f"integer, {lowest} to {highest}")
+    return Type(check, f"integer, {lowest} to {highest}", {"type": "integer", "minimum": lowest, "maximum": highest})
 
 
 def octets(shortest: int, longest: int) -> Type:
@@ -121,7 +156,17 @@ def octets(shortest: int, longest: int) -> Type:
         if not shortest <= len(value) <= longest:
             raise _out_of_limits(path, f"{shortest} to {longest} bytes", len(value))
 
-    return Type(check, f"{shortest} bytes" if shortest == longest else f"{shortest} to {longest} bytes")
+    return Type(
+        check,
+        f"{shortest} bytes" if shortest == longest else f"{shortest} to {longest} bytes",
+        {
+            "type": "string",
+            "contentEncoding": "base16",
+            "minLength": 2 * shortest,
+            "maxLength": 2 * longest,
+            "pattern": "^(?:[0-9a-f]{2})*$",
+        },
+    )
 
 
 def sha256() -> Type:
@@ -133,7 +178,7 @@ def boolean() -> Type:
         if type(value) is not bool:
             raise _wrong_type(path, "a boolean", value)
 
-    return Type(check, "boolean")
+    return Type(check, "boolean", {"type": "boolean"})
 
 
 def choice(*values: str) -> Type:
@@ -145,7 +190,8 @@ def choice(*values: str) -> Type:
         if value not in allowed:
             raise _out_of_limits(path, f"one of {', '.join(values)}", repr(value))
 
-    return Type(check, "one of " + ", ".join(f"`{value}`" for value in values))
+    description = "one of " + ", ".join(f"`{value}`" for value in values)
+    return Type(check, description, {"type": "string", "enum": list(values)})
 
 
 def identifier(parse: Callable[[str], object], what: str) -> Type:
@@ -157,7 +203,7 @@ def identifier(parse: Callable[[str], object], what: str) -> Type:
         except IdentifierError as error:
             raise PayloadError(Outcome.PAYLOAD_IDENTIFIER_INVALID, path, str(error)) from error
 
-    return Type(check, what)
+    return Type(check, what, {"type": "string", "title": what, **FORMS.get(parse, {})})
 
 
 def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> Type:
@@ -172,7 +218,10 @@ def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> T
             raise _out_of_limits(path, "no element twice", "one twice")
 
     different = ", all different" if unique else ""
-    return Type(check, f"array of {fewest} to {most}{different}: {element.description}")
+    schema = {"type": "array", "minItems": fewest, "maxItems": most, "items": element.json_schema}
+    if unique:
+        schema["uniqueItems"] = True
+    return Type(check, f"array of {fewest} to {most}{different}: {element.description}", schema, element.maps)
 
 
 def map_of(schema: Schema, *, name: str) -> Type:
@@ -181,4 +230,4 @@ def map_of(schema: Schema, *, name: str) -> Type:
             raise _wrong_type(path, "a map", value)
         schema.check(path, value)
 
-    return Type(check, f"map `{name}`")
+    return Type(check, f"map `{name}`", {"title": name, **schema.json_schema()}, ((name, schema), *schema.maps()))

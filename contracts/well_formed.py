@@ -34,10 +34,10 @@ def complaints(contract: Contract) -> Iterator[str]:
     if not contract.title:
         yield "title: expected one line, got none"
     yield from _events(contract)
+    yield from _deadlines(contract)
     for machine in contract.machines:
         for complaint in _machine(contract, machine):
             yield f"machine {machine.name}: {complaint}"
-    yield from _deadlines(contract)
     for outcome in (contract.unknown, contract.exists, *(machine.not_allowed for machine in contract.machines)):
         yield from _number(contract, "contract", outcome)
 

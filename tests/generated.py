@@ -5,6 +5,7 @@ What is generated is committed, so that a user needs no generator and a reviewer
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,18 @@ def _protocol_code() -> dict[str, bytes]:
 
 
 def _contract_reference() -> dict[str, bytes]:
-    from contracts.reference import text
+    from contracts.reference import outcomes_text, text
 
-    return {"docs/contracts.md": text().encode()}
+    return {"docs/contracts.md": text().encode(), "docs/outcomes.md": outcomes_text().encode()}
+
+
+def _payload_schemas() -> dict[str, bytes]:
+    from contracts.json_schema import payload_schemas
+
+    return {
+        f"docs/schemas/{name}.json": (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        for name, document in payload_schemas().items()
+    }
 
 
 def _command_reference() -> dict[str, bytes]:
@@ -37,20 +47,34 @@ def _command_reference() -> dict[str, bytes]:
     return {"docs/commands.md": render().encode()}
 
 
-GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (_protocol_code, _contract_reference, _command_reference)
+GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
+    _protocol_code,
+    _contract_reference,
+    _payload_schemas,
+    _command_reference,
+)
+# Folders in which nothing but what is generated may lie: a file that nothing writes any more is told of, and removed.
+GENERATED_FOLDERS = ("docs/schemas",)
 
 
 def main(arguments: list[str]) -> int:
     write = "--write" in arguments
     stale = []
-    for generate in GENERATORS:
-        for name, content in generate().items():
-            path = ROOT / name
-            if path.exists() and path.read_bytes() == content:
-                continue
-            stale.append(name)
-            if write:
-                path.write_bytes(content)
+    generated = {name: content for generate in GENERATORS for name, content in generate().items()}
+    for folder in GENERATED_FOLDERS:
+        for path in sorted((ROOT / folder).glob("*")):
+            if str(path.relative_to(ROOT)) not in generated:
+                stale.append(str(path.relative_to(ROOT)))
+                if write:
+                    path.unlink()
+    for name, content in generated.items():
+        path = ROOT / name
+        if path.exists() and path.read_bytes() == content:
+            continue
+        stale.append(name)
+        if write:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
     for name in stale:
         print(f"{'written' if write else 'out of date'}: {name}")  # noqa: T201
     if stale and not write:
