@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
     "identify": ("nodes.cli.identify", "identify_command", "Say what kind of identifier a text is."),
+    "import": ("nodes.cli.imports", "import_", "Import declarations from WCO Data Model XML."),
     "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
     "membership": ("nodes.cli.membership", "membership", "Change who belongs to the order."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),
@@ -53,6 +54,7 @@ _EXTRA_OF: Final[dict[str, str]] = {
     "httpx": "client",
     "jwt": "client",
     "uvloop": "node",
+    "lxml": "wco",
     "httptools": "gateway",
 }
 

@@ -33,7 +33,7 @@ HEX_FIELD = "hex"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _stop(message: str, status: int) -> NoReturn:
+def stop(message: str, status: int) -> NoReturn:
     click.echo(f"error: {message}", err=True)
     raise SystemExit(status)
 
@@ -43,23 +43,23 @@ def private_key(path: Path) -> PrivateKey:
     try:
         return PrivateKey.from_pem(read_small_file(path))
     except LedgerError as error:
-        _stop(f"{path}: {error}", EXIT_MISUSE)
+        stop(f"{path}: {error}", EXIT_MISUSE)
 
 
 def _public_key(path: Path) -> PublicKey:
     try:
         return PublicKey.from_cose_key(read_small_file(path))
     except LedgerError as error:
-        _stop(f"{path}: {error}; expected the .pub file that `comity keys new` wrote", EXIT_MISUSE)
+        stop(f"{path}: {error}; expected the .pub file that `comity keys new` wrote", EXIT_MISUSE)
 
 
-def _write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        _stop(f"{path}: is there already; nothing is overwritten", EXIT_MISUSE)
+        stop(f"{path}: is there already; nothing is overwritten", EXIT_MISUSE)
     except OSError as error:
-        _stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
+        stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
 
@@ -86,9 +86,9 @@ def open_client(url: str, participant_id: str | None = None, key: Path | None = 
     from api import client as http
 
     if (participant_id is None) != (key is None):
-        _stop("--as and --key go together", EXIT_MISUSE)
+        stop("--as and --key go together", EXIT_MISUSE)
     if not url.startswith(("http://", "https://")):
-        _stop(f"--gateway: expected a URL that begins with http:// or https://, got {url!r}", EXIT_MISUSE)
+        stop(f"--gateway: expected a URL that begins with http:// or https://, got {url!r}", EXIT_MISUSE)
     retry = http.Retry(attempts=3, total_pause_s=10.0)
     try:
         signer = None
@@ -100,11 +100,11 @@ def open_client(url: str, participant_id: str | None = None, key: Path | None = 
         with http.Client(url, signer=signer, retry=retry) as client:
             yield client
     except (http.Unreachable, http.Unavailable, http.Overloaded) as error:
-        _stop(f"{url}: {error}", EXIT_UNAVAILABLE)
+        stop(f"{url}: {error}", EXIT_UNAVAILABLE)
     except http.NotFinal as error:
-        _stop(f"{error}; ask again, or wait with --wait", EXIT_UNAVAILABLE)
+        stop(f"{error}; ask again, or wait with --wait", EXIT_UNAVAILABLE)
     except http.ClientError as error:
-        _stop(f"{url}: {error}", EXIT_DOES_NOT_HOLD)
+        stop(f"{url}: {error}", EXIT_DOES_NOT_HOLD)
 
 
 # ---- keys
@@ -123,10 +123,10 @@ def keys_new(path: Path, alg: str, as_json: bool) -> None:
     """Make a key: PATH (PKCS #8 PEM, private, readable by you alone) and PATH.pub (COSE_Key, to be enrolled)."""
     public_path = path.with_name(path.name + ".pub")
     if public_path.exists():
-        _stop(f"{public_path}: is there already; nothing is overwritten", EXIT_MISUSE)
+        stop(f"{public_path}: is there already; nothing is overwritten", EXIT_MISUSE)
     key = PrivateKey.generate({"eddsa": EDDSA, "es256": ES256}[alg])
-    _write_new(path, key.to_pem(), PRIVATE_FILE_MODE)
-    _write_new(public_path, key.public.cose_key)
+    write_new(path, key.to_pem(), PRIVATE_FILE_MODE)
+    write_new(public_path, key.public.cose_key)
     _show_key(key.public, as_json)
 
 
@@ -156,30 +156,30 @@ def _payload(path: Path) -> dict[str | int, cbor.Value]:
         try:
             value = cbor.decode(data)
         except LedgerError as error:
-            _stop(f"{path}: {error}", EXIT_MISUSE)
+            stop(f"{path}: {error}", EXIT_MISUSE)
     else:
         try:
-            value = _from_json(json.loads(data))
+            value = payload_from_json(json.loads(data))
         except (ValueError, RecursionError) as error:
-            _stop(f"{path}: {error}", EXIT_MISUSE)
+            stop(f"{path}: {error}", EXIT_MISUSE)
     if not isinstance(value, dict):
-        _stop(f"{path}: expected a map, got {type(value).__name__}", EXIT_MISUSE)
+        stop(f"{path}: expected a map, got {type(value).__name__}", EXIT_MISUSE)
     return value
 
 
-def _from_json(value: Any) -> Any:
+def payload_from_json(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {HEX_FIELD} and isinstance(value[HEX_FIELD], str):
             return bytes.fromhex(value[HEX_FIELD])
-        return {name: _from_json(member) for name, member in value.items()}
+        return {name: payload_from_json(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_from_json(member) for member in value]
+        return [payload_from_json(member) for member in value]
     if isinstance(value, float):
         raise ValueError(f"expected integers only, got {value}")
     return value
 
 
-def _signed(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | int, cbor.Value]) -> Statement:
+def signed_statement(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | int, cbor.Value]) -> Statement:
     from contracts.payloads import validate_payload, validate_subject
     from contracts.schema import PayloadError
 
@@ -196,9 +196,9 @@ def _signed(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | 
             payload=payload,
         )
     except PayloadError as error:
-        _stop(f"{error} ({error.outcome.fact}); docs/contracts.md has the payload of {kind}", EXIT_MISUSE)
+        stop(f"{error} ({error.outcome.fact}); docs/contracts.md has the payload of {kind}", EXIT_MISUSE)
     except LedgerError as error:
-        _stop(str(error), EXIT_MISUSE)
+        stop(str(error), EXIT_MISUSE)
 
 
 @click.command()
@@ -219,8 +219,8 @@ def _signed(key: PrivateKey, kind: str, iss: str, sub: str, payload: dict[str | 
 def sign(key: Path, iss: str, kind: str, sub: str, payload_path: Path | None, out: Path, as_json: bool) -> None:
     """Sign a statement. Its payload is checked against the contract's schema first."""
     payload = _payload(payload_path) if payload_path else {}
-    statement = _signed(private_key(key), kind, iss, sub, payload)
-    _write_new(out, statement.raw)
+    statement = signed_statement(private_key(key), kind, iss, sub, payload)
+    write_new(out, statement.raw)
     click.echo(json.dumps({"id": statement.id_hex, "file": str(out)}) if as_json else statement.id_hex)
 
 
@@ -253,7 +253,7 @@ def enrol(
     payload: dict[str | int, cbor.Value] = {"key": _public_key(public_key).cose_key, "roles": list(roles)}
     optional = {"valid_from_ms": valid_from_ms, "valid_until_ms": valid_until_ms, "description": description}
     payload.update({name: value for name, value in optional.items() if value is not None})
-    statement = _signed(private_key(key), "registry.enrol", registrar, participant, payload)
+    statement = signed_statement(private_key(key), "registry.enrol", registrar, participant, payload)
     with open_client(gateway) as client:
         _show_receipt(client.submit(statement.raw, wait="final"), as_json)
 
@@ -303,14 +303,14 @@ def _statements(file: Path) -> list[bytes]:
     try:
         if file.suffix == ".cbor-seq":
             if file.stat().st_size > MAX_SEQUENCE_FILE_BYTES:
-                _stop(f"{file}: too large: expected at most {MAX_SEQUENCE_FILE_BYTES} bytes", EXIT_MISUSE)
+                stop(f"{file}: too large: expected at most {MAX_SEQUENCE_FILE_BYTES} bytes", EXIT_MISUSE)
             return parse_statement_sequence(file.read_bytes(), MAX_STATEMENTS_A_FILE)
         raw = read_small_file(file)
         parse_statement(raw)
     except LedgerError as error:
-        _stop(f"{file}: {error}", EXIT_MISUSE)
+        stop(f"{file}: {error}", EXIT_MISUSE)
     except OSError as error:
-        _stop(f"{file}: {error.strerror or error}", EXIT_UNAVAILABLE)
+        stop(f"{file}: {error.strerror or error}", EXIT_UNAVAILABLE)
     return [raw]
 
 
@@ -369,10 +369,10 @@ def proof(statement: str, gateway: str, participant_id: str | None, key: Path | 
         statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
         data = client.proof(statement_id, wait_s=wait_s)
         raw = client.statement(statement_id).raw
-    _write_new(out, data)
+    write_new(out, data)
     beside = out.with_suffix(STATEMENT_SUFFIX)
     if not (beside.exists() and beside.read_bytes() == raw):
-        _write_new(beside, raw)
+        write_new(beside, raw)
     click.echo(f"{out}: verify with: comity verify {out} --policy POLICY")
 
 
@@ -441,16 +441,16 @@ def export(
     from ledger.archive import export_archive
 
     if participant_id is None:
-        _stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
+        stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
     policy = read_policy(policy_path)
     with open_client(gateway, participant_id, key) as client, progress_bar("files") as progress:
         try:
             changes = "".join(client.membership()["changes"]).encode()
             done = export_archive(client, directory, policy, client.checkpoint(), progress, changes)
         except LedgerError as error:
-            _stop(str(error), EXIT_DOES_NOT_HOLD)
+            stop(str(error), EXIT_DOES_NOT_HOLD)
         except OSError as error:
-            _stop(f"{directory}: {error.strerror or error}", EXIT_UNAVAILABLE)
+            stop(f"{directory}: {error.strerror or error}", EXIT_UNAVAILABLE)
     shown = {
         "directory": str(directory),
         "origin": done.checkpoint.origin,

@@ -25,6 +25,7 @@ ABSENT = (
     "jwt",
     "structlog",
     "prometheus_client",
+    "lxml",
 )
 
 
