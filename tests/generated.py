@@ -47,11 +47,19 @@ def _command_reference() -> dict[str, bytes]:
     return {"docs/commands.md": render().encode()}
 
 
+def _format_tables() -> dict[str, bytes]:
+    from api.wco.reference import IMPORT_TABLE, fill, table
+
+    page = (ROOT / "docs" / "wco.md").read_text(encoding="utf-8")
+    return {"docs/wco.md": fill(page, IMPORT_TABLE, table()).encode()}
+
+
 GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _protocol_code,
     _contract_reference,
     _payload_schemas,
     _command_reference,
+    _format_tables,
 )
 # Folders in which nothing but what is generated may lie: a file that nothing writes any more is told of, and removed.
 GENERATED_FOLDERS = ("docs/schemas",)

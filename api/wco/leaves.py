@@ -129,7 +129,7 @@ class Leaves:
 
         self.problems = [problem for problem in self.problems if not replaced(problem.field)]
         for leaf in self.all:
-            if leaf.fate in (Fate.FIELD, Fate.FAULT, Fate.SUBJECT) and replaced(leaf.to):
+            if leaf.fate in (Fate.FIELD, Fate.COMMERCIAL, Fate.FAULT, Fate.SUBJECT) and replaced(leaf.to):
                 leaf.fate, leaf.to, leaf.why = Fate.NOWHERE, "", "given otherwise by who imports"
 
     def counts(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ class Fate(StrEnum):
 
     FIELD = "field"  # stands in the payload
     SUBJECT = "subject"  # says which declaration the statement is about
-    COMMERCIAL = "commercial"  # goes with the commercial fields
+    COMMERCIAL = "commercial"  # stands in the payload, where it may be committed to instead of open
     CHECK = "check"  # compared with something, and then not needed
     ESCORT = "escort"  # handed over for the plan of the escort, in the report
     NOWHERE = "nowhere"  # not kept; the report says why
@@ -72,18 +72,20 @@ ROWS: tuple[Row, ...] = (
     Row("Agent/ID", Fate.NOWHERE, "an agent signs as the declarant"),
     Row("Agent/FunctionCode", Fate.NOWHERE, "an agent signs as the declarant"),
     Row("Agent/Name", Fate.NOWHERE, "an agent signs as the declarant"),
-    Row("Exporter/Name", Fate.FIELD, "content.consignor"),
-    Row("Exporter/ID", Fate.FIELD, "content.consignor, where no name is given"),
+    Row("Exporter/Name", Fate.COMMERCIAL, "content.consignor"),
+    Row("Exporter/ID", Fate.COMMERCIAL, "content.consignor, where no name is given"),
     Row("Exporter/Address/…", Fate.NOWHERE, _ADDRESS),
-    Row("GoodsShipment/Consignor/Name", Fate.FIELD, "content.consignor, where no Exporter is given"),
-    Row("GoodsShipment/Consignor/ID", Fate.FIELD, "content.consignor, where no Exporter and no name is given"),
+    Row("GoodsShipment/Consignor/Name", Fate.COMMERCIAL, "content.consignor, where no Exporter is given"),
+    Row("GoodsShipment/Consignor/ID", Fate.COMMERCIAL, "content.consignor, where no Exporter and no name is given"),
     Row("GoodsShipment/Consignor/Address/…", Fate.NOWHERE, _ADDRESS),
-    Row("GoodsShipment/Consignee/Name", Fate.FIELD, "content.consignee"),
-    Row("GoodsShipment/Consignee/ID", Fate.FIELD, "content.consignee, where no name is given"),
+    Row("GoodsShipment/Consignee/Name", Fate.COMMERCIAL, "content.consignee"),
+    Row("GoodsShipment/Consignee/ID", Fate.COMMERCIAL, "content.consignee, where no name is given"),
     Row("GoodsShipment/Consignee/Address/CountryCode", Fate.CHECK, "content.destination, where nothing else says it"),
     Row("GoodsShipment/Consignee/Address/…", Fate.NOWHERE, _ADDRESS),
-    Row(f"{_ITEM}/Consignee/Name", Fate.FIELD, "content.consignee, of the first item, where the shipment has none"),
-    Row(f"{_ITEM}/Consignee/ID", Fate.FIELD, "content.consignee, of the first item, where nothing else says it"),
+    Row(
+        f"{_ITEM}/Consignee/Name", Fate.COMMERCIAL, "content.consignee, of the first item, where the shipment has none"
+    ),
+    Row(f"{_ITEM}/Consignee/ID", Fate.COMMERCIAL, "content.consignee, of the first item, where nothing else says it"),
     Row(f"{_ITEM}/Consignee/Address/…", Fate.NOWHERE, _ADDRESS),
     Row("Consignment/Carrier/…", Fate.NOWHERE, "a carrier is an enrolled participant, named by who imports"),
     Row("AuthorisationHolder/…", Fate.NOWHERE, "authorisations are the home authority's to know"),
@@ -133,7 +135,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("TotalGrossMassMeasure@unitCode", Fate.CHECK, "the unit of the mass"),
     Row(f"{_ITEM}/SequenceNumeric", Fate.CHECK, _SEQUENCE),
-    Row(f"{_ITEM}/Commodity/Description", Fate.FIELD, "content.goods.description"),
+    Row(f"{_ITEM}/Commodity/Description", Fate.COMMERCIAL, "content.goods.description"),
     Row(
         f"{_ITEM}/Commodity/Classification/ID",
         Fate.FIELD,
@@ -159,16 +161,18 @@ ROWS: tuple[Row, ...] = (
         f"{_ITEM}/PreviousDocument/…", Fate.NOWHERE, "what happened to the goods before is the home authority's to know"
     ),
     # Values.
-    Row("InvoiceAmount", Fate.COMMERCIAL, "invoice_amount"),
-    Row("InvoiceAmount@currencyID", Fate.COMMERCIAL, "invoice_amount"),
-    Row(f"{_ITEM}/StatisticalValueAmount", Fate.COMMERCIAL, "statistical_value"),
-    Row(f"{_ITEM}/StatisticalValueAmount@currencyID", Fate.COMMERCIAL, "statistical_value"),
+    Row("InvoiceAmount", Fate.COMMERCIAL, "content.value, in the smallest unit of the currency"),
+    Row("InvoiceAmount@currencyID", Fate.COMMERCIAL, "content.value"),
+    Row(f"{_ITEM}/Commodity/InvoiceLine/ItemChargeAmount", Fate.COMMERCIAL, "content.goods.value"),
+    Row(f"{_ITEM}/Commodity/InvoiceLine/ItemChargeAmount@currencyID", Fate.COMMERCIAL, "content.goods.value"),
+    Row(f"{_ITEM}/StatisticalValueAmount", Fate.COMMERCIAL, "content.goods.value, where no invoice line says it"),
+    Row(f"{_ITEM}/StatisticalValueAmount@currencyID", Fate.COMMERCIAL, "content.goods.value"),
     # Documents.
     Row(
         f"{_ITEM}/AdditionalDocument/ID", Fate.FIELD, "content.documents.number, where the file is given, for its hash"
     ),
-    Row(f"{_ITEM}/AdditionalDocument/CategoryCode", Fate.FIELD, "content.documents.kind, where the file is given"),
-    Row(f"{_ITEM}/AdditionalDocument/TypeCode", Fate.FIELD, "content.documents.kind, where the file is given"),
+    Row(f"{_ITEM}/AdditionalDocument/CategoryCode", Fate.COMMERCIAL, "content.documents.kind, where the file is given"),
+    Row(f"{_ITEM}/AdditionalDocument/TypeCode", Fate.COMMERCIAL, "content.documents.kind, where the file is given"),
     Row(f"{_ITEM}/AdditionalDocument/Name", Fate.NOWHERE, "the file itself says it"),
     Row(f"{_ITEM}/AdditionalDocument/LPCOExemptionCode", Fate.NOWHERE, _NATIONAL),
     Row(f"{_ITEM}/AdditionalDocument/WriteOff/…", Fate.NOWHERE, "written off where the document was issued"),

@@ -23,7 +23,7 @@ class SchemaUnusable(ValueError):
     """The folder does not hold schemas that can be used: which file, and why."""
 
 
-class _Inside(etree.Resolver):
+class _Inside(etree.Resolver):  # type: ignore[misc]
     """Resolves to files of one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parser(folder: Path) -> etree.XMLParser[Any]:
+def _parser(folder: Path) -> etree.XMLParser:
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False)
     parser.resolvers.add(_Inside(folder))
     return parser

@@ -7,6 +7,16 @@ import re
 # UN/ECE Recommendation 20 codes of mass, in grams. `KGM` is what the profile means where no unit is given.
 GRAMS = {"GRM": 1, "KGM": 1_000, "TNE": 1_000_000}
 DEFAULT_UNIT = "KGM"
+# Digits after the point where they are not two: ISO 4217, the minor units of each currency.
+USUAL_MINOR_UNIT_DIGITS = 2
+_WITHOUT = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_WITH_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_WITH_FOUR = "CLF UYW"
+MINOR_UNIT_DIGITS = {
+    currency: digits
+    for digits, currencies in ((0, _WITHOUT), (3, _WITH_THREE), (4, _WITH_FOUR))
+    for currency in currencies.split(" ")
+}
 MAX_INTEGER_DIGITS = 16
 MAX_FRACTION_DIGITS = 6
 
@@ -39,13 +49,15 @@ def count(text: str) -> int:
     return int(whole)
 
 
-def amount(text: str, currency: str | None) -> str:
-    """An amount of money, `9500.25 GBP`: the shortest decimal, then the currency (ISO 4217, form only)."""
+def amount(text: str, currency: str | None) -> dict[str, int | str]:
+    """An amount of money in the smallest unit of its currency, exactly."""
     if currency is None or not _match_currency(currency):
         raise MeasureError(f"currency: expected three capital letters, got {currency!r:.40}")
     whole, fraction = _decimal(text, "amount")
-    fraction = fraction.rstrip("0")
-    return f"{int(whole)}{'.' + fraction if fraction else ''} {currency}"
+    digits = MINOR_UNIT_DIGITS.get(currency, USUAL_MINOR_UNIT_DIGITS)
+    if fraction[digits:].strip("0"):
+        raise MeasureError(f"amount: expected at most {digits} digits after the point in {currency}, got {text}")
+    return {"amount": int(whole + fraction[:digits].ljust(digits, "0")), "currency": currency}
 
 
 def _decimal(text: str, what: str) -> tuple[str, str]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 MAX_DOCUMENT_FILE_BYTES = 256 * 1024 * 1024
 PAYLOAD_SUFFIX = ".payload.json"
 REPORT_SUFFIX = ".report.json"
+_PRIVATE = (
+    "{file}: not signed: these fields would stand on the ledger for ever: {fields}; say --open if they may, or sign "
+    "the payload with commitments in their place"
+)
 
 _path = click.Path(path_type=Path, dir_okay=False)
 _folder = click.Path(path_type=Path, file_okay=False)
@@ -64,6 +68,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.option("--out", type=_folder, help="Folder for payloads, reports and signed statements.")
 @click.option("--key", type=_path, help="Private key: sign what is ready. Goes with --as and --out.")
 @click.option("--as", "iss", metavar="ID", help="Participant that signs: the declarant.")
+@click.option("--open", "in_the_open", is_flag=True, help="Sign commercial fields in the open: the ledger keeps them.")
 @click.option("--submit", "gateway", metavar="URL", help="Send what was signed to this gateway, and wait until final.")
 @click.option("--report", "full", is_flag=True, help="Show what became of every element, not only how many.")
 @click.option("--json", "as_json", is_flag=True, help="Print all reports as JSON.")
@@ -80,6 +85,7 @@ def import_(
     out: Path | None,
     key: Path | None,
     iss: str | None,
+    in_the_open: bool,
     gateway: str | None,
     full: bool,
     as_json: bool,
@@ -104,6 +110,8 @@ def import_(
         shown.append(report)
         statement = None
         if imported is not None and imported.ready and key is not None and iss is not None:
+            if imported.commercial and not in_the_open:
+                stop(_PRIVATE.format(file=file, fields=", ".join(imported.commercial)), EXIT_MISUSE)
             payload: dict[str | int, Any] = dict(imported.payload.items())
             statement = signed_statement(private_key(key), imported.kind, iss, imported.subject, payload)
             report["statement"] = statement.id_hex

@@ -42,7 +42,7 @@ def test_a_document_that_is_ready_ends_with_0_and_says_how_many_values_went_wher
     result = run("import", document, *SIDES)
     assert result.exit_code == EXIT_HOLDS, result.output
     assert "wheat.xml: ready: declaration.lodge about KZ-AGRO-2026/77" in result.output
-    assert "34 values: 10 field, 1 subject, 2 commercial" in result.output
+    assert "34 values: 7 field, 1 subject, 5 commercial" in result.output
 
 
 def test_the_whole_report_names_every_element(document: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_is_ready_is_signed_and_what_is_not_is_not(document: Path, key: Pat
     bad = tmp_path / "bad.xml"
     bad.write_bytes(lodged(("CSQU3054383", "CSQU3054384")))
     out = tmp_path / "out"
-    sign = ("--out", out, "--key", key, "--as", "kz/declarant/astyk")
+    sign = ("--out", out, "--key", key, "--as", "kz/declarant/astyk", "--open")
     assert run("import", document, bad, *SIDES, *sign).exit_code == EXIT_DOES_NOT_HOLD
     assert sorted(path.name for path in out.iterdir()) == [
         "bad.report.json",
@@ -93,6 +93,16 @@ def test_what_is_ready_is_signed_and_what_is_not_is_not(document: Path, key: Pat
     again = run("import", document, *SIDES, *sign)
     assert again.exit_code == EXIT_MISUSE
     assert "nothing is overwritten" in again.output
+
+
+def test_commercial_fields_are_signed_in_the_open_only_where_that_is_said(
+    document: Path, key: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = run("import", document, *SIDES, "--out", out, "--key", key, "--as", "kz/declarant/astyk")
+    assert result.exit_code == EXIT_MISUSE
+    assert "consignor, consignee, goods/0/description, goods/0/value" in result.output
+    assert not list(tmp_path.rglob("*.cose"))
 
 
 def test_the_payload_file_is_what_sign_takes(document: Path, key: Path, tmp_path: Path) -> None:

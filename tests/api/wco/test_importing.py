@@ -47,12 +47,20 @@ def test_a_declaration_becomes_the_payload_of_a_lodging() -> None:
             "origin": "KZ",
             "destination": "CN",
             "gross_mass_g": 24_600_000,
-            "goods": [{"hs": "100199", "description": "Wheat, in bulk", "mass_g": 24_500_125, "packages": 12}],
+            "goods": [
+                {
+                    "hs": "100199",
+                    "description": "Wheat, in bulk",
+                    "mass_g": 24_500_125,
+                    "packages": 12,
+                    "value": {"amount": 720_050, "currency": "USD"},
+                }
+            ],
             "containers": ["CSQU3054383"],
         },
     }
     validate_payload(imported.kind, imported.payload)
-    assert imported.commercial == {"statistical_value_1": "7200.5 USD"}
+    assert imported.commercial == ("consignor", "consignee", "goods/0/description", "goods/0/value")
     assert imported.escort == {"seals": {"CSQU3054383": ["KZ0000123"]}}
 
 
@@ -93,9 +101,13 @@ def test_a_national_subdivision_of_a_tariff_code_is_said_to_be_left_off() -> Non
         (("<ExportCountry><ID>KZ", "<ExportCountry><ID>kz"), "content.origin: country: character 1"),
         (("<Name>Astyk Agro</Name>", ""), "content.consignor: expected a consignor, got none"),
         (("Astyk Agro", "x" * 201), "content.consignor: expected 1 to 200 characters, got 201"),
+        (
+            ('currencyID="USD">7200.50', 'currencyID="JPY">7200.50'),
+            "content.goods[0].value: amount: expected at most 0 digits",
+        ),
         (("<Exporter>", "<Exporter><Name>B</Name></Exporter><Exporter>"), "expected one Exporter, got 2"),
         (("<ContainerCode>1", "<ContainerCode>0"), "ContainerCode, line 6: content.containers: expected no containers"),
-        (('currencyID="USD"', ""), "statistical_value_1: currency: expected three capital letters"),
+        (('currencyID="USD"', ""), "content.goods[0].value: currency: expected three capital letters"),
         (("<FunctionCode>9", "<FunctionCode>6"), "expected FunctionCode 4, 5, 9 or 13, got 6"),
         (("3.6<", "3.7<"), "expected WCODataModelVersionCode 3.6, got 3.7"),
         (("DEC</md:WCOType", "RES</md:WCOType"), "expected WCOTypeName DEC, got RES"),

@@ -71,9 +71,26 @@ def test_a_count_is_an_integer_and_noughts_after_the_point_change_nothing() -> N
             count(text)
 
 
-def test_an_amount_is_the_shortest_decimal_with_its_currency() -> None:
-    assert amount("7200.50", "USD") == "7200.5 USD"
-    assert amount("007200.000", "KZT") == "7200 KZT"
-    for text, currency in (("1", None), ("1", "usd"), ("1", "US"), ("x", "USD"), ("1.2.3", "USD")):
-        with pytest.raises(MeasureError):
-            amount(text, currency)
+@pytest.mark.parametrize(
+    ("text", "currency", "smallest"),
+    [
+        ("7200.50", "USD", 720_050),
+        ("007200.000", "KZT", 720_000),
+        ("7200.5", "CNY", 720_050),
+        ("7200", "JPY", 7200),
+        ("7200.0", "JPY", 7200),
+        ("7200.125", "KWD", 7_200_125),
+        ("0", "USD", 0),
+    ],
+)
+def test_an_amount_is_in_the_smallest_unit_of_its_currency(text: str, currency: str, smallest: int) -> None:
+    assert amount(text, currency) == {"amount": smallest, "currency": currency}
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"),
+    [("1", None), ("1", "usd"), ("1", "US"), ("x", "USD"), ("1.2.3", "USD"), ("1.234", "USD"), ("1.5", "JPY")],
+)
+def test_what_is_no_exact_amount_is_refused(text: str, currency: str | None) -> None:
+    with pytest.raises(MeasureError):
+        amount(text, currency)
