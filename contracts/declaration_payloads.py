@@ -12,6 +12,7 @@ from contracts.identifiers import (
     parse_container,
     parse_country,
     parse_date,
+    parse_declaration_number,
     parse_hs,
     parse_participant_id,
 )
@@ -30,7 +31,11 @@ COUNTRY = identifier(parse_country, "country")
 CONTAINER = identifier(parse_container, "container")
 PARTICIPANT = identifier(parse_participant_id, "participant id")
 MASS = integer(1, MAX_MASS_G)
-NUMBER = replace(text(MAX_UCR_CHARS), description="declaration number, in the form of the country that gives it")
+NUMBER = replace(
+    text(MAX_UCR_CHARS),
+    description="declaration number, in the form of the country that gives it",
+    parse=parse_declaration_number,
+)
 
 INVOICE_VALUE = Schema(
     (

@@ -469,3 +469,13 @@ NATIONAL_NUMBERS: dict[str, Callable[[str], object]] = {"CN": parse_cn_number, "
 def parse_national_number(country: str, text: str) -> None:
     """The number of a declaration in `country`; where no form is registered, that of a UCR."""
     NATIONAL_NUMBERS.get(country, parse_ucr)(text)
+
+
+def parse_declaration_number(text: str) -> object:
+    """The number of a declaration in the form of some country: which one, the contract knows."""
+    for parse in NATIONAL_NUMBERS.values():
+        try:
+            return parse(text)
+        except IdentifierError:
+            continue
+    return parse_ucr(text)

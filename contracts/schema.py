@@ -33,12 +33,18 @@ class PayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How one value is checked, how the reference describes it, and what JSON Schema can say of it."""
+    """How one value is checked, how the reference describes it, and what JSON Schema can say of it.
+
+    `parse` of an identifier, `element` of a list, `schema` of a map: for who walks payloads (`contracts.mentions`).
+    """
 
     check: Check
     description: str
     json_schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
     maps: tuple[tuple[str, Schema], ...] = ()  # the maps that a value holds, by name
+    parse: Callable[[str], object] | None = field(default=None, compare=False)
+    element: Type | None = field(default=None, compare=False)
+    schema: Schema | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,7 @@ def identifier(parse: Callable[[str], object], what: str) -> Type:
         except IdentifierError as error:
             raise PayloadError(Outcome.PAYLOAD_IDENTIFIER_INVALID, path, str(error)) from error
 
-    return Type(check, what, {"type": "string", "title": what, **FORMS.get(parse, {})})
+    return Type(check, what, {"type": "string", "title": what, **FORMS.get(parse, {})}, parse=parse)
 
 
 def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> Type:
@@ -221,7 +227,8 @@ def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> T
     schema = {"type": "array", "minItems": fewest, "maxItems": most, "items": element.json_schema}
     if unique:
         schema["uniqueItems"] = True
-    return Type(check, f"array of {fewest} to {most}{different}: {element.description}", schema, element.maps)
+    description = f"array of {fewest} to {most}{different}: {element.description}"
+    return Type(check, description, schema, element.maps, element=element)
 
 
 def map_of(schema: Schema, *, name: str) -> Type:
@@ -230,4 +237,5 @@ def map_of(schema: Schema, *, name: str) -> Type:
             raise _wrong_type(path, "a map", value)
         schema.check(path, value)
 
-    return Type(check, f"map `{name}`", {"title": name, **schema.json_schema()}, ((name, schema), *schema.maps()))
+    described = {"title": name, **schema.json_schema()}
+    return Type(check, f"map `{name}`", described, ((name, schema), *schema.maps()), schema=schema)
