@@ -59,7 +59,7 @@ MAX_SUBJECT_PAGE = 1000
 MAX_HEAD_BYTES = 256
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
 
-Extra = Mapping[bytes, bytes] | Callable[[Checkpoint], Mapping[bytes, bytes]]
+Extra = Mapping[bytes, bytes] | Callable[[Checkpoint], Mapping[bytes, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,8 @@ class Chain:
     ) -> Checkpoint:
         """Append accepted ``statements`` and their block record, with the state ``changes`` that they make.
 
-        ``extra`` are keys of the caller's own for the same batch, or a function of the new checkpoint that gives them.
+        ``extra`` are keys of the caller's own for the same batch, or a function of the new checkpoint that gives them
+        (None: the key goes).
         If it raises `StoreUnavailable`, nothing has happened; after `UnknownDurableState`, open the chain anew.
         """
         head = self.head

@@ -30,6 +30,7 @@ from nodes.blocks import Block, decode_block
 from nodes.checking import SignatureChecks
 from nodes.clock import Clock
 from nodes.cosigning import INTENT_KEY, Contradiction, Cosigner, Intent
+from nodes.log_index import LogIndex
 from nodes.metrics import Metrics
 from nodes.records import RecordIndex
 
@@ -101,6 +102,7 @@ class Execution:
         checks: SignatureChecks,
         cosigner: Cosigner,
         records: RecordIndex,
+        log_index: LogIndex,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -116,6 +118,7 @@ class Execution:
         self._checks = checks
         self._cosigner = cosigner
         self._records = records
+        self._log_index = log_index
         self._clock = clock
         self._metrics = metrics
         self._is_validator = is_validator
@@ -233,8 +236,9 @@ class Execution:
         sign = self._shall_sign(height, time_ms, behind)
         intents: list[Intent] = []
 
-        def extra(checkpoint: Checkpoint) -> dict[bytes, bytes]:
-            own = self._records.additions(changes)
+        def extra(checkpoint: Checkpoint) -> dict[bytes, bytes | None]:
+            own: dict[bytes, bytes | None] = {**self._records.additions(changes)}
+            own.update(self._log_index.additions(accepted))
             # Asked about every checkpoint, signed or not: see `nodes.promises`.
             if self._permits(checkpoint) and sign:
                 intents.append(self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000))
@@ -243,6 +247,7 @@ class Execution:
 
         checkpoint = chain.append_block(index, time_ms, block.proposer, accepted, changes, extra)
         self._records.added(changes)
+        self._log_index.added(len(accepted))
         self.next_due_ms = next_deadline_ms(chain.state)
         self._state.written(changes)
         signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if intents else None

@@ -17,6 +17,7 @@ from nodes.config import ValidatorConfig
 from nodes.cosigning import INTENT_KEY, Intent
 from nodes.environment import Environment
 from nodes.identity import Identity
+from nodes.log_index import LogIndex
 from nodes.membership import Roster
 from nodes.promises import Promise
 from nodes.raft_store import RaftStore, changes_in, membership_from_bytes
@@ -30,6 +31,7 @@ FIRST_START = "first-start"
 class Stores:
     ledger: Store
     records: RecordIndex
+    log_index: LogIndex
     chain: Chain
     order: RaftStore
     roster: Roster
@@ -73,7 +75,8 @@ def open_stores(config: ValidatorConfig, identity: Identity, environment: Enviro
         chain = Chain.open(ledger)
         if not first and not repaired and not chain.initialised:
             raise _lost(config, "ledger")
-        stores = Stores(ledger, RecordIndex(ledger), chain, order, Roster(identity.genesis, order_store))
+        roster = Roster(identity.genesis, order_store)
+        stores = Stores(ledger, RecordIndex(ledger), LogIndex(ledger, chain), chain, order, roster)
         _agree(config, identity, stores)
     except BaseException:
         for store in opened:
@@ -100,8 +103,9 @@ def _agree(config: ValidatorConfig, identity: Identity, stores: Stores) -> None:
     if not chain.initialised:
         state = genesis_state(identity.genesis)
         # First the index: a crash in between leaves names in it that are written again at the next start.
-        ledger.write(stores.records.additions(state), sync=True)
+        ledger.write({**stores.records.additions(state), **stores.log_index.beginning()}, sync=True)
         chain.initialise(identity.genesis, state)
+        stores.log_index.begun()
     if chain.genesis != identity.genesis:
         raise UnknownDurableState(f"{config.data}: the ledger begins with another genesis record")
     base = order_base_of(ledger)

@@ -21,6 +21,7 @@ import grpc
 import structlog
 
 from api.proto import validator_pb2, validator_pb2_grpc
+from contracts.mentions import LOOKUP_KINDS
 from contracts.outcome import Outcome
 from contracts.registry import participant_key
 from ledger.chain import Chain
@@ -32,6 +33,7 @@ from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.checking import Checked, SignatureChecks
 from nodes.config import ValidatorConfig
 from nodes.execution import Accepted, Rejected, Unparsable
+from nodes.log_index import PAGE_MAX_FOUND, Incomplete, LogIndex
 from nodes.metrics import Metrics
 from nodes.peers import SERVER_OPTIONS
 from nodes.proposing import Proposals, Unordered
@@ -47,6 +49,8 @@ PAGE_MAX_BYTES = 4 * 1024 * 1024
 REPLY_MAX_RESULTS = 1024
 DETAIL_MAX_CHARS = 500
 ID_BYTES = 32
+MAX_IDENTIFIER_CHARS = 128
+MAX_POSITION_BYTES = 512
 # A statement of an unknown key is looked at so often, so long apart, before it is refused; so many may wait at once.
 KEY_LOOK_S = 0.2
 KEY_LOOKS_MAX = 4
@@ -166,6 +170,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         proposals: Proposals,
         following: Following,
         records: RecordIndex,
+        log_index: LogIndex,
         status: Status,
         directory: PeerDirectory,
         metrics: Metrics,
@@ -180,6 +185,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self._proposals = proposals
         self._following = following
         self._records = records
+        self._log_index = log_index
         self._status = status
         self._directory = directory
         self._metrics = metrics
@@ -446,6 +452,36 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
                 reply.more = True
                 break
             reply.records.append(validator_pb2.Record(key=key, value=value))
+        return reply
+
+    async def Find(self, request: validator_pb2.FindQuery, context: Any) -> validator_pb2.FindReply:
+        await self._admit(context)
+        if request.kind not in LOOKUP_KINDS:
+            expected = ", ".join(LOOKUP_KINDS)
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"kind: expected one of {expected}, got {request.kind[:40]!r}"
+            )
+        if len(request.identifier) > MAX_IDENTIFIER_CHARS or len(request.after) > MAX_POSITION_BYTES:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "identifier or position is too long")
+        await self._fresh(request.linearizable, context)
+        size = self._chain.size
+        try:
+            found, more = self._log_index.find(
+                request.kind,
+                request.identifier,
+                limit=min(request.limit or PAGE_MAX_FOUND, PAGE_MAX_FOUND),
+                after=request.after,
+                newest_first=not request.oldest_first,
+            )
+        except Incomplete as error:
+            return validator_pb2.FindReply(size=error.size, complete=False, covered=error.covered)
+        reply = validator_pb2.FindReply(size=size, complete=True, covered=size, more=more)
+        for each in found:
+            reply.found.append(
+                validator_pb2.FoundRecord(
+                    key=each.key, first_entry=each.first_entry, last_entry=each.last_entry, position=each.position
+                )
+            )
         return reply
 
     async def GetEntries(self, request: validator_pb2.EntriesQuery, context: Any) -> validator_pb2.EntriesReply:

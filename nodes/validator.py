@@ -36,6 +36,7 @@ from nodes.environment import Environment
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected
 from nodes.health import HealthServer
 from nodes.identity import Identity
+from nodes.log_index import keep_up
 from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
@@ -180,6 +181,7 @@ class Validator:
             self.checks,
             cosigner,
             self.records,
+            self.stores.log_index,
             clock=self.clock,
             metrics=self.metrics,
             is_validator=self.roster.was_member,
@@ -223,6 +225,7 @@ class Validator:
             self.proposals,
             self.following,
             self.records,
+            self.stores.log_index,
             self.report,
             gateways,
             self.metrics,
@@ -259,6 +262,7 @@ class Validator:
             (self.proposals.propose_blocks(), "proposing"),
             (self.proposals.keep_house(), "housekeeping"),
             (self._exchange_for_ever(), "exchange"),
+            (self._index_log(), "log index"),
         ):
             self._spawn(run, name)
         self._log.info("started", size=self.chain.size, height=self.chain.height, applied=self.chain.applied)
@@ -427,6 +431,12 @@ class Validator:
                     raise error
             if self.halted is not None:
                 await asyncio.Event().wait()
+
+    async def _index_log(self) -> None:
+        loop = asyncio.get_running_loop()
+        await keep_up(
+            self.stores.log_index, self._executing, lambda slice_: loop.run_in_executor(self._apply_thread, slice_)
+        )
 
     def _is_quick(self, blocks: Sequence[tuple[int, bytes]]) -> bool:
         """Whether to execute at once: handing a small block to the thread and back costs more than the block itself.

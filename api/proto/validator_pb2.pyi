@@ -199,6 +199,48 @@ class RecordsReply(_message.Message):
     size: int
     def __init__(self, records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., more: _Optional[bool] = ..., size: _Optional[int] = ...) -> None: ...
 
+class FindQuery(_message.Message):
+    __slots__ = ("kind", "identifier", "after", "limit", "oldest_first", "linearizable")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIRST_FIELD_NUMBER: _ClassVar[int]
+    LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    identifier: str
+    after: bytes
+    limit: int
+    oldest_first: bool
+    linearizable: bool
+    def __init__(self, kind: _Optional[str] = ..., identifier: _Optional[str] = ..., after: _Optional[bytes] = ..., limit: _Optional[int] = ..., oldest_first: _Optional[bool] = ..., linearizable: _Optional[bool] = ...) -> None: ...
+
+class FoundRecord(_message.Message):
+    __slots__ = ("key", "first_entry", "last_entry", "position")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    LAST_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    first_entry: int
+    last_entry: int
+    position: bytes
+    def __init__(self, key: _Optional[str] = ..., first_entry: _Optional[int] = ..., last_entry: _Optional[int] = ..., position: _Optional[bytes] = ...) -> None: ...
+
+class FindReply(_message.Message):
+    __slots__ = ("found", "more", "size", "complete", "covered")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    COVERED_FIELD_NUMBER: _ClassVar[int]
+    found: _containers.RepeatedCompositeFieldContainer[FoundRecord]
+    more: bool
+    size: int
+    complete: bool
+    covered: int
+    def __init__(self, found: _Optional[_Iterable[_Union[FoundRecord, _Mapping]]] = ..., more: _Optional[bool] = ..., size: _Optional[int] = ..., complete: _Optional[bool] = ..., covered: _Optional[int] = ...) -> None: ...
+
 class EntriesQuery(_message.Message):
     __slots__ = ("first", "limit", "subject", "final_only")
     FIRST_FIELD_NUMBER: _ClassVar[int]

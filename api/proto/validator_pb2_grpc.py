@@ -64,6 +64,11 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.ListQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.RecordsReply.FromString,
                 _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/comity.validator.v1.Validator/Find',
+                request_serializer=api_dot_proto_dot_validator__pb2.FindQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.FindReply.FromString,
+                _registered_method=True)
         self.GetEntries = channel.unary_unary(
                 '/comity.validator.v1.Validator/GetEntries',
                 request_serializer=api_dot_proto_dot_validator__pb2.EntriesQuery.SerializeToString,
@@ -129,6 +134,13 @@ class ValidatorServicer:
 
     def ListRecords(self, request, context):
         """Records whose key begins with a prefix, in key order, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Find(self, request, context):
+        """Records whose statements mention an identifier, in the order in which they came to be, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +212,11 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.ListRecords,
                     request_deserializer=api_dot_proto_dot_validator__pb2.ListQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.RecordsReply.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.FindQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.FindReply.SerializeToString,
             ),
             'GetEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntries,
@@ -389,6 +406,33 @@ class Validator:
             '/comity.validator.v1.Validator/ListRecords',
             api_dot_proto_dot_validator__pb2.ListQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.RecordsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/Find',
+            api_dot_proto_dot_validator__pb2.FindQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.FindReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,7 +70,7 @@ def test_a_flipped_bit_in_any_kind_of_record_is_found_and_named(filled: dict[str
 
 # What may be missing without a contradiction: notes are asked for again, names only serve lists, versions are heard
 # again, and who has no promise yet writes one.
-DISPENSABLE = (layout.NOTE, b"record/", b"node/", b"p", b"s")
+DISPENSABLE = (layout.NOTE, b"record/", b"index/", b"node/", b"p", b"s")
 
 
 @pytest.mark.parametrize("name", ["ledger", "order"])

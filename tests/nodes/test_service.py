@@ -64,7 +64,18 @@ async def submitted(
     make: Any = ValidatorService
     limits = limits or RejectionLimits(HandClock(0))
     service = make(
-        node.chain, checks, asked, Following(), node.records, Ready(), None, node.metrics, limits, None, None
+        node.chain,
+        checks,
+        asked,
+        Following(),
+        node.records,
+        node.log_index,
+        Ready(),
+        None,
+        node.metrics,
+        limits,
+        None,
+        None,
     )
     replies = _Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]

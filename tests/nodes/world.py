@@ -21,6 +21,7 @@ from ledger.store import MemoryStore, Store
 from nodes.checking import SignatureChecks
 from nodes.cosigning import INTENT_KEY, Cosigner, Finality, Intent
 from nodes.execution import Execution
+from nodes.log_index import LogIndex
 from nodes.metrics import Metrics
 from nodes.network import newest_contracts, policy_text
 from nodes.records import RecordIndex
@@ -112,10 +113,12 @@ class Node:
         self.clock = clock
         self.chain = Chain.open(store)
         self.records = RecordIndex(store)
+        self.log_index = LogIndex(store, self.chain)
         if not self.chain.initialised:
             state = genesis_state(world.genesis)
-            store.write(self.records.additions(state))
+            store.write({**self.records.additions(state), **self.log_index.beginning()})
             self.chain.initialise(world.genesis, state)
+            self.log_index.begun()
         self.metrics = Metrics(name)
         self.checks = SignatureChecks(lambda issuer, kid: None, self.metrics, ThreadPoolExecutor(1))
         stored = store.get(INTENT_KEY)
@@ -127,6 +130,7 @@ class Node:
             self.checks,
             self.cosigner,
             self.records,
+            self.log_index,
             clock=clock,
             metrics=self.metrics,
             is_validator=lambda name, index: name in validators,
