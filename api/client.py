@@ -146,7 +146,13 @@ class _Driver:
         self, state: str, carrier: str, cursor: str | None, page_items: int
     ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
         query = {"state": state or None, "carrier": carrier or None, "cursor": cursor, "limit": page_items}
-        return exchange.movement_page(query, self.retry, self._rng)
+        return exchange.page_of("/v1/movements", "movements", query, self.retry, self._rng)
+
+    def found_page(
+        self, identifier: str, kind: str, cursor: str | None, page_items: int
+    ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
+        query = {kind or "q": identifier, "cursor": cursor, "limit": page_items}
+        return exchange.page_of("/v1/lookup", "found", query, self.retry, self._rng)
 
     def change_membership(self, note: bytes) -> Conversation[dict[str, Any]]:
         return exchange.change_membership(note, self.retry, self._rng)
@@ -274,6 +280,15 @@ class Client:
         while True:
             movements, cursor = self._run(self._driver.page(state, carrier, cursor, page_items))
             yield from movements
+            if cursor is None:
+                return
+
+    def find(self, identifier: str, *, kind: str = "", page_items: int = 100) -> Iterator[dict[str, Any]]:
+        """Every declaration and movement that an identifier belongs to, newest first; its kind guessed if not said."""
+        cursor: str | None = None
+        while True:
+            found, cursor = self._run(self._driver.found_page(identifier, kind, cursor, page_items))
+            yield from found
             if cursor is None:
                 return
 
@@ -419,6 +434,16 @@ class AsyncClient:
             movements, cursor = await self._run(self._driver.page(state, carrier, cursor, page_items))
             for movement in movements:
                 yield movement
+            if cursor is None:
+                return
+
+    async def find(self, identifier: str, *, kind: str = "", page_items: int = 100) -> AsyncIterator[dict[str, Any]]:
+        """Every declaration and movement that an identifier belongs to, newest first; its kind guessed if not said."""
+        cursor: str | None = None
+        while True:
+            found, cursor = await self._run(self._driver.found_page(identifier, kind, cursor, page_items))
+            for each in found:
+                yield each
             if cursor is None:
                 return
 

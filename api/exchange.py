@@ -442,13 +442,14 @@ def document(path: str, retry: Retry, rng: random.Random, *, authenticated: bool
     return json_of(reply)
 
 
-def movement_page(
-    query: Mapping[str, object], retry: Retry, rng: random.Random
+def page_of(
+    path: str, items: str, query: Mapping[str, object], retry: Retry, rng: random.Random
 ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
-    reply = yield from exchange(get("/v1/movements", authenticated=True, query=query), retry, rng)
+    """What stands under `items` on a page, and the cursor of the next one."""
+    reply = yield from exchange(get(path, authenticated=True, query=query), retry, rng)
     page = json_of(reply)
     following = page.get("next")
-    return _field(page, "movements", list), following if isinstance(following, str) else None
+    return _field(page, items, list), following if isinstance(following, str) else None
 
 
 def octets(path: str, retry: Retry, rng: random.Random, *, authenticated: bool) -> Conversation[bytes]:

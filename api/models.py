@@ -89,6 +89,35 @@ class RecordDocument(Model):
     record: dict[str, Any]
 
 
+class LookedFor(Model):
+    """An identifier, and the kind as which it was looked up."""
+
+    kind: str
+    identifier: str
+
+
+class FoundRecord(Model):
+    """A record whose statements mention an identifier, with all the identifiers that belong to it."""
+
+    key: str
+    contract: str
+    subject: str
+    state: str | None
+    found_by: LookedFor
+    first_entry: int
+    last_entry: int
+    identifiers: dict[str, Any]
+
+
+class LookupPage(Model):
+    """Newest first for each identifier; ask again with `next` until it is null. A page may be short or empty."""
+
+    looked_for: list[LookedFor]
+    found: list[FoundRecord]
+    next: str | None
+    size: int
+
+
 class MovementPage(Model):
     """Movements in the order of their MRN; ask again with `next` until it is null."""
 

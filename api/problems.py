@@ -100,6 +100,9 @@ PROBLEMS: dict[str, ProblemType] = {
     # Changes of the membership.
     "change_refused": ProblemType(409, "The change of the membership was refused", "`detail` begins with why."),
     "validators_unreachable": ProblemType(503, "No validator of this authority answers"),
+    "index_incomplete": ProblemType(
+        503, "The look-up index is being made", "After an upgrade or a repair; records by their own key are there."
+    ),
     "shutting_down": ProblemType(503, "This gateway is stopping"),
     "internal": ProblemType(500, "The gateway failed; the ledger is unharmed"),
 }

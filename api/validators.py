@@ -48,6 +48,7 @@ STREAMS_DOWN_PATIENCE_S = 2.0
 SWEEP_INTERVAL_S = 0.1
 # A change of the membership is ordered, committed and perhaps left in two steps before it is answered.
 CHANGE_TIMEOUT_S = 15.0
+INDEX_RETRY_AFTER_MS = 5_000
 # How a validator begins to say that a read was not confirmed.
 NOT_CONFIRMED = "read not confirmed: "
 
@@ -560,6 +561,25 @@ class ValidatorPool:
     async def list_records(self, prefix: str, after: str, limit: int) -> wire.RecordsReply:
         query = wire.ListQuery(prefix=prefix, after=after, limit=limit)
         return await self._ask("ListRecords", query, wire.RecordsReply, _age_of_records)
+
+    async def find(self, kind: str, identifier: str, after: bytes, limit: int) -> wire.FindReply:
+        """Records that mention an identifier, newest first. One that is still making its index is not believed."""
+        making: list[wire.FindReply] = []
+
+        def age(reply: wire.FindReply, known: int) -> Age:
+            if not reply.complete:
+                making.append(reply)
+                return Age.BEHIND
+            return Age.CURRENT if reply.size >= known else Age.BEHIND
+
+        query = wire.FindQuery(kind=kind, identifier=identifier, after=after, limit=limit)
+        try:
+            return await self._ask("Find", query, wire.FindReply, age)
+        except Problem as problem:
+            if not making:
+                raise
+            detail = f"{making[-1].covered} of {making[-1].size} entries are indexed"
+            raise Problem("index_incomplete", detail, retry_after_ms=INDEX_RETRY_AFTER_MS) from problem
 
     async def entries(self, first: int, limit: int, subject: str = "") -> wire.EntriesReply:
         """Final entries only."""

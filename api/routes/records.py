@@ -145,7 +145,7 @@ async def list_movements(
     cursor: Annotated[str | None, Query(max_length=256, description="`next` of the page before.")] = None,
     limit: Annotated[int | None, Query(ge=1, description="How many at most; 50 if not said otherwise.")] = None,
 ) -> Response:
-    limit = _page_items(gateway, limit)
+    limit = page_items(gateway, limit)
     filters = "\n".join((gateway.config.origin, caller.id, state, carrier))
     after = "" if cursor is None else decode_cursor(cursor, filters)
     movements: list[dict[str, Any]] = []
@@ -174,7 +174,7 @@ async def list_movements(
     return json_response({"movements": movements, "next": following}, 200, NO_STORE)
 
 
-def _page_items(gateway: Gateway, asked: int | None) -> int:
+def page_items(gateway: Gateway, asked: int | None) -> int:
     """How many items a page holds at most, as asked for and within what this gateway gives out."""
     limits = gateway.config.limits
     if asked is None:

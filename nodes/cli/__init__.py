@@ -26,6 +26,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
     "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
+    "find": ("nodes.cli.lookup", "find", "Find the declarations and movements of an identifier."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
     "identify": ("nodes.cli.identify", "identify_command", "Say what kind of identifier a text is."),
     "import": ("nodes.cli.imports", "import_", "Import declarations from WCO Data Model XML."),

@@ -64,11 +64,11 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.write(data)
 
 
-def _gateway(required: bool = True) -> Callable[[F], F]:
+def gateway_option(required: bool = True) -> Callable[[F], F]:
     return click.option("--gateway", required=required, metavar="URL", help="A gateway, as http://127.0.0.1:8080.")
 
 
-def _signer(command: F) -> F:
+def signer_options(command: F) -> F:
     """Who asks: needed where the gateway shows a caller only its own."""
     for option in (
         click.option(
@@ -225,7 +225,7 @@ def sign(key: Path, iss: str, kind: str, sub: str, payload_path: Path | None, ou
 
 
 @click.command()
-@_gateway()
+@gateway_option()
 @click.option(
     "--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The registrar's private key."
 )
@@ -260,7 +260,7 @@ def enrol(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
-@_gateway()
+@gateway_option()
 @click.option("--wait", type=click.Choice(["committed", "final"]), default="final", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON, one object.")
 def submit(files: tuple[Path, ...], gateway: str, wait: str, as_json: bool) -> None:
@@ -353,8 +353,8 @@ def _show_receipt(receipt: Any, as_json: bool) -> None:
 
 @click.command()
 @click.argument("statement", metavar="ID_OR_FILE")
-@_gateway()
-@_signer
+@gateway_option()
+@signer_options
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds for finality.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to put the .tlog-proof."
@@ -392,7 +392,7 @@ def _show_protocols(document: dict[str, Any]) -> None:
 
 
 @click.command()
-@_gateway()
+@gateway_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
 def status(gateway: str, as_json: bool) -> None:
     """Say in plain words how the network is doing. Exit status 0 ready, 3 not."""
@@ -424,11 +424,11 @@ def status(gateway: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@_gateway()
+@gateway_option()
 @click.option(
     "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
 )
-@_signer
+@signer_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
 def export(
     directory: Path, gateway: str, policy_path: Path, participant_id: str | None, key: Path | None, as_json: bool

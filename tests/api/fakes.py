@@ -53,6 +53,8 @@ class FakeLedger:
 
     entries: list[tuple[bytes, int]] = field(default_factory=lambda: [(b"genesis", 0)])
     records: dict[str, bytes] = field(default_factory=dict)
+    # (kind, identifier) -> record keys, oldest first.
+    mentioned: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     by_id: dict[bytes, int] = field(default_factory=dict)
     final_size: int = 0
     finalise_at_once: bool = True
@@ -106,6 +108,7 @@ class FakeValidator(service.ValidatorServicer):
         self.deaf = False  # answers no status
         self.no_leader = False
         self.overloaded = False
+        self.indexed: int | None = None  # still making its index, so far
         self.behind_at: int | None = None  # answers as if the log ended there
         self.answer_delay_s = 0.0
         self.break_after: int | None = (
@@ -228,6 +231,17 @@ class FakeValidator(service.ValidatorServicer):
         page = keys[: request.limit]
         records = [wire.Record(key=key, value=self.ledger.records[key]) for key in page]
         return wire.RecordsReply(records=records, more=len(keys) > len(page), size=self.size)
+
+    async def Find(self, request: wire.FindQuery, context: Any) -> wire.FindReply:
+        self.calls.append("Find")
+        if self.indexed is not None:
+            return wire.FindReply(size=self.size, complete=False, covered=self.indexed)
+        mentioned = self.ledger.mentioned.get((request.kind, request.identifier), [])
+        rows = [(f"{number:08}".encode(), key) for number, key in enumerate(mentioned)]
+        rows = [row for row in reversed(rows) if not request.after or row[0] < request.after]
+        page = rows[: request.limit]
+        found = [wire.FoundRecord(key=key, first_entry=1, last_entry=2, position=position) for position, key in page]
+        return wire.FindReply(found=found, more=len(rows) > len(page), size=self.size, complete=True)
 
     async def GetEntries(self, request: wire.EntriesQuery, context: Any) -> wire.EntriesReply:
         self.calls.append("GetEntries")
