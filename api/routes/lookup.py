@@ -38,7 +38,7 @@ _EXAMPLE = {
             },
         }
     ],
-    "next": None,
+    "next": "M6hTTl1L5hplc2NvcnQv",
     "size": 4712,
 }
 
@@ -54,8 +54,8 @@ def _asked(description: str) -> object:
     description=(
         "Name the identifier by its kind, or give it as `q` and let its kinds be guessed from its form. Newest first, "
         "the whole history: a container is found with each of its crossings. Shows what the caller may see, each "
-        "record with all its identifiers, its key in the state, and the entries of the log that began it and last mentioned "
-        "the identifier, which can be proved."
+        "record with all its identifiers, its key in the state, and the entries of the log that began it and that "
+        "last mentioned the identifier, which can be proved."
     ),
     response_model=LookupPage,
     responses={

@@ -96,7 +96,7 @@ async def test_every_operation_answers_as_described(running: Running, descriptio
         if media_type == "application/json":
             validate(response.json(), described[media_type]["schema"], description)
         exercised.add(operation["operationId"])
-    assert len(exercised) == len(operations(description)) == 16
+    assert len(exercised) == len(operations(description)) > 15
 
 
 async def test_the_description_is_served(running: Running) -> None:
