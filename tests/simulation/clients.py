@@ -88,7 +88,8 @@ class Client:
         for errand in errands:
             self.oracle.asked(errand.raw, errand.statement)
             errand.attempts += 1
-        nodes = self.nodes if rng.random() < 0.1 else [rng.choice(self.nodes)]
+        there = [node for node in self.nodes if node.present]
+        nodes = there if rng.random() < 0.1 else [rng.choice(there)]
         for node in nodes:
             self._submit(node, errands)
 
@@ -121,6 +122,9 @@ class Client:
                 errand.seen_by.add(node.name)
                 if not node.lies:
                     self.oracle.answered(errand.raw, result.accepted.index)
+            elif node.lies:
+                # It may refuse whatever it likes: the others have to be asked.
+                self._again(errand)
             elif kind == "rejected":
                 errand.done = True
             elif result.refused.reason in (
@@ -145,7 +149,7 @@ class Client:
 
     def read(self, errand: Errand) -> None:
         """What a validator said it has, it has, whatever happened to it meanwhile."""
-        node = self.world.rng.choice(self.nodes)
+        node = self.world.rng.choice([node for node in self.nodes if node.present])
         if errand.statement is None:
             return
         must_have = node.name in errand.seen_by and not node.lies

@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from ledger.algorithms import PrivateKey
-from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
-from ledger.note import NoteSigner
+from ledger.entry import Genesis, GenesisAuthority, GenesisValidator, GenesisWitness
+from ledger.membership import Step, ca_credential, newcomer
+from ledger.note import COSIGNATURE_V1, ED25519, NoteSigner, VerifierKey, format_vkey
 from ledger.policy import Policy, parse_policy
 from ledger.statement import Statement, sign_statement
-from nodes.certificates import certificate_sha256
+from nodes.certificates import certificate_der, certificate_sha256
 from nodes.config import Address, AuthorityEntry, PeerEntry, Tuning, ValidatorConfig
 from nodes.identity import Identity, load_identity
 from nodes.network import newest_contracts, policy_text
@@ -33,6 +34,10 @@ from nodes.network import newest_contracts, policy_text
 ORIGIN = "comity.example/simulated"
 START_MS = 1_795_000_000_000
 COUNTRIES = {"kz-kgd": "KZ", "cn-gacc": "CN", "ru-fts": "RU"}
+# A party that is no authority: its validator is a witness, at genesis or later.
+NEUTRAL = "arbiter"
+# So many newcomers of each party stand ready, and join by a change or never.
+SPARES = 3
 
 
 def _seed(name: str) -> bytes:
@@ -77,24 +82,42 @@ def _certificate(name: str, authority: str, issuer: str, key: Ed25519PrivateKey,
 
 @dataclass
 class Corridor:
-    """One network: `validators` maps each validator to its authority, in the order of the genesis record."""
+    """One network: `validators` maps each of the genesis record to its party, `parties` those that may join as well."""
 
     shape: str
     validators: dict[str, str]
+    parties: dict[str, str]
+    # The step that lets each newcomer in.
+    newcomers: dict[str, Step]
     genesis: Genesis
     configs: dict[str, ValidatorConfig]
     identities: dict[str, Identity]
-    # What an independent party of each authority verifies with: read apart from what the validators hold.
-    policies: dict[str, Policy]
     registrars: dict[str, PrivateKey]
     gateway_pems: dict[str, bytes]
     cosigners: dict[str, NoteSigner]
     log_keys: dict[str, NoteSigner]
     statements: dict[tuple[str, int, int], Statement] = field(default_factory=dict)
+    _policies: dict[tuple[str, frozenset[str]], Policy] = field(default_factory=dict)
 
     @property
     def authorities(self) -> list[str]:
         return [authority.name for authority in self.genesis.authorities]
+
+    def policy(self, authority: str, voters: frozenset[str]) -> Policy:
+        """What an independent party of this authority verifies with while these are the voters."""
+        place = (authority, voters)
+        if place not in self._policies:
+            log_key = self.log_keys[authority].public_key
+            lines = [f"log {format_vkey(VerifierKey(ORIGIN, ED25519, log_key))}"]
+            for name in sorted(voters):
+                key = format_vkey(VerifierKey(name, COSIGNATURE_V1, self.cosigners[name].public_key))
+                lines.append(f"witness {name} {key}")
+            for owner in self.authorities:
+                names = [name for name in sorted(voters) if self.parties[name] == owner]
+                lines.append(f"group {owner} any {' '.join(names)}")
+            lines += [f"group all-of-them all {' '.join(self.authorities)}", "quorum all-of-them"]
+            self._policies[place] = parse_policy("\n".join([*lines, ""]).encode())
+        return self._policies[place]
 
     def enrolment(self, authority: str, number: int, *, cti: int | None = None) -> Statement:
         """A statement that the contracts accept once. Two with one `cti` cannot both be accepted."""
@@ -129,11 +152,20 @@ def corridor(shape: str) -> Corridor:
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     counts = {name: int(count) for name, _, count in (part.partition(":") for part in shape.split())}
     validators = {f"{name}-{number}": name for name, count in counts.items() for number in range(1, count + 1)}
+    witnesses = {name: party for name, party in validators.items() if party not in COUNTRIES}
+    counts.setdefault(NEUTRAL, 0)
+    spares = {
+        f"{name}-{number}": name
+        for name, count in counts.items()
+        for number in range(count + 1, count + 1 + (SPARES if name in COUNTRIES else 1))
+    }
+    parties = validators | spares
     cas = {name: Ed25519PrivateKey.from_private_bytes(_seed(f"ca {name}")) for name in counts}
     ca_pems = {name: _certificate(f"{name} ca", name, f"{name} ca", key, key) for name, key in cas.items()}
-    registrars = {name: _participant_key(f"registrar {name}") for name in counts}
-    cosigners = {name: NoteSigner(_seed(f"cosigner {name}")) for name in validators}
-    log_keys = {name: NoteSigner(_seed(f"log {name}")) for name in counts}
+    authorities = [name for name in counts if name in COUNTRIES]
+    registrars = {name: _participant_key(f"registrar {name}") for name in authorities}
+    cosigners = {name: NoteSigner(_seed(f"cosigner {name}")) for name, party in parties.items() if party in COUNTRIES}
+    log_keys = {name: NoteSigner(_seed(f"log {name}")) for name in authorities}
     genesis = Genesis(
         origin=ORIGIN,
         time_ms=START_MS,
@@ -151,42 +183,23 @@ def corridor(shape: str) -> Corridor:
                     if authority == name
                 ),
             )
-            for name in counts
+            for name in authorities
         ),
         parameters={},
         contracts=newest_contracts(),
+        witnesses=tuple(
+            GenesisWitness(name, party, certificate_der(ca_pems[party])) for name, party in witnesses.items()
+        ),
     )
     (root / "genesis.cbor").write_bytes(genesis.encode())
+    for name, pem in ca_pems.items():
+        (root / f"{name}.pem").write_bytes(pem)
     for name, key in log_keys.items():
         (root / f"{name}.policy").write_text(policy_text(genesis, name))
-        (root / f"{name}.pem").write_bytes(ca_pems[name])
         (root / f"{name}.log").write_bytes(key.to_pem())
     for name, key in cosigners.items():
         (root / f"{name}.cosigner").write_bytes(key.to_pem())
-    nowhere = Address("127.0.0.1", 1)
-    configs = {
-        name: ValidatorConfig(
-            path=root / f"{name}.toml",
-            name=name,
-            authority=authority,
-            origin=ORIGIN,
-            genesis=root / "genesis.cbor",
-            policy=root / f"{authority}.policy",
-            data=Path("/simulated") / name / "data",
-            peer_address=nowhere,
-            service_address=nowhere,
-            http_address=None,
-            certificate=root / f"{authority}.pem",
-            certificate_key=root / f"{authority}.log",
-            cosigner_key=root / f"{name}.cosigner",
-            log_key=root / f"{authority}.log",
-            authorities=tuple(AuthorityEntry(each, COUNTRIES[each], root / f"{each}.pem") for each in counts),
-            peers=tuple(PeerEntry(other, owner, nowhere) for other, owner in validators.items() if other != name),
-            gateways=(f"{authority}-gateway",),
-            tuning=Tuning(signature_threads=2),
-        )
-        for name, authority in validators.items()
-    }
+    configs = {name: _config(root, name, parties, validators, authorities) for name in parties}
     gateways = {
         name: _certificate(
             f"{name}-gateway", name, f"{name} ca", Ed25519PrivateKey.from_private_bytes(_seed(f"gateway {name}")), key
@@ -196,12 +209,53 @@ def corridor(shape: str) -> Corridor:
     return Corridor(
         shape,
         validators,
+        parties,
+        {
+            name: newcomer(
+                name,
+                party,
+                f"127.0.0.1:{1000 + number}",
+                format_vkey(VerifierKey(name, COSIGNATURE_V1, cosigners[name].public_key))
+                if party in COUNTRIES
+                else ca_credential(certificate_der(ca_pems[party])),
+            )
+            for number, (name, party) in enumerate(spares.items())
+        },
         genesis,
         configs,
         {name: load_identity(config) for name, config in configs.items()},
-        {name: parse_policy((root / f"{name}.policy").read_bytes()) for name in counts},
         registrars,
         gateways,
         cosigners,
         log_keys,
+    )
+
+
+def _config(
+    root: Path, name: str, parties: dict[str, str], validators: dict[str, str], authorities: list[str]
+) -> ValidatorConfig:
+    """Of a member since genesis, or of a newcomer that knows those."""
+    party = parties[name]
+    neutral = party not in COUNTRIES
+    nowhere = Address("127.0.0.1", 1)
+    known = [*authorities, party] if neutral else authorities
+    return ValidatorConfig(
+        path=root / f"{name}.toml",
+        name=name,
+        authority=party,
+        origin=ORIGIN,
+        genesis=root / "genesis.cbor",
+        policy=root / f"{authorities[0] if neutral else party}.policy",
+        data=Path("/simulated") / name / "data",
+        peer_address=nowhere,
+        service_address=nowhere,
+        http_address=None,
+        certificate=root / f"{party}.pem",
+        certificate_key=root / f"{authorities[0]}.log",
+        cosigner_key=None if neutral else root / f"{name}.cosigner",
+        log_key=None if neutral else root / f"{party}.log",
+        authorities=tuple(AuthorityEntry(each, COUNTRIES.get(each, "ZZ"), root / f"{each}.pem") for each in known),
+        peers=tuple(PeerEntry(other, owner, nowhere) for other, owner in validators.items() if other != name),
+        gateways=(f"{party}-gateway",),
+        tuning=Tuning(signature_threads=2),
     )

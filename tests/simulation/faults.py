@@ -6,9 +6,10 @@ A fault has a beginning and mostly an end. `heal` ends all of them. Whoever must
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nodes.validator import EXIT_REMOVED
 from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
 from tests.simulation.world import MS, S, World
@@ -99,6 +100,9 @@ class Faults:
         self._troubles: dict[str, int] = dict.fromkeys(nodes, 0)
         # Those whose disk was made to contradict itself: the only ones that may say so.
         self.excused: set[str] = set()
+        # Set by whoever knows the membership: who has been removed by it, and who can be done without.
+        self.is_removed: Callable[[str], bool] = lambda _: False
+        self.may_lose: Callable[[str], bool] = lambda _: False
         for node in nodes.values():
             node.on_ended = self.ended
 
@@ -109,7 +113,7 @@ class Faults:
         if self.over:
             return
         kind = self.world.rng.choice(self.kinds)
-        node = self.world.rng.choice(list(self.nodes.values()))
+        node = self.world.rng.choice([node for node in self.nodes.values() if node.present])
         self.world.faults[kind.replace("_", " ")] += 1
         self.world.note(f"fault {kind} {node.name}")
         getattr(self, f"_{kind}")(node)
@@ -129,6 +133,11 @@ class Faults:
 
     def ended(self, node: Node, code: int, why: str) -> None:
         """A validator stopped by itself. It says why, and somebody starts it again, or gives it up."""
+        if code == EXIT_REMOVED and not node.lies:
+            if not self.is_removed(node.name):
+                self.world.fail("nobody leaves without cause", f"{node.name} ended as removed, and is not: {why}")
+            node.present = False
+            return
         if code in (3, 4):
             if node.name not in self.excused and not node.lies:
                 self.world.fail("nobody gives up without cause", f"{node.name} ended with {code}: {why}")
@@ -276,15 +285,7 @@ class Faults:
 
     def _flip(self, node: Node) -> None:
         """Damage something for good, if the network can do without this validator."""
-        damaged = {
-            name
-            for name, other in self.nodes.items()
-            if other.lost or other.lies or any(platter.flipped for platter in other.disk.platters.values())
-        } | {node.name}
-        left = [other for name, other in self.nodes.items() if name not in damaged]
-        if 2 * len(left) <= len(self.nodes) or {other.authority for other in left} != {
-            other.authority for other in self.nodes.values()
-        }:
+        if not self.may_lose(node.name):
             return
         self.excused.add(node.name)
         platters = [node.disk.platters[path] for path in sorted(node.disk.platters)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.errors import LedgerError, UnknownDurableState
@@ -54,7 +54,7 @@ class Weather:
 class Links:
     """Who can reach whom."""
 
-    def __init__(self, world: World, names: list[str]) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
         self.weather = self.climate = Weather()
         self.blocked: set[tuple[str, str]] = set()
@@ -63,7 +63,6 @@ class Links:
         self.streams: dict[tuple[str, str], int] = {}
         self._arrived_us: dict[tuple[str, str], int] = {}
         self._numbers = 0
-        self.names = names
         # What is watched: sender, receiver, envelope. And what a liar turns an envelope into before it leaves.
         self.on_sent: Callable[[str, str, peer_pb2.Envelope], None] = lambda *_: None
         self.on_received: Callable[[str, str, peer_pb2.Envelope], None] = lambda *_: None
@@ -91,10 +90,9 @@ class Links:
 
     def attach(self, end: SimulatedTransport) -> None:
         self.ends[end.name] = end
-        for other in self.names:
-            if other != end.name:
-                self._later(end, other, self.world.rng.randrange(1 * MS, 50 * MS))
-                # Who tried to reach us tries again at once when it hears from us, or soon.
+        for other in end.peers:
+            # Who tried to reach us tries again at once when it hears from us, or soon.
+            self._later(end, other, self.world.rng.randrange(1 * MS, 50 * MS))
 
     def detach(self, end: SimulatedTransport) -> None:
         if self.ends.get(end.name) is end:
@@ -125,16 +123,27 @@ class Links:
 
     def _connect(self, end: SimulatedTransport, other: str) -> None:
         stream = (end.name, other)
-        if self.ends.get(end.name) is not end or stream in self.streams:
+        if self.ends.get(end.name) is not end or stream in self.streams or other not in end.peers:
             return
         theirs = self.ends.get(other)
-        if theirs is None or not self.healthy(end.name, other) or theirs.cut_off(end.name):
+        if (
+            theirs is None
+            or not self.healthy(end.name, other)
+            or theirs.cut_off(end.name)
+            or end.name not in theirs.callers
+        ):
+            self._later(end, other, self.world.rng.randrange(*RECONNECT_US))
+            return
+        notes = list(theirs.membership.notes(end.membership.number()))
+        if end.name not in theirs.peers:
+            # Whoever left is told so, and why.
+            end.loop.call_soon(end.turned_away, other, theirs.announcement, notes)
             self._later(end, other, self.world.rng.randrange(*RECONNECT_US))
             return
         self._numbers += 1
         self.streams[stream] = self._numbers
         theirs.loop.call_soon(theirs.heard_from, end.name, end.announcement)
-        end.loop.call_soon(end.connected_to, other, theirs.announcement)
+        end.loop.call_soon(end.connected_to, other, theirs.announcement, notes)
 
     # --- envelopes --------------------------------------------------------------------------------------------------
 
@@ -186,7 +195,7 @@ class Links:
             world.at(sent_us, lambda: _soon(asker, arrive, piece))
 
         giver = self.ends.get(name)
-        if giver is None or not self.healthy(asker.name, name):
+        if giver is None or not self.healthy(asker.name, name) or asker.name not in giver.peers:
             world.after(world.rng.randrange(1 * MS, 1 * S), lambda: carry("cannot be reached"))
             return
         world.faults["snapshot asked for"] += 1
@@ -239,7 +248,8 @@ class SimulatedTransport:
         self.announcement = announcement
         self.refused = 0
         self.dropped = 0
-        self._peers = [peer.name for peer in config.peers]
+        self.peers = [peer.name for peer in config.peers]
+        self.callers = set(self.peers)
         self._deliver = deliver
         self._on_announced = on_announced
         self._on_connected = on_connected
@@ -268,14 +278,23 @@ class SimulatedTransport:
         return True
 
     def set_peers(self, peers: Iterable[PeerEntry], callers: Mapping[str, str], cas: Mapping[str, bytes]) -> None:
-        self._peers = [peer.name for peer in peers]
+        before, self.peers = self.peers, [peer.name for peer in peers]
+        self.callers = set(callers)
+        if self.links.ends.get(self.name) is not self:
+            return
+        for name in before:
+            if name not in self.peers:
+                self.links.disconnect((self.name, name))
+        for name in self.peers:
+            if name not in before:
+                self.links._later(self, name, self.links.world.rng.randrange(1 * MS, 50 * MS))
 
     def broadcast(self, envelope: peer_pb2.Envelope) -> None:
-        for name in self._peers:
+        for name in self.peers:
             self.send(name, envelope)
 
     def connected(self) -> list[str]:
-        return [name for name in self._peers if (self.name, name) in self.links.streams]
+        return [name for name in self.peers if (self.name, name) in self.links.streams]
 
     def reachable(self, name: str) -> bool:
         heard_s = self._heard.get(name)
@@ -305,9 +324,15 @@ class SimulatedTransport:
 
     # --- from the links ---------------------------------------------------------------------------------------------
 
-    def connected_to(self, name: str, announcement: Announcement) -> None:
+    def connected_to(self, name: str, announcement: Announcement, notes: Sequence[bytes]) -> None:
         if self._meets(name, announcement) and (self.name, name) in self.links.streams:
+            if notes:
+                self.membership.learn(name, notes)
             self._on_connected(name)
+
+    def turned_away(self, name: str, announcement: Announcement, notes: Sequence[bytes]) -> None:
+        if self._meets(name, announcement) and notes:
+            self.membership.learn(name, notes)
 
     def heard_from(self, name: str, announcement: Announcement) -> None:
         if self._meets(name, announcement):
@@ -330,6 +355,10 @@ class SimulatedTransport:
         why = self.cut_off(name)
         if why:
             self.links.world.note(f"{self.name} cuts {name} off: {why}")
+            self.links.disconnect((name, self.name))
+            return
+        if name not in self.peers:
+            # Whoever left meanwhile: it connects anew, and is told so.
             self.links.disconnect((name, self.name))
             return
         self._heard[name] = self.loop.time()

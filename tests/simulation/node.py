@@ -104,6 +104,8 @@ class Node:
         self.config = config
         self.name = config.name
         self.authority = config.authority
+        # A newcomer that nobody has set up yet is not there; nor is who was removed, any more.
+        self.present = config.name in corridor.validators
         self.disk = Disk(self.name, world.rng)
         self.disk.files[config.data / FIRST_START] = b""
         self.clock_error_ms = 0
@@ -126,7 +128,7 @@ class Node:
         return self.loop is not None
 
     def start(self) -> None:
-        if self.loop is not None or self.lost is not None:
+        if self.loop is not None or self.lost is not None or not self.present:
             return
         self.starts += 1
         self.world.note(f"{self.name} start {self.starts}")

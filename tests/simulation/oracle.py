@@ -14,7 +14,7 @@ from functools import wraps
 from hashlib import sha256
 from typing import Any
 
-from consensus.messages import EntryType, HardState, MessageType, SnapshotMetadata
+from consensus.messages import Entry, EntryType, HardState, MessageType, SnapshotMetadata
 from ledger.chain import Chain
 from ledger.checked import CHECKSUM_BYTES
 from ledger.errors import LedgerError, UnknownDurableState
@@ -22,10 +22,21 @@ from ledger.note import parse_note
 from ledger.statement import Statement
 from nodes.cosigning import INTENT_KEY, Intent
 from nodes.execution import Accepted, Execution
+from nodes.ordering import RaftOrdering
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore
 from tests.simulation.corridor import Corridor
 from tests.simulation.disk import Platter, SimulatedStore
+from tests.simulation.membership import (
+    InForce,
+    Key,
+    Ordered,
+    SignedChange,
+    read_change,
+    unsigned_by,
+    what_is_done,
+    what_is_said,
+)
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -33,7 +44,6 @@ SIGN_AHEAD_MAX_MS = 5000
 _PRE_VOTES = (int(MessageType.PRE_VOTE), int(MessageType.PRE_VOTE_RESPONSE))
 _FROM_LEADER = (int(MessageType.APPEND), int(MessageType.HEARTBEAT))
 _PROMISES = (int(MessageType.APPEND_RESPONSE), int(MessageType.VOTE), int(MessageType.VOTE_RESPONSE))
-Key = tuple[int, int, bytes]  # index, term, digest
 
 
 @dataclass
@@ -62,7 +72,7 @@ class _Batch:
         self._oracle = oracle
         self._node = node
         self._log = oracle.logs[node.name]
-        self.entries: list[Key] = [(entry.index, entry.term, _digest(int(entry.type), entry.data)) for entry in entries]
+        self.entries: list[Key] = [oracle.key(entry) for entry in entries]
         self.hard = hard
         self.first = self.entries[0][0] if self.entries else 0
         self.hard_before = self._log.hard
@@ -81,6 +91,9 @@ class _Batch:
                 log.entries[index] = (term, digest)
             log.last = self.entries[-1][0]
             self._oracle.check_log(self._node, self.entries)
+            for key in self.entries:
+                if key in self._oracle.ordered.seen and not self._node.lies:
+                    self._oracle._check_change(self._node, key)
             self._oracle.check_cut(self._node, log.last, self._before)
         log.pending.append(self)
 
@@ -117,6 +130,9 @@ class Oracle:
         self.nodes = nodes
         self.logs = {name: _Log() for name in nodes}
         self.events: list[dict[str, Any]] | None = None
+        # The membership
+        self.ordered = Ordered(corridor.genesis, corridor.parties)
+        self.on_change: Callable[[SignedChange], None] = lambda _: None
         # Raft
         self._leaders: dict[int, str] = {}
         self._votes: dict[tuple[str, int], str] = {}
@@ -126,6 +142,8 @@ class Oracle:
         self._previous: dict[tuple[int, int], tuple[bytes, int]] = {}
         self.holders: dict[Key, set[str]] = {}
         self.committed: dict[int, tuple[int, bytes]] = {}
+        # By which term at the latest each was: who was elected in an earlier one and stood still need not have it.
+        self._committed_by: dict[int, int] = {}
         self.highest_commit = 0
         # Ledger
         self.roots: dict[int, bytes] = {}
@@ -149,6 +167,77 @@ class Oracle:
     def event(self, kind: str, node: str, **more: Any) -> None:
         if self.events is not None:
             self.events.append({"time_us": self.world.now_us, "event": kind, "node": node, **more})
+
+    # --- the membership ---------------------------------------------------------------------------------------------
+
+    def key(self, entry: Entry) -> Key:
+        """What names an entry, whoever has it. A change of the membership is remembered with what it says."""
+        key = (entry.index, entry.term, _digest(int(entry.type), entry.data))
+        if entry.type is EntryType.CONFIGURATION and key not in self.ordered.seen:
+            self.ordered.seen[key] = read_change(entry.data)
+        return key
+
+    def changes_of(self, log: _Log, until: int, *, before_term: int | None = None) -> Iterator[Key]:
+        """The changes that a log holds up to a place, those that came in by a snapshot included."""
+        for key in sorted(self.ordered.seen):
+            index, term, digest = key
+            entry = log.entries.get(index) if index > log.base else self.committed.get(index)
+            if index <= until and entry == (term, digest) and (before_term is None or term < before_term):
+                yield key
+
+    def in_force(self, log: _Log, until: int, *, before_term: int | None = None) -> InForce:
+        return self.ordered.followed(self.changes_of(log, until, before_term=before_term))
+
+    def turning(self, node: Node, entries: Any) -> None:
+        """New entries of a node, in force there from now on if they change the membership."""
+        for entry in entries:
+            if entry.type is EntryType.CONFIGURATION:
+                self.key(entry)
+
+    def _check_change(self, node: Node, key: Key) -> None:
+        """Both authorities signed what is done, it is the next change, and each authority keeps a voter."""
+        change, name = self.ordered.seen[key], node.name
+        before = self.in_force(self.logs[name], key[0] - 1)
+        if not change.steps:
+            if before.outgoing is None:
+                self.fail("changes follow each other", f"{name} leaves at {key[0]} a configuration that is not joint")
+            return
+        missing = unsigned_by(self.corridor.genesis, change.note)
+        if missing:
+            self.fail(
+                "membership is changed by all authorities", f"{name} takes {key[0]}, unsigned by {sorted(missing)}"
+            )
+        if before.outgoing is not None:
+            self.fail("changes follow each other", f"{name} takes one at {key[0]} while another is joint")
+        if what_is_said(change) != what_is_done(change, before.incoming):
+            self.fail("membership is changed by all authorities", f"{name} does at {key[0]} what nobody signed")
+        number = sum(1 for each in self.changes_of(self.logs[name], key[0]) if self.ordered.seen[each].steps)
+        if change.number != number:
+            self.fail("changes follow each other", f"{name} takes change {change.number} as number {number}")
+        after = before.after(change, self.corridor.parties)
+        gone = before.incoming.authorities() - after.incoming.authorities()
+        if gone:
+            self.fail("every authority has a voter", f"{name} takes {key[0]}, which leaves {sorted(gone)} without")
+
+    def _may_be_next(self, index: int) -> Iterator[InForce]:
+        """What a leader may have gone by that had one more change in its log, committed or not."""
+        present = self.ordered.present
+        for key, change in sorted(self.ordered.seen.items(), key=lambda item: item[0]):
+            number = len(self.ordered.registers)
+            fits = change.number == number if change.steps else present.outgoing is not None
+            if key[0] > index and fits:
+                yield present.after(change, self.corridor.parties)
+
+    def _committed_change(self, node: Node, key: Key) -> None:
+        change = self.ordered.commit(key)
+        self.world.note(f"members after {key[0]}: {self.ordered.present}")
+        self.world.faults["membership changed" if change.steps else "joint configuration left"] += 1
+        self.event("membership", node.name, index=key[0], members=str(self.ordered.present))
+        if change.steps:
+            self.on_change(change)
+
+    def is_removed(self, name: str) -> bool:
+        return name in self.ordered.removed
 
     # --- the order on the disks -------------------------------------------------------------------------------------
 
@@ -267,12 +356,11 @@ class Oracle:
                 self._leaders[term] = name
                 self.world.note(f"{name} leads term {term}")
                 self.event("lead", name, term=term)
-                for index in sorted(self.committed):
-                    if log.entries.get(index) != self.committed[index] and log.base < index <= log.last + 1:
+                for index, by in sorted(self._committed_by.items()):
+                    if by < term and index > log.base and log.entries.get(index) != self.committed[index]:
                         self.fail("leader completeness", f"{name} leads term {term} without committed entry {index}")
                         break
-                if self.committed and log.last < max(self.committed):
-                    self.fail("leader completeness", f"{name} leads term {term} and its log ends at {log.last}")
+                self._check_elected(node, term)
             elif leader != name:
                 self.fail("election safety", f"{leader} and {name} both lead term {term}")
             if raft.commit > self.highest_commit:
@@ -300,6 +388,15 @@ class Oracle:
         if kind == MessageType.APPEND_RESPONSE and not raft.reject:
             before = self._acknowledged.get(name, (0, 0))
             self._acknowledged[name] = max(before, (term, raft.index))
+
+    def _check_elected(self, node: Node, term: int) -> None:
+        """A majority of those who vote by its own log chose it, in both halves of a joint configuration."""
+        log, name = self.logs[node.name], node.name
+        granted = {voter for (voter, when), candidate in self._votes.items() if when == term and candidate == name}
+        granted |= {each.name for each in self.nodes.values() if each.lies}
+        present = self.in_force(log, log.last, before_term=term)
+        if not present.majority(granted):
+            self.fail("elected by a majority", f"{name} leads term {term}, chosen by {sorted(granted)} of {present}")
 
     def _cosigned(self, node: Node, message: peer_pb2.Cosignatures) -> None:
         name, size, root = node.name, message.size, message.root
@@ -335,20 +432,26 @@ class Oracle:
                 self._accepted(node, raw, result)
 
     def _check_committed(self, node: Node, index: int, payload: bytes) -> None:
-        entry = self.logs[node.name].entries.get(index)
+        log = self.logs[node.name]
+        entry = log.entries.get(index)
         if entry is None or (payload and entry[1] != _digest(int(EntryType.NORMAL), payload)):
             self.fail("state machine safety", f"{node.name} executes at {index} what is not in its order")
             return
-        known = self.committed.setdefault(index, entry)
-        if known != entry:
-            self.fail("state machine safety", f"{node.name} executes another entry at {index}")
+        known = self.committed.get(index)
+        if known is not None:
+            if known != entry:
+                self.fail("state machine safety", f"{node.name} executes another entry at {index}")
+            self.event("execute", node.name, index=index, term=entry[0])
+            return
+        self.committed[index] = entry
+        self._committed_by[index] = max([log.hard.term, *self._leaders])
         holders = self.holders.get((index, *entry), set())
-        voters = self.corridor.validators
-        if 2 * len(holders) <= len(voters):
-            self.fail("commit rule", f"entry {index} is executed and on the disks of {sorted(holders)} only")
-        missing = set(voters.values()) - {voters[holder] for holder in holders}
-        if missing:
-            self.fail("commit rule", f"entry {index} is executed and on no disk of {sorted(missing)}")
+        key = (index, *entry)
+        possible = [self.ordered.present, *self._may_be_next(index - 1)]
+        if not any(each.may_commit(holders) for each in possible):
+            self.fail("commit rule", f"entry {index} is executed, on the disks of {sorted(holders)} of {possible[0]}")
+        if key in self.ordered.seen:
+            self._committed_change(node, key)
         self.event("execute", node.name, index=index, term=entry[0])
 
     def _check_block(self, node: Node, index: int, done: Any) -> None:
@@ -388,21 +491,37 @@ class Oracle:
         self._notes.add(note)
         self.world.note(f"{node.name} final {size}")
         self.event("final", node.name, size=size)
-        for authority, policy in sorted(self.corridor.policies.items()):
+        parsed = parse_note(note)
+        names = {line.name for line in parsed.signatures}
+        why = "nobody voted"
+        for voters in self._voters_at_most():
+            missing = {self.corridor.parties[name] for name in voters} - {
+                self.corridor.parties[name] for name in voters & names
+            }
+            if missing:
+                why = f"nobody of {sorted(missing)}"
+                continue
             try:
-                result = policy.check(parse_note(note))
-                result.check()
+                for authority in self.corridor.authorities:
+                    result = self.corridor.policy(authority, frozenset(voters)).check(parsed)
+                    result.check()
             except LedgerError as error:
-                self.fail("final means cosigned by both", f"{node.name} at {size}, policy of {authority}: {error}")
-                return
+                why = str(error)
+                continue
             if self.roots.get(result.checkpoint.size, result.checkpoint.root) != result.checkpoint.root:
                 self.fail("cosigned checkpoints are consistent", f"{node.name} has a final note of another root")
-        names = {line.name for line in parse_note(note).signatures}
-        missing = set(self.corridor.validators.values()) - {
-            authority for name, authority in self.corridor.validators.items() if name in names
-        }
-        if missing:
-            self.fail("final means cosigned by both", f"{node.name} at {size}: nobody of {sorted(missing)}")
+            return
+        self.fail("final means cosigned by both", f"{node.name} at {size}, signed by {sorted(names)}: {why}")
+
+    def _voters_at_most(self) -> Iterator[set[str]]:
+        """Who voted at some time, from the newest that may be committed back to genesis."""
+        for index_of_next in sorted(key[0] for key in self.ordered.seen):
+            for present in self._may_be_next(index_of_next - 1):
+                holders = [self.holders.get(key, set()) for key in self.ordered.seen if key[0] == index_of_next]
+                if present.outgoing is None and any(present.may_commit(each) for each in holders):
+                    yield present.incoming.of("voter")
+        for members in reversed(self.ordered.registers):
+            yield members.of("voter")
 
     # --- clients ----------------------------------------------------------------------------------------------------
 
@@ -506,7 +625,7 @@ def watching(oracle: Oracle) -> Iterator[None]:
         return oracle.nodes[store.disk.node] if isinstance(store, SimulatedStore) else None
 
     write, execute, put_cosigned = RaftStore.write, Execution.execute, Chain.put_cosigned
-    install = RaftStore.install
+    install, turn = RaftStore.install, RaftOrdering._turn
 
     @wraps(write)
     def watched_write(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
@@ -515,6 +634,11 @@ def watching(oracle: Oracle) -> Iterator[None]:
             platter = node.disk.platter(node.config.data / "order")
             oracle.writing(node, platter, hard_state, entries)
         write(self, hard_state, entries, **more)
+
+    @wraps(turn)
+    async def watched_turn(self: RaftOrdering, ready: Any) -> None:
+        oracle.turning(oracle.nodes[self._name], ready.entries)
+        await turn(self, ready)
 
     @wraps(install)
     def watched_install(self: RaftStore, metadata: SnapshotMetadata) -> None:
@@ -541,6 +665,7 @@ def watching(oracle: Oracle) -> Iterator[None]:
     patches: list[tuple[type, str, Callable[..., Any]]] = [
         (RaftStore, "write", watched_write),
         (RaftStore, "install", watched_install),
+        (RaftOrdering, "_turn", watched_turn),
         (Execution, "execute", watched_execute),
         (Chain, "put_cosigned", watched_put),
     ]

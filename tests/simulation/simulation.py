@@ -35,6 +35,7 @@ from tests.simulation.corridor import Corridor, corridor
 from tests.simulation.faults import KINDS, SEASONS, Faults
 from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
+from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle, watching
 from tests.simulation.world import MS, S, Violation, World
 
@@ -46,6 +47,7 @@ SHAPES = (
     "kz-kgd:2 cn-gacc:1",
     "kz-kgd:1 cn-gacc:1",
     "kz-kgd:1 cn-gacc:1 ru-fts:1",
+    "kz-kgd:2 cn-gacc:2 arbiter:1",
 )
 # Connections, an election or two, the patience of clients and of whoever was lied to: measured in virtual time.
 HEALING_BOUND_US = 45 * S
@@ -58,6 +60,8 @@ STORMY = 0.15
 # The part in which one sort of trouble prevails, and the one that ends in silence.
 SEASONAL = 0.25
 SILENT = 0.3
+# The part in which the membership changes.
+CHANGING = 0.4
 
 
 @dataclass
@@ -86,11 +90,12 @@ class Simulation:
         stormy: bool = False,
         season: str | None = None,
         silent: bool | None = None,
+        changing: bool | None = None,
     ) -> None:
         self.world = World(seed)
         rng = self.world.rng
         self.corridor: Corridor = corridor(shape or rng.choice(SHAPES))
-        self.links = Links(self.world, list(self.corridor.validators))
+        self.links = Links(self.world)
         tick_ms, timeout_ticks = rng.choice(((50, 20), (50, 10), (100, 10)))
         changes: dict[str, Any] = {
             "tick_ms": tick_ms,
@@ -128,12 +133,18 @@ class Simulation:
             )
             for authority in self.corridor.authorities
         ]
+        self.operators: Operators | None = None
+        if changing if changing is not None else rng.random() < CHANGING:
+            pace_us = rng.choice((150, 400, 1000)) * MS
+            self.operators = Operators(self.world, self.corridor, self.oracle, self.nodes, pace_us=pace_us)
         pace_us = rng.choice((250, 700, 1500)) * MS
         kinds: tuple[str, ...] = KINDS
         if self.season is not None:
             pace_us, kinds = self.season.pace_us, self.season.kinds
             self.links.weather = self.links.climate = self.season.climate
         self.faults = Faults(self.world, self.links, self.nodes, pace_us=pace_us, kinds=kinds)
+        self.faults.is_removed = self.oracle.is_removed
+        self.faults.may_lose = self.operators.may_lose if self.operators is not None else self._may_lose
         self.trouble_us = trouble_us if trouble_us is not None else rng.choice((3, 5, 10)) * S
         from tests.simulation.liars import SHAPES as LIARS_SHAPES
         from tests.simulation.liars import tell_lies
@@ -152,6 +163,16 @@ class Simulation:
         if self.season is not None and self.season.small_appends and node.validator is not None:
             object.__setattr__(node.validator.ordering._node._raft.config, "max_append_bytes", 1)
 
+    def _may_lose(self, name: str) -> bool:
+        """Whether the network can do without this validator, beside those that it lacks already."""
+        sound = {
+            other.name
+            for other in self.nodes.values()
+            if other.name != name
+            and not (other.lost or other.lies or any(platter.flipped for platter in other.disk.platters.values()))
+        }
+        return self.oracle.ordered.present.may_commit(sound)
+
     # --- one run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -162,9 +183,13 @@ class Simulation:
             world.after(world.rng.randrange(200 * MS), node.start)
         for client in self.clients:
             client.begin()
+        if self.operators is not None:
+            self.operators.begin()
         self.faults.begin()
         world.run_until(self.trouble_us)
         self.faults.heal()
+        if self.operators is not None:
+            self.operators.finish()
         for node in self._well():
             if node.validator is not None and node.validator.halted is not None:
                 # Somebody was lied to while nobody else could be heard. An operator has looked, and starts it again.
@@ -198,9 +223,22 @@ class Simulation:
         return errand
 
     def _well(self) -> list[Node]:
-        return [node for node in self.nodes.values() if node.lost is None and not node.lies]
+        """The members of now that are sound."""
+        members = self.oracle.ordered.present.incoming.roles
+        return [node for name, node in self.nodes.items() if name in members and node.lost is None and not node.lies]
+
+    def _membership_settled(self) -> bool:
+        """What was begun is done, and whoever was removed has heard of it."""
+        gone = [self.nodes[name] for name in self.oracle.ordered.removed]
+        return (
+            (self.operators is None or self.operators.settled)
+            and self.oracle.ordered.present.outgoing is None
+            and not any(node.present and node.lost is None and not node.lies for node in gone)
+        )
 
     def _settled(self, probes: list[Errand]) -> bool:
+        if not self._membership_settled():
+            return False
         if any(probe.accepted_at is None for probe in probes):
             return False
         newest = max(probe.accepted_at or 0 for probe in probes)
@@ -212,6 +250,8 @@ class Simulation:
 
     def _quiet(self) -> bool:
         """Everything that anybody has executed is executed and final everywhere."""
+        if not self._membership_settled():
+            return False
         sizes = {
             (node.validator.chain.size, node.validator.finality.final_size) if node.validator is not None else (-1, 0)
             for node in self._well()
@@ -224,7 +264,10 @@ class Simulation:
 
     def _standing(self, probes: list[Errand]) -> str:
         """What everybody is waiting for, for whoever has to find out why."""
-        parts = [f"probes {[probe.accepted_at for probe in probes]}"]
+        parts = [f"probes {[probe.accepted_at for probe in probes]}", f"members {self.oracle.ordered.present}"]
+        if not self._membership_settled():
+            waiting = len(self.operators.pending) if self.operators is not None else 0
+            parts.append(f"{waiting} changes pending, removed {self.oracle.ordered.removed}")
         for node in self._well():
             validator = node.validator
             if validator is None:
