@@ -16,19 +16,23 @@ from typing import Any
 from consensus.leadership import Leadership
 from consensus.log import Log
 from consensus.messages import Entry, EntryType, HardState, Message, MessageType
-from consensus.quorum import Configuration
+from consensus.quorum import Configuration, Membership
 from consensus.raft import Raft
+from consensus.reads import ReadRounds
 from ledger.chain import Chain
 from ledger.checked import CheckedStore, sealed
+from ledger.membership import Member, Signatures
 from ledger.snapshot_building import SnapshotBuilder
 from ledger.store import StoreUnavailable
 from nodes.checking import SignatureChecks
 from nodes.cosigning import Cosigner, Finality, Intent
 from nodes.divergence import Divergences
 from nodes.execution import Accepted, Execution
+from nodes.membership import Roster
 from nodes.ordering import RaftOrdering
 from nodes.proposing import Proposals
 from nodes.raft_store import RaftStore
+from nodes.validator import Validator
 from tests.simulation.simulation import simulate
 from tests.simulation.world import Violation
 
@@ -272,6 +276,69 @@ def snapshot_not_verified() -> list[Patch]:
     return [(SnapshotBuilder, "finish", wrong)]
 
 
+@_bug(40, "log matching", season="lost_leaders", shape=UNEVEN)
+def replaced_tail_comes_back() -> list[Patch]:
+    write = RaftStore.write
+
+    def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
+        if entries:
+            self._last = min(self._last, entries[-1].index)
+        write(self, hard_state, entries, **more)
+
+    return [(RaftStore, "write", wrong)]
+
+
+@_bug(20, "reads see what was acknowledged", season="standstill", shape=UNEVEN)
+def a_leader_answers_reads_unasked() -> list[Patch]:
+    begin = ReadRounds.begin
+
+    def wrong(self: ReadRounds) -> bool:
+        began = begin(self)
+        if began:
+            self._heard |= dict.fromkeys(self._raft.membership.electors, self._round)
+            self.confirm()
+        return began
+
+    return [(ReadRounds, "begin", wrong)]
+
+
+# --- the membership -------------------------------------------------------------------------------------------------
+
+
+@_bug(20, "membership is changed by all authorities", changing=True, shape=PAIR)
+def takes_a_change_that_one_has_signed() -> list[Patch]:
+    return [(Signatures, "check", lambda self: None)]
+
+
+@_bug(30, "commit rule", changing=True, shape=PAIR)
+def counts_a_learner_for_a_commit() -> list[Patch]:
+    def wrong(self: Configuration, match: Mapping[str, int]) -> int:
+        members = [*self.electors, *self.learners]
+        committed = sorted((match.get(each, 0) for each in members), reverse=True)[self.majority - 1]
+        parties = [max(match.get(each, 0) for each in ids) for ids in self.authorities.values()]
+        return min(committed, *parties)
+
+    return [(Configuration, "committed_index", wrong)]
+
+
+@_bug(40, "commit rule", "elected by a majority", season="replacements", shape=PAIR)
+def joint_is_committed_by_the_new_alone() -> list[Patch]:
+    return [(Membership, "committed_index", lambda self, match: self.incoming.committed_index(match))]
+
+
+@_bug(40, "final means cosigned by both", changing=True, shape=PAIR)
+def an_observer_makes_final() -> list[Patch]:
+    def wrong(self: Roster) -> dict[str, Member]:
+        return {name: member for name, member in self.members().items() if member.cosigner_key}
+
+    return [(Roster, "voters", wrong)]
+
+
+@_bug(20, "progress after healing", "what is accepted becomes final", changing=True, shape=PAIR)
+def does_not_notice_that_it_is_removed() -> list[Patch]:
+    return [(Roster, "removed", lambda self, name: None)]
+
+
 # --- execution ------------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +462,11 @@ def final_with_one_authority() -> list[Patch]:
 class _Any:
     def quorum_met_by(self, names: Any) -> bool:
         return bool(names)
+
+
+@_bug(20, "what is accepted becomes final", season="losses", silent=True, shape=PAIR)
+def never_asks_again_for_cosignatures() -> list[Patch]:
+    return [(Validator, "_exchange", lambda self: None)]
 
 
 @_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)

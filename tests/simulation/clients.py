@@ -43,6 +43,7 @@ class Client:
         self.errands: list[Errand] = []
         self.resting = False
         self._numbers = 0
+        self.reads = 0.05
         # How long it waits between two errands.
         self.pace_us = world.rng.choice((100, 300, 800)) * MS
 
@@ -57,6 +58,9 @@ class Client:
 
     def step(self) -> None:
         rng = self.world.rng
+        if self.oracle.answers and rng.random() < self.reads:
+            self.read_fresh()
+            return
         kind = rng.random()
         if kind < 0.1 and self.errands:
             self.send([rng.choice(self.errands)])
@@ -117,14 +121,13 @@ class Client:
         for result in reply.results:
             errand = errands[result.tag]
             kind = result.WhichOneof("outcome")
-            if kind == "accepted":
+            if node.lies:
+                # It may say whatever it likes: an honest one has to be asked.
+                self._again(errand)
+            elif kind == "accepted":
                 errand.done, errand.accepted_at = True, result.accepted.index
                 errand.seen_by.add(node.name)
-                if not node.lies:
-                    self.oracle.answered(errand.raw, result.accepted.index)
-            elif node.lies:
-                # It may refuse whatever it likes: the others have to be asked.
-                self._again(errand)
+                self.oracle.answered(errand.raw, result.accepted.index)
             elif kind == "rejected":
                 errand.done = True
             elif result.refused.reason in (
@@ -161,3 +164,16 @@ class Client:
                 self.oracle.fail("reads never go back", f"{node.name} no longer has {errand.accepted_at}")
 
         node.ask("GetStatement", validator_pb2.StatementQuery(id=errand.statement.id), replied)
+
+    def read_fresh(self) -> None:
+        """A read that has to see whatever anybody was told before it was asked, at any validator of this authority."""
+        node = self.world.rng.choice([node for node in self.nodes if node.present])
+        newest = max(answer.index for answer in self.oracle.answers)
+
+        def replied(reply: validator_pb2.RecordsReply) -> None:
+            self.world.faults["linearizable read"] += 1
+            if reply.size <= newest and not node.lies and not self.oracle.liar_leads():
+                detail = f"{node.name} answers with {reply.size} entries, {newest} was acknowledged before it was asked"
+                self.oracle.fail("reads see what was acknowledged", detail)
+
+        node.ask("GetRecords", validator_pb2.RecordsQuery(linearizable=True), replied)

@@ -34,6 +34,7 @@ KINDS = (
     *("clock_step",) * 2,
     *("drift",),
     *("pause",) * 3,
+    *("pause_leader",),
     *("hand_over",) * 2,
     *("stop",),
 )
@@ -49,6 +50,10 @@ class Season:
     tuning: Mapping[str, int]
     # Appends of one entry each, so that a log is replaced, and counted, one entry at a time.
     small_appends: bool = False
+    # The part of what clients do that is a read which must see everything acknowledged before it.
+    reads: float = 0.05
+    # What operators do with the membership, if they do nothing else.
+    changes: tuple[str, ...] = ()
 
 
 SEASONS = {
@@ -79,6 +84,22 @@ SEASONS = {
         1500 * MS,
         {"tick_ms": 100, "election_timeout_ticks": 20, "block_max_statements": 1, "block_interval_ms": 5},
         small_appends=True,
+    ),
+    # Leaders that do not know that time has passed, and are asked at once.
+    "standstill": Season(
+        ("pause_leader",) * 3 + ("pause", "hand_over"),
+        Weather(),
+        1500 * MS,
+        {"tick_ms": 50, "election_timeout_ticks": 10},
+        reads=0.5,
+    ),
+    # Machines are replaced one after the other while others cannot be reached.
+    "replacements": Season(
+        ("cut_one",) * 3 + ("cut_link", "crash", "pause"),
+        Weather(delay_us=10 * MS),
+        400 * MS,
+        {"tick_ms": 50, "election_timeout_ticks": 6},
+        changes=("replace", "replace", "join"),
     ),
     # Much of what is sent never arrives.
     "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.4), 1500 * MS, {}),
@@ -181,6 +202,21 @@ class Faults:
     def _pause(self, node: Node) -> None:
         if node.loop is not None:
             node.loop.pause(self.world.rng.choice((100, 1000, 4000)) * MS)
+
+    def _pause_leader(self, node: Node) -> None:
+        """Whoever leads stands still until others lead, and goes on as if nothing had been, before it hears of them."""
+        for other in self.nodes.values():
+            if other.loop is None or other.validator is None or not other.validator.ordering.leading:
+                continue
+            pause_us = self.world.rng.choice((1500, 3000)) * MS
+            other.loop.pause(pause_us)
+            pairs = {(other.name, name) for name in self.nodes} | {(name, other.name) for name in self.nodes}
+            self.links.block(pairs)
+
+            def unblock(pairs: set[tuple[str, str]] = pairs) -> None:
+                self.links.blocked -= pairs
+
+            self.world.after(pause_us + self.world.rng.randrange(1 * MS, 500 * MS), unblock)
 
     def _hand_over(self, node: Node) -> None:
         for other in self.nodes.values():

@@ -12,6 +12,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 import consensus
 from api.proto import validator_pb2
 from ledger.checked import CheckedStore
@@ -91,7 +93,13 @@ class Caller:
         return "simulated"
 
     async def abort(self, code: Any, details: str = "") -> None:
-        raise RuntimeError(f"the call was refused: {code} {details}")
+        if code is not grpc.StatusCode.UNAVAILABLE:
+            raise RuntimeError(f"the call was refused: {code} {details}")
+        raise NotNow(details)
+
+
+class NotNow(Exception):
+    """The validator cannot answer at the moment: to be asked again, or somebody else."""
 
 
 class Node:
@@ -236,7 +244,7 @@ class Node:
     def _watch(self, task: asyncio.Task[None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             error = None if task.cancelled() else task.exception()
-            if error is not None and not isinstance(error, Crash | UnknownDurableState):
+            if error is not None and not isinstance(error, Crash | UnknownDurableState | NotNow):
                 self.world.fail("no call fails", f"{self.name}: {error!r}")
 
         task.add_done_callback(ended)

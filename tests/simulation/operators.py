@@ -38,9 +38,11 @@ class Operators:
         self.pace_us = pace_us
         self.register = Register.of_genesis(corridor.genesis)
         self.finishing = False
+        self.kinds: tuple[str, ...] = ("replace", "join", "join", "promote", "promote", "demote", "remove")
         # What was signed for the next number, by both: one, or two that compete. And what no longer has a place.
         self.pending: dict[bytes, Register] = {}
         self.spent: list[bytes] = []
+        self.abandoned: dict[bytes, Register] = {}
         oracle.on_change = self.committed
 
     def begin(self) -> None:
@@ -57,11 +59,11 @@ class Operators:
         return self.finishing and not self.pending
 
     def finish(self) -> None:
-        """Go on with what is begun, and begin nothing more. A machine that is lost gets no vote any more."""
+        """Go on with what is begun, and begin nothing more. Nobody waits for a machine that is lost to get a vote."""
         self.finishing = True
         for note, after in list(self.pending.items()):
             if any(self._unsound(member.name) for member in after.of(Role.VOTER)):
-                del self.pending[note]
+                self.abandoned[note] = self.pending.pop(note)
 
     # --- what is sound ----------------------------------------------------------------------------------------------
 
@@ -130,7 +132,7 @@ class Operators:
 
     def committed(self, change: SignedChange) -> None:
         """The judge has seen this one take its place."""
-        after = self.pending.get(change.note)
+        after = self.pending.get(change.note) or self.abandoned.get(change.note)
         if after is None:
             self.oracle.fail("membership changes are asked for", f"change {change.number} was handed in by nobody")
             return
@@ -141,11 +143,10 @@ class Operators:
     # --- which change -----------------------------------------------------------------------------------------------
 
     def _draw(self) -> list[Step]:
-        kinds = [self._replace, self._join, self._join, self._promote, self._promote, self._demote, self._remove]
-        self.world.rng.shuffle(kinds)
+        kinds = self.world.rng.sample(self.kinds, len(self.kinds))
         dead = [each for each in self.register.of(Role.VOTER) if self.nodes[each.name].lost is not None]
-        for kind in [self._replace, *kinds] if dead else kinds:
-            steps = kind()
+        for kind in ["replace", *kinds] if dead else kinds:
+            steps: list[Step] = getattr(self, f"_{kind}")()
             if steps:
                 return steps
         return []

@@ -219,14 +219,26 @@ class Oracle:
         if gone:
             self.fail("every authority has a voter", f"{name} takes {key[0]}, which leaves {sorted(gone)} without")
 
-    def _may_be_next(self, index: int) -> Iterator[InForce]:
-        """What a leader may have gone by that had one more change in its log, committed or not."""
-        present = self.ordered.present
-        for key, change in sorted(self.ordered.seen.items(), key=lambda item: item[0]):
-            number = len(self.ordered.registers)
+    def _may_decide(self, log: _Log, index: int) -> Iterator[InForce]:
+        """What a leader may have gone by that found an entry of this log committed: the configuration at its place, or
+        the next one, which counts from the moment that a leader has it in memory.
+        """
+        before = list(self.changes_of(log, index))
+        present = self.ordered.followed(iter(before))
+        yield present
+        number = 1 + sum(1 for key in before if self.ordered.seen[key].steps)
+        for key, change in self.ordered.seen.items():
             fits = change.number == number if change.steps else present.outgoing is not None
-            if key[0] > index and fits:
+            if fits and key not in before:
                 yield present.after(change, self.corridor.parties)
+
+    def _check_commit(self, node: Node, log: _Log, index: int, entry: tuple[int, bytes]) -> None:
+        """A majority and a voter of each authority have it on the disk; in both halves of a joint configuration."""
+        holders = self.holders.get((index, *entry), set())
+        possible = list(self._may_decide(log, index))
+        if not any(each.may_commit(holders) for each in possible):
+            detail = f"on the disks of {sorted(holders)} of {possible[0]}"
+            self.fail("commit rule", f"entry {index} is committed for {node.name}, {detail}")
 
     def _committed_change(self, node: Node, key: Key) -> None:
         change = self.ordered.commit(key)
@@ -235,6 +247,10 @@ class Oracle:
         self.event("membership", node.name, index=key[0], members=str(self.ordered.present))
         if change.steps:
             self.on_change(change)
+
+    def liar_leads(self) -> bool:
+        """Whether somebody who lies may lead: it may name a position that is too old, as docs/adr/0013 says."""
+        return any(node.lies for node in self.nodes.values())
 
     def is_removed(self, name: str) -> bool:
         return name in self.ordered.removed
@@ -367,6 +383,8 @@ class Oracle:
                 entry = log.entries.get(raft.commit)
                 if entry is not None and entry[0] != term:
                     self.fail("commits by its own term", f"{name} in term {term} commits {raft.commit} of {entry[0]}")
+                if entry is not None and raft.commit not in self.committed:
+                    self._check_commit(node, log, raft.commit, entry)
                 self.highest_commit = raft.commit
         if kind in _PRE_VOTES:
             return
@@ -445,11 +463,8 @@ class Oracle:
             return
         self.committed[index] = entry
         self._committed_by[index] = max([log.hard.term, *self._leaders])
-        holders = self.holders.get((index, *entry), set())
+        self._check_commit(node, log, index, entry)
         key = (index, *entry)
-        possible = [self.ordered.present, *self._may_be_next(index - 1)]
-        if not any(each.may_commit(holders) for each in possible):
-            self.fail("commit rule", f"entry {index} is executed, on the disks of {sorted(holders)} of {possible[0]}")
         if key in self.ordered.seen:
             self._committed_change(node, key)
         self.event("execute", node.name, index=index, term=entry[0])
@@ -494,7 +509,7 @@ class Oracle:
         parsed = parse_note(note)
         names = {line.name for line in parsed.signatures}
         why = "nobody voted"
-        for voters in self._voters_at_most():
+        for voters in self._voters_at_most(node):
             missing = {self.corridor.parties[name] for name in voters} - {
                 self.corridor.parties[name] for name in voters & names
             }
@@ -513,12 +528,13 @@ class Oracle:
             return
         self.fail("final means cosigned by both", f"{node.name} at {size}, signed by {sorted(names)}: {why}")
 
-    def _voters_at_most(self) -> Iterator[set[str]]:
+    def _voters_at_most(self, node: Node) -> Iterator[set[str]]:
         """Who voted at some time, from the newest that may be committed back to genesis."""
-        for index_of_next in sorted(key[0] for key in self.ordered.seen):
-            for present in self._may_be_next(index_of_next - 1):
-                holders = [self.holders.get(key, set()) for key in self.ordered.seen if key[0] == index_of_next]
-                if present.outgoing is None and any(present.may_commit(each) for each in holders):
+        log = self.logs[node.name]
+        for key in reversed(list(self.changes_of(log, log.last))):
+            if any(each.may_commit(self.holders.get(key, set())) for each in self._may_decide(log, key[0])):
+                present = self.in_force(log, key[0])
+                if present.outgoing is None:
                     yield present.incoming.of("voter")
         for members in reversed(self.ordered.registers):
             yield members.of("voter")

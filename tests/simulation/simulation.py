@@ -134,13 +134,17 @@ class Simulation:
             for authority in self.corridor.authorities
         ]
         self.operators: Operators | None = None
-        if changing if changing is not None else rng.random() < CHANGING:
+        seasonal = self.season.changes if self.season is not None else ()
+        if seasonal or (changing if changing is not None else rng.random() < CHANGING):
             pace_us = rng.choice((150, 400, 1000)) * MS
             self.operators = Operators(self.world, self.corridor, self.oracle, self.nodes, pace_us=pace_us)
+            self.operators.kinds = seasonal or self.operators.kinds
         pace_us = rng.choice((250, 700, 1500)) * MS
         kinds: tuple[str, ...] = KINDS
         if self.season is not None:
             pace_us, kinds = self.season.pace_us, self.season.kinds
+            for client in self.clients:
+                client.reads = self.season.reads
             self.links.weather = self.links.climate = self.season.climate
         self.faults = Faults(self.world, self.links, self.nodes, pace_us=pace_us, kinds=kinds)
         self.faults.is_removed = self.oracle.is_removed
