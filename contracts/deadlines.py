@@ -9,6 +9,7 @@ deadline is lifted, so that the first entry is always a deadline that stands and
 from __future__ import annotations
 
 from bisect import insort
+from typing import Any
 
 from contracts.working import Row, StateView, Working
 
@@ -37,6 +38,15 @@ def _row(working: Working, key: str) -> Row:
     return working.row(key) or ()
 
 
+def _without(row: Row, value: int | str) -> Row:
+    """The row without a value that stands in it once; the row if it does not."""
+    try:
+        at = row.index(value)
+    except ValueError:
+        return row
+    return row[:at] + row[at + 1 :]
+
+
 def set_deadline(working: Working, due_s: int, record_key: str) -> None:
     """Let `record_key` fall due at `due_s`. It must not be due then already."""
     key = _second_key(due_s)
@@ -45,7 +55,7 @@ def set_deadline(working: Working, due_s: int, record_key: str) -> None:
     if due:
         return
     for list_key, element in reversed(_levels(due_s)):
-        elements = [int(value) for value in _row(working, list_key)]
+        elements: list[Any] = list(_row(working, list_key))
         insort(elements, element)
         working.put(list_key, tuple(elements))
         if len(elements) > 1:
@@ -55,12 +65,12 @@ def set_deadline(working: Working, due_s: int, record_key: str) -> None:
 def lift_deadline(working: Working, due_s: int, record_key: str) -> None:
     """Take back what `set_deadline` did."""
     key = _second_key(due_s)
-    left = tuple(value for value in _row(working, key) if value != record_key)
+    left = _without(_row(working, key), record_key)
     working.put(key, left or None)
     if left:
         return
     for list_key, element in reversed(_levels(due_s)):
-        elements = tuple(value for value in _row(working, list_key) if value != element)
+        elements = _without(_row(working, list_key), element)
         working.put(list_key, elements or None)
         if elements:
             return

@@ -298,8 +298,8 @@ def lodge(ctx: Context) -> Declaration:
 
 
 def _moved(ctx: Context, status: str, **changes: Any) -> Declaration:
-    return replace(
-        cast(Declaration, ctx.record),
+    record: Declaration = ctx.record
+    return record.amended(
         status=status,
         since_ms=ctx.time_ms,
         since_statement=ctx.statement.id,
@@ -406,7 +406,7 @@ def _decided(ctx: Context, state: str) -> Declaration:
         since_ms=ctx.time_ms,
         statement=ctx.statement.id,
     )
-    return replace(record, recognition=recognition)
+    return record.amended(recognition=recognition)
 
 
 def recognise(ctx: Context) -> Declaration:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from contracts.amending import amender
 from contracts.working import Working, record_fields
 from ledger.cbor import encode, encode_sequence, head
 
@@ -148,6 +149,9 @@ class Declaration:
     def recognised(self) -> bool:
         return self.recognition.state == RECOGNISED and self.recognition.version == self.version
 
+    def amended(self, **changes: Any) -> Declaration:
+        return _amend(self, changes)
+
     def encode(self) -> bytes:
         proof = self.exit_evidence
         evidence = None if proof is None else (proof.kind, proof.number, proof.sha256)
@@ -186,6 +190,9 @@ class Declaration:
                 encode_sequence((self.movements_open, self.exits, evidence, self.flagged)),
             )
         )
+
+
+_amend = amender(Declaration)
 
 
 def _content_of_fields(fields: Any) -> Content:

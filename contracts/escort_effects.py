@@ -96,7 +96,7 @@ def _count_open(working: Working, plan: Plan, step: int, exits: int = 0) -> None
         if declaration is None:
             raise ContractBug(f"movement {plan.mrn} names a declaration that is not there: {ucr}")
         movements_open, exited = declaration.movements_open + step, declaration.exits + exits
-        working.put(declaration_key(ucr), replace(declaration, movements_open=movements_open, exits=exited))
+        working.put(declaration_key(ucr), declaration.amended(movements_open=movements_open, exits=exited))
 
 
 def _count_ended(ctx: Context) -> None:

@@ -290,7 +290,10 @@ class BlockExecution:
         ctx = Context(self._working, self._parameters, self._time_ms, self._height, statement, payload, issuer, record)
         if record is not None or event.creates is not None:
             roles = issuer.roles
-            if not any(each.role in roles and each.side(ctx) for each in event.who):
+            for each in event.who:
+                if each.role in roles and each.side(ctx):
+                    break
+            else:
                 return Outcome.SIDE_NOT_ALLOWED
         age_ms = self._time_ms - statement.iat_s * 1000
         if age_ms > self._parameters.iat_skew_hard_s * 1000:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, cast
 
+from contracts.amending import amender
 from contracts.working import Working, record_fields
 from ledger.cbor import encode, head
 
@@ -214,10 +215,7 @@ class Movement:
         return (first,) if self.custody == first else (first, self.custody)
 
     def amended(self, **changes: Any) -> Movement:
-        """What `dataclasses.replace` does, at a third of its cost."""
-        values = dict(zip(_NAMES, _values(self), strict=True))
-        values.update(changes)
-        return Movement(**values)
+        return _amend(self, changes)
 
     def encode(self) -> bytes:
         parts = [_START, self.plan.encoded, self.custody.encoded, head(4, len(self.seals))]
@@ -237,7 +235,7 @@ _PARTS = ("plan", "custody", "seals", "offer", "acceptance", "incidents")
 _NAMES = tuple(each.name for each in fields(Movement))
 _TRACKING_NAMES = ("position", "position_count", "batch_count", "flagged")
 _PROGRESS_NAMES = tuple(name for name in _NAMES if name not in _PARTS + _TRACKING_NAMES)
-_values = attrgetter(*_NAMES)
+_amend = amender(Movement)
 _progress = attrgetter(*_PROGRESS_NAMES)
 _tracking = attrgetter(*_TRACKING_NAMES)
 # Equal rows have equal encodings only because no field is now a boolean and now an integer.

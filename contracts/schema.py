@@ -3,14 +3,19 @@
 A schema is a map of named fields; a field has a type with limits. A payload with a field that the schema does not name
 is refused: what nobody checks must not be signed into the ledger. Checking never changes a payload.
 
+A payload is nearly always right. So a type also says quickly whether a value fits, without keeping track of where in
+the payload it stands; only for what does not fit are the checks asked, which know why, and theirs is the last word.
+
 Beside its check a type carries what JSON Schema can say of it (`contracts.json_schema` makes the documents). The check
 decides; the schema may allow more, never less: a test holds the two against each other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from contracts.identifier_forms import FORMS
@@ -18,8 +23,14 @@ from contracts.identifiers import IdentifierError
 from contracts.outcome import Outcome
 
 Check = Callable[[str, object], None]
+# May be False for a value that the check lets through, never True for one that it refuses.
+Fits = Callable[[object], bool]
 SHA256_BYTES = 32
 MAX_TEXT_CHARS = 500
+# Texts that parsed as an identifier, of each sort: a movement names the same ones again and again.
+MAX_REMEMBERED_IDENTIFIERS = 4096
+
+_find_control = re.compile(r"[\x00-\x09\x0b-\x1f]").search
 
 
 class PayloadError(ValueError):
@@ -29,6 +40,10 @@ class PayloadError(ValueError):
         super().__init__(f"{path}: {message}" if path else message)
         self.outcome = outcome
         self.path = path
+
+
+def _unknown_fit(value: object) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,7 @@ class Type:
     parse: Callable[[str], object] | None = field(default=None, compare=False)
     element: Type | None = field(default=None, compare=False)
     schema: Schema | None = field(default=None, compare=False)
+    fits: Fits = field(default=_unknown_fit, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +79,32 @@ class Schema:
     exactly_one: tuple[str, ...] = ()
     meaning: str = field(default="", compare=False, kw_only=True)  # of an event: what a statement with it says
     _checks: tuple[tuple[str, Check, bool], ...] = field(init=False, repr=False, compare=False)
+    _fits: tuple[tuple[str, Fits, bool], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_checks", tuple((f.name, f.type.check, f.required) for f in self.fields))
+        object.__setattr__(self, "_fits", tuple((f.name, f.type.fits, f.required) for f in self.fields))
+
+    def fits(self, payload: Mapping[str, object]) -> bool:
+        found = 0
+        for name, fits, required in self._fits:
+            if name in payload:
+                if not fits(payload[name]):
+                    return False
+                found += 1
+            elif required:
+                return False
+        if found != len(payload):
+            return False
+        return not self.exactly_one or sum(name in payload for name in self.exactly_one) == 1
 
     def check(self, path: str, payload: Mapping[str, object]) -> None:
+        """Raise PayloadError for the first field, in their order, that is not as it must be."""
+        if not self.fits(payload):
+            self.check_each(path, payload)
+
+    def check_each(self, path: str, payload: Mapping[str, object]) -> None:
+        """The same, field by field: what decides, and can say why."""
         found = 0
         for name, check, required in self._checks:
             if name in payload:
@@ -142,6 +179,7 @@ def text(longest: int = MAX_TEXT_CHARS) -> Type:
         check,
         f"text, 1 to {longest} characters",
         {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern},
+        fits=lambda value: type(value) is str and 1 <= len(value) <= longest and not _find_control(value),
     )
 
 
@@ -152,7 +190,12 @@ def integer(lowest: int, highest: int) -> Type:
         if not lowest <= value <= highest:
             raise _out_of_limits(path, f"{lowest} to {highest}", value)
 
-    return Type(check, f"integer, {lowest} to {highest}", {"type": "integer", "minimum": lowest, "maximum": highest})
+    return Type(
+        check,
+        f"integer, {lowest} to {highest}",
+        {"type": "integer", "minimum": lowest, "maximum": highest},
+        fits=lambda value: type(value) is int and lowest <= value <= highest,
+    )
 
 
 def octets(shortest: int, longest: int) -> Type:
@@ -172,6 +215,7 @@ def octets(shortest: int, longest: int) -> Type:
             "maxLength": 2 * longest,
             "pattern": "^(?:[0-9a-f]{2})*$",
         },
+        fits=lambda value: type(value) is bytes and shortest <= len(value) <= longest,
     )
 
 
@@ -184,7 +228,7 @@ def boolean() -> Type:
         if type(value) is not bool:
             raise _wrong_type(path, "a boolean", value)
 
-    return Type(check, "boolean", {"type": "boolean"})
+    return Type(check, "boolean", {"type": "boolean"}, fits=lambda value: type(value) is bool)
 
 
 def choice(*values: str) -> Type:
@@ -197,7 +241,12 @@ def choice(*values: str) -> Type:
             raise _out_of_limits(path, f"one of {', '.join(values)}", repr(value))
 
     description = "one of " + ", ".join(f"`{value}`" for value in values)
-    return Type(check, description, {"type": "string", "enum": list(values)})
+    return Type(
+        check,
+        description,
+        {"type": "string", "enum": list(values)},
+        fits=lambda value: type(value) is str and value in allowed,
+    )
 
 
 def identifier(parse: Callable[[str], object], what: str) -> Type:
@@ -209,7 +258,18 @@ def identifier(parse: Callable[[str], object], what: str) -> Type:
         except IdentifierError as error:
             raise PayloadError(Outcome.PAYLOAD_IDENTIFIER_INVALID, path, str(error)) from error
 
-    return Type(check, what, {"type": "string", "title": what, **FORMS.get(parse, {})}, parse=parse)
+    remembered = lru_cache(MAX_REMEMBERED_IDENTIFIERS)(parse)
+
+    def fits(value: object) -> bool:
+        if type(value) is not str:
+            return False
+        try:
+            remembered(value)
+        except IdentifierError:
+            return False
+        return True
+
+    return Type(check, what, {"type": "string", "title": what, **FORMS.get(parse, {})}, parse=parse, fits=fits)
 
 
 def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> Type:
@@ -223,12 +283,19 @@ def list_of(element: Type, fewest: int, most: int, *, unique: bool = False) -> T
         if unique and len(set(value)) != len(value):
             raise _out_of_limits(path, "no element twice", "one twice")
 
+    element_fits = element.fits
+
+    def fits(value: object) -> bool:
+        if type(value) is not list or not fewest <= len(value) <= most:
+            return False
+        return all(map(element_fits, value)) and (not unique or len(set(value)) == len(value))
+
     different = ", all different" if unique else ""
     schema = {"type": "array", "minItems": fewest, "maxItems": most, "items": element.json_schema}
     if unique:
         schema["uniqueItems"] = True
     description = f"array of {fewest} to {most}{different}: {element.description}"
-    return Type(check, description, schema, element.maps, element=element)
+    return Type(check, description, schema, element.maps, element=element, fits=fits)
 
 
 def map_of(schema: Schema, *, name: str) -> Type:
@@ -237,5 +304,11 @@ def map_of(schema: Schema, *, name: str) -> Type:
             raise _wrong_type(path, "a map", value)
         schema.check(path, value)
 
-    described = {"title": name, **schema.json_schema()}
-    return Type(check, f"map `{name}`", described, ((name, schema), *schema.maps()), schema=schema)
+    return Type(
+        check,
+        f"map `{name}`",
+        {"title": name, **schema.json_schema()},
+        ((name, schema), *schema.maps()),
+        schema=schema,
+        fits=lambda value: type(value) is dict and schema.fits(value),
+    )
