@@ -12,6 +12,7 @@ Needs httpx and PyJWT (`comity[client]`), neither grpc nor fastapi. What is said
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -160,6 +161,15 @@ class _Driver:
     def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
         return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
 
+    def put_attachment(self, media_type: str, data: bytes) -> Conversation[bool]:
+        return exchange.put_attachment(hashlib.sha256(data).hexdigest(), media_type, data, self.retry, self._rng)
+
+    def attachment(self, sha256: str, statement_id: str | None) -> Conversation[bytes]:
+        return exchange.attachment(sha256, statement_id, self.retry, self._rng)
+
+    def delete_attachment(self, sha256: str) -> Conversation[None]:
+        return exchange.delete_attachment(sha256, self.retry, self._rng)
+
     def tile(self, path: str) -> Conversation[bytes]:
         return self.octets(f"/log/{path}", authenticated=path.startswith("tile/entries/"))
 
@@ -302,6 +312,22 @@ class Client:
     def change_membership(self, note: bytes) -> dict[str, Any]:
         """Hands a signed change of the membership in; the same one again asks what has become of it."""
         return self._run(self._driver.change_membership(note))
+
+    def put_attachment(self, media_type: str, data: bytes) -> bool:
+        """Leaves what a statement refers to by hash; False if it was there already."""
+        return self._run(self._driver.put_attachment(media_type, data))
+
+    def attachment(self, sha256: str, *, statement_id: str | None = None) -> bytes:
+        """What a statement refers to by hash; name the statement where the bytes are not your own."""
+        return self._run(self._driver.attachment(sha256, statement_id))
+
+    def delete_attachment(self, sha256: str) -> None:
+        """For an authority: away with it. The ledger, and every proof, stays as it is."""
+        self._run(self._driver.delete_attachment(sha256))
+
+    def envelope_keys(self) -> dict[str, Any]:
+        """The keys that envelopes are sealed to, as the gateway says; `api.sealing` proves them."""
+        return self._run(self._driver.document("/v1/envelope-keys", authenticated=False))
 
     def checkpoint(self) -> bytes:
         """The newest final checkpoint, a signed note."""
@@ -449,6 +475,22 @@ class AsyncClient:
 
     async def status(self) -> dict[str, Any]:
         return await self._run(self._driver.document("/v1/status", authenticated=False))
+
+    async def put_attachment(self, media_type: str, data: bytes) -> bool:
+        """Leaves what a statement refers to by hash; False if it was there already."""
+        return await self._run(self._driver.put_attachment(media_type, data))
+
+    async def attachment(self, sha256: str, *, statement_id: str | None = None) -> bytes:
+        """What a statement refers to by hash; name the statement where the bytes are not your own."""
+        return await self._run(self._driver.attachment(sha256, statement_id))
+
+    async def delete_attachment(self, sha256: str) -> None:
+        """For an authority: away with it. The ledger, and every proof, stays as it is."""
+        await self._run(self._driver.delete_attachment(sha256))
+
+    async def envelope_keys(self) -> dict[str, Any]:
+        """The keys that envelopes are sealed to, as the gateway says; `api.sealing` proves them."""
+        return await self._run(self._driver.document("/v1/envelope-keys", authenticated=False))
 
     async def checkpoint(self) -> bytes:
         """The newest final checkpoint, a signed note."""

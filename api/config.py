@@ -53,6 +53,17 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachmentLimits:
+    """Where attachments are kept, how many bytes of them, and for how long."""
+
+    directory: Path
+    quota_bytes: int = 8 * 1024**3
+    participant_quota_bytes: int = 512 * 1024**2
+    telemetry_days: int = 400
+    envelope_days: int = 5 * 366
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """One gateway. A port of 0 lets the system choose; `serve_gateway` reports which it chose.
 
@@ -61,6 +72,8 @@ class GatewayConfig:
 
     `tls` is None only where validators and gateway share a process, as in tests: a validator of the network answers
     nobody without a certificate.
+
+    Without `attachments` the gateway keeps none, and takes no statement that refers to an envelope.
     """
 
     name: str
@@ -76,4 +89,5 @@ class GatewayConfig:
     tls: TlsPaths | None = None
     public_tls: PublicTlsPaths | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
+    attachments: AttachmentLimits | None = None
     log_level: str = "info"

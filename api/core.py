@@ -1,6 +1,6 @@
 """The gateway without its protocols: what HTTP and gRPC both do, written once.
 
-Stateless: everything it holds can be lost and asked for again.
+Stateless but for the attachments (`api.attaching`): everything else it holds can be lost and asked for again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from api.access import Access, Principal
+from api.attaching import Attaching
+from api.attachment_kinds import ENVELOPE, references_of
 from api.config import GatewayConfig
 from api.feed import EntryFeed
 from api.metrics import GatewayMetrics
@@ -46,7 +48,8 @@ class Gateway:
         self.pool = pool
         self.access = Access(config.origin, pool.records)
         self.feed = EntryFeed(pool)
-        self.metrics = GatewayMetrics(pool)
+        self.attaching = Attaching(self, config.attachments)
+        self.metrics = GatewayMetrics(pool, self.attaching.kept)
         self.heartbeat_s = HEARTBEAT_S
         self.recheck_s = RECHECK_S
         self.event_streams = 0
@@ -63,7 +66,9 @@ class Gateway:
             statement = parse_statement(raw)
         except Malformed as error:
             raise of_malformed(error.code, str(error.args[0])) from error
-        return Signed(statement.id, raw)
+        references = references_of(statement.kind, statement.payload)
+        envelope = next((sha256 for sha256, kind in references.items() if kind is ENVELOPE), None)
+        return Signed(statement.id, raw, envelope)
 
     @staticmethod
     def id_of(raw: bytes) -> bytes:
@@ -161,6 +166,7 @@ class Gateway:
         self.pool.finality.wake()
 
     async def close(self) -> None:
-        """Ends the streams, then lets go of the validators."""
+        """Ends the streams, then lets go of the validators and of the disk."""
         self.stop_streams()
         await self.pool.close()
+        self.attaching.close()

@@ -46,6 +46,7 @@ STATUS_CODES = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -78,6 +79,7 @@ class SubmitSession:
                 continue
             try:
                 signed = self._gateway.signed(raw)
+                await self._gateway.attaching.require(signed)
             except Problem as problem:
                 self._push(_refusal(self._gateway.id_of(raw), problem))
                 continue

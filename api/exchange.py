@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import random
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -456,6 +457,30 @@ def octets(path: str, retry: Retry, rng: random.Random, *, authenticated: bool) 
     """Bytes as they come: the checkpoint, a tile."""
     reply = yield from exchange(get(path, authenticated=authenticated), retry, rng)
     return reply.content
+
+
+def put_attachment(sha256: str, media_type: str, data: bytes, retry: Retry, rng: random.Random) -> Conversation[bool]:
+    """Bytes that a statement refers to; whether they are new there. Sent again where there was no answer."""
+    path = f"/v1/attachments/{sha256}"
+    request = Request("PUT", path, {"content-type": media_type}, data, authenticated=True)
+    reply = yield from exchange(request, retry, rng)
+    return _field(json_of(reply), "new", bool)
+
+
+def attachment(sha256: str, statement_id: str | None, retry: Retry, rng: random.Random) -> Conversation[bytes]:
+    """The bytes of this hash. UnexpectedAnswer for any others: a gateway is not taken at its word."""
+    query = f"?{urlencode({'statement': statement_id})}" if statement_id else ""
+    reply = yield from exchange(get(f"/v1/attachments/{sha256}{query}", authenticated=True), retry, rng)
+    got = hashlib.sha256(reply.content).hexdigest()
+    if got != sha256:
+        raise UnexpectedAnswer(f"attachment: expected bytes of hash {sha256}, got {got}")
+    return reply.content
+
+
+def delete_attachment(sha256: str, retry: Retry, rng: random.Random) -> Conversation[None]:
+    """Not sent again by itself: the second time would find nothing there."""
+    request = Request("DELETE", f"/v1/attachments/{sha256}", authenticated=True)
+    yield from exchange(request, Retry(1, retry.total_pause_s), rng)
 
 
 def change_membership(note: bytes, retry: Retry, rng: random.Random) -> Conversation[dict[str, Any]]:

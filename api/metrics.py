@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from api.answers import Accepted, Answer, Refused, Rejected
+from api.attachments import AttachmentStore
 from api.validators import ValidatorPool
 
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -16,8 +17,9 @@ LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.5, 1
 class GatewayMetrics:
     """Counters that the routes and streams touch; gauges that are read from the pool when asked for."""
 
-    def __init__(self, pool: ValidatorPool) -> None:
+    def __init__(self, pool: ValidatorPool, attachments: AttachmentStore | None = None) -> None:
         self._pool = pool
+        self._store = attachments
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "comity_gateway_requests", "HTTP requests", ["operation", "status"], registry=self.registry
@@ -56,6 +58,16 @@ class GatewayMetrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self._attachments = Gauge("comity_gateway_attachments", "Attachments kept", ["kind"], registry=self.registry)
+        self._attachment_bytes = Gauge(
+            "comity_gateway_attachment_bytes", "Bytes of the attachments kept", ["kind"], registry=self.registry
+        )
+        self._attachments_damaged = Gauge(
+            "comity_gateway_attachments_damaged",
+            "Attachments set aside because their bytes had changed",
+            registry=self.registry,
+        )
+
     def observe_request(self, operation: str, status: int, seconds: float) -> None:
         self._requests.labels(operation, str(status)).inc()
         self._latency.labels(operation).observe(seconds)
@@ -90,6 +102,11 @@ class GatewayMetrics:
         self._final_size.set(pool.finality.size)
         for lane in pool.lanes:
             self._validator_up.labels(lane.name).set(lane.up)
+        if self._store is not None:
+            for kind, (number, size_bytes) in self._store.counts().items():
+                self._attachments.labels(kind).set(number)
+                self._attachment_bytes.labels(kind).set(size_bytes)
+            self._attachments_damaged.set(self._store.damaged)
         status = pool.best_status()
         if status is not None:
             for authority in status.authorities:

@@ -333,3 +333,43 @@ EXAMPLE_EVENT: dict[str, Any] = {
     "iat_s": 1_795_312_799,
     "statement": "0oRYbqQBJwN4",
 }
+
+
+class AttachmentResult(Model):
+    """An attachment that is on the gateway's disk."""
+
+    sha256: Hex32
+    kind: Literal["telemetry", "envelope"]
+    size_bytes: int
+    new: bool = Field(description="It was not here before.")
+
+
+class DeletedAttachment(Model):
+    """An attachment that is not here any more."""
+
+    sha256: Hex32
+    deleted: Literal[True]
+
+
+class EnvelopeKeyDocument(Model):
+    """An X25519 key that an authority published."""
+
+    kid: Hex32
+    public: Hex32
+    since_ms: int
+    until_ms: int | None = Field(description="When the next one came; null for the current one.")
+    by: str
+    statement: Hex32
+
+
+class AuthorityEnvelopeKeys(Model):
+    """The keys of one authority, the current one last."""
+
+    authority: str
+    keys: list[EnvelopeKeyDocument]
+
+
+class EnvelopeKeysDocument(Model):
+    """The keys of all authorities."""
+
+    authorities: list[AuthorityEnvelopeKeys]

@@ -97,6 +97,24 @@ PROBLEMS: dict[str, ProblemType] = {
         "The newest state could not be confirmed",
         "No majority has confirmed the leader in time. Ask again, or without `consistency=linearizable`.",
     ),
+    # What statements refer to by hash.
+    "bad_attachment": ProblemType(400, "The bytes are not an attachment of the type they came as"),
+    "attachment_differs": ProblemType(422, "The bytes do not have the hash they were sent under"),
+    "envelope_missing": ProblemType(
+        409,
+        "The statement refers to an envelope that this gateway does not have",
+        "Send the envelope first: PUT /v1/attachments/{sha256}. The statement can then be sent again as it is.",
+    ),
+    "envelope_not_sealed_to_all": ProblemType(
+        422,
+        "The envelope is not sealed to the key of each authority",
+        "GET /v1/envelope-keys has the keys. Seal it anew, and sign a statement with the new hash.",
+    ),
+    "not_yours_to_send": ProblemType(403, "The participant has no role that sends attachments of this type"),
+    "attachments_full": ProblemType(
+        507, "There is no room for the attachment", "Keep it, and send it again when older ones have gone."
+    ),
+    "attachments_not_kept": ProblemType(404, "This gateway keeps no attachments"),
     # Changes of the membership.
     "change_refused": ProblemType(409, "The change of the membership was refused", "`detail` begins with why."),
     "validators_unreachable": ProblemType(503, "No validator of this authority answers"),

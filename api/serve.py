@@ -40,6 +40,7 @@ __all__ = [
 GRACE_S = 5.0
 KEEP_ALIVE_S = 75
 BACKLOG = 512
+SWEEP_INTERVAL_S = 3600.0
 
 log = structlog.get_logger("api.serve")
 
@@ -71,7 +72,10 @@ async def serve_gateway(
     on_listening: Callable[[Listening], None] | None = None,
     handle_signals: bool = True,
 ) -> None:
-    """Runs one gateway until SIGINT, SIGTERM, or `stop`. Raises OSError if an address cannot be had."""
+    """Runs one gateway until SIGINT, SIGTERM, or `stop`.
+
+    Raises OSError if an address cannot be had, DirectoryTaken if another gateway has its attachments' folder.
+    """
     stop = stop or asyncio.Event()
     limits = config.limits
     pool = ValidatorPool(
@@ -101,6 +105,7 @@ async def serve_gateway(
         serving = [asyncio.create_task(_serve_http(front)) for front in fronts]
         for front, task in zip(fronts, serving, strict=True):
             await _started(front.server, task)
+        sweeping = asyncio.create_task(_sweep_attachments(gateway))
         log.info("gateway_listening", gateway=config.name, **listening._asdict())
         if on_listening is not None:
             on_listening(listening)
@@ -109,6 +114,7 @@ async def serve_gateway(
         stopping.cancel()
         log.info("gateway_stopping", gateway=config.name)
         gateway.stop_streams()
+        sweeping.cancel()
         for front in fronts:
             front.server.should_exit = True
         # What is on the way gets half of the time to be answered; then its senders are told to come again.
@@ -124,6 +130,17 @@ async def serve_gateway(
             front.server.should_exit = True
             front.sock.close()
     log.info("gateway_stopped", gateway=config.name)
+
+
+async def _sweep_attachments(gateway: Gateway) -> None:
+    """Deletes what has been kept for long enough, for as long as the gateway runs."""
+    store = gateway.attaching.kept
+    while store is not None:
+        await asyncio.sleep(SWEEP_INTERVAL_S)
+        try:
+            await asyncio.to_thread(store.sweep)
+        except OSError as error:
+            log.error("attachments_not_swept", error=str(error))
 
 
 def run_gateway(config: GatewayConfig) -> None:

@@ -18,10 +18,11 @@ from api.validators import ValidatorPool
 
 
 class Signed(NamedTuple):
-    """The bytes of a statement and its id."""
+    """The bytes of a statement and its id; the hash of the envelope that must be here before it is taken."""
 
     id: bytes
     raw: bytes
+    envelope: bytes | None = None
 
 
 class Submitted(NamedTuple):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_PORT = 65535
 MAX_GATEWAY_LIMIT = 1 << 30
+MAX_ATTACHMENT_LIMIT = 1 << 50  # bytes; more days than anybody will count
 
 
 class ConfigError(Exception):
@@ -315,6 +316,15 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         names = [item.name for item in fields(gateway.RequestLimits) if item.name in given]
         limits = gateway.RequestLimits(**{name: given.number(name, 1, MAX_GATEWAY_LIMIT) for name in names})
         given.end()
+    attachments = None
+    if "attachments" in table:
+        given = table.table("attachments")
+        numbers = [item.name for item in fields(gateway.AttachmentLimits) if item.name in given]
+        attachments = gateway.AttachmentLimits(
+            given.file("directory"),
+            **{name: given.number(name, 1, MAX_ATTACHMENT_LIMIT) for name in numbers if name != "directory"},
+        )
+        given.end()
     config = gateway.GatewayConfig(
         name=table.text("name"),
         authority=table.text("authority"),
@@ -329,6 +339,7 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         tls=gateway.TlsPaths(keys.file("certificate"), keys.file("certificate_key"), keys.file("ca_certificate")),
         public_tls=public_tls,
         limits=limits,
+        attachments=attachments,
         log_level=table.text("log_level") if "log_level" in table else "info",
     )
     for part in (listen, keys, table):

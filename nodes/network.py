@@ -20,7 +20,7 @@ Layout (nothing outside a node's own folder is needed to run that node):
     validators/<name>/                     validator.toml, genesis.cbor, network.policy, certificate.pem,
     certificate.key,
                                            cosigner.key, log.key, ca/<authority>.pem, later data/
-    gateways/<name>/                       gateway.toml, certificate.pem, certificate.key, ca.pem
+    gateways/<name>/                       gateway.toml, certificate.pem, certificate.key, ca.pem, attachments/
 
 Private keys are PKCS8 PEM, unencrypted, readable by their owner only.
 """
@@ -53,6 +53,7 @@ from nodes.config import Address, ConfigError, parse_address
 
 PUBLIC_FILE_MODE = 0o644
 PRIVATE_FILE_MODE = 0o600
+PRIVATE_DIRECTORY_MODE = 0o700
 # Below the range from which Linux takes local ports of outgoing connections: a restarted node must get its port back.
 FREE_PORT_RANGE = (18_000, 32_000)
 ROLES_WITH_KEYS = ("registrar", "officer", "system")
@@ -346,6 +347,8 @@ def _write_network(
         write_new(directory / "certificate.pem", certificate)
         write_new(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
         write_new(directory / "ca.pem", authority.ca.certificate_pem)
+        # Made here, so that it belongs to whoever the rest belongs to where it is mounted.
+        (directory / "attachments").mkdir(mode=PRIVATE_DIRECTORY_MODE)
         write_new(gateway.config, _gateway_toml(network, gateway, listen))
     write_new(network.directory / "network.toml", _network_toml(network))
 
@@ -434,6 +437,9 @@ def _gateway_toml(network: Network, gateway: NetworkGateway, listen: str) -> str
         ),
         "\n[keys]\n",
         toml_text({"certificate": "certificate.pem", "certificate_key": "certificate.key", "ca_certificate": "ca.pem"}),
+        "\n# Telemetry and envelopes: what statements refer to by hash. The one thing of a gateway to be backed up.\n",
+        "[attachments]\n",
+        toml_text({"directory": "attachments"}),
     ]
     for validator in network.validators:
         if validator.authority == gateway.authority:

@@ -67,8 +67,9 @@ def too_large(limit_bytes: int, got_bytes: int | str) -> Problem:
     return Problem("too_large", f"body is too large: expected at most {limit_bytes} bytes, got {got_bytes}")
 
 
-async def body_within(request: Request, limit_bytes: int) -> bytes:
+async def body_within(request: Request, limit_bytes: int, timeout_s: float | None = None) -> bytes:
     """The body, refused as soon as it is known to be too large."""
+    timeout_s = BODY_TIMEOUT_S if timeout_s is None else timeout_s
     declared = request.headers.get("content-length")
     if declared is not None and declared.isascii() and declared.isdigit() and int(declared[:20]) > limit_bytes:
         raise too_large(limit_bytes, declared[:20])
@@ -76,14 +77,14 @@ async def body_within(request: Request, limit_bytes: int) -> bytes:
     size_bytes = 0
     try:
         # Whoever sends slower than this holds a place that others need.
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
                 size_bytes += len(chunk)
                 if size_bytes > limit_bytes:
                     raise too_large(limit_bytes, "more")
                 chunks.append(chunk)
     except TimeoutError as error:
-        raise Problem("body_too_slow", f"the body was not here within {BODY_TIMEOUT_S:.0f} s") from error
+        raise Problem("body_too_slow", f"the body was not here within {timeout_s:.0f} s") from error
     return b"".join(chunks)
 
 

@@ -72,6 +72,7 @@ _SUBMIT_PROBLEMS = (
     "role_not_allowed",
     "side_not_allowed",
     "cti_reused",
+    "envelope_missing",
     "too_large",
     "body_too_slow",
     "too_many",
@@ -167,6 +168,7 @@ async def _submit_one(gateway: Gateway, raw: bytes, until_final: bool, timeout_s
     if not raw:
         raise Problem("empty_body")
     signed = gateway.signed(raw)
+    await gateway.attaching.require(signed)
     (submitted,) = await Batch(gateway.pool, [signed], until_final=until_final).wait(timeout_s)
     gateway.metrics.count_answer(submitted.answer)
     problem = problem_of(submitted.answer)
@@ -188,7 +190,9 @@ async def _submit_sequence(gateway: Gateway, data: bytes, until_final: bool, tim
     good: list[Signed] = []
     for raw in raws:
         try:
-            good.append(gateway.signed(raw))
+            signed_one = gateway.signed(raw)
+            await gateway.attaching.require(signed_one)
+            good.append(signed_one)
             results.append(None)
         except Problem as problem:
             results.append(_failed(gateway.id_of(raw), "refused", problem))

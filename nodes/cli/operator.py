@@ -229,6 +229,7 @@ def gateway() -> None:
 @click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="gateway.toml")
 def gateway_run(path: Path) -> None:
     """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
+    from api.attachments import DirectoryTaken
     from api.logs import configure_logs
     from api.serve import run_gateway
     from nodes.config import ConfigError, load_gateway_config
@@ -240,6 +241,9 @@ def gateway_run(path: Path) -> None:
     configure_logs(config.log_level, gateway=config.name)
     try:
         run_gateway(config)
+    except DirectoryTaken as error:
+        click.echo(f"error: {error}; stop it, or give this one a directory of its own under [attachments]", err=True)
+        raise SystemExit(EXIT_UNAVAILABLE) from error
     except OSError as error:
         click.echo(f"error: {config.name} cannot listen: {error.strerror or error}", err=True)
         raise SystemExit(EXIT_UNAVAILABLE) from error

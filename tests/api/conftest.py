@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from fastapi import FastAPI
 
 from api import serve
 from api import validators as validators_module
-from api.config import GatewayConfig, RequestLimits, ValidatorEndpoint
+from api.config import AttachmentLimits, GatewayConfig, RequestLimits, ValidatorEndpoint
 from api.core import Gateway
 from api.http import create_app
 from api.logs import configure_logs
@@ -108,7 +109,7 @@ def bearer(
 
 @pytest.fixture
 async def running(
-    ledger: FakeLedger, validators: list[FakeValidator], monkeypatch: pytest.MonkeyPatch
+    ledger: FakeLedger, validators: list[FakeValidator], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Running]:
     """A whole gateway on real sockets."""
     config = GatewayConfig(
@@ -120,6 +121,7 @@ async def running(
             submit_timeout_ms=3_000, request_timeout_ms=2_000, sequence_max_bytes=64 * 1024, sequence_max_statements=20
         ),
         metrics_port=0,
+        attachments=AttachmentLimits(tmp_path / "attachments", participant_quota_bytes=200_000),
     )
     people = enrol_people(ledger)
     stop = asyncio.Event()

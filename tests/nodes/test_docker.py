@@ -42,9 +42,11 @@ def test_every_node_is_a_service_and_every_service_a_node(compose: dict[str, Any
 
 def test_a_service_mounts_the_folder_of_its_own_node_and_no_other(compose: dict[str, Any], network: Network) -> None:
     for node in all_nodes(network):
-        source, target = compose["services"][node.name]["volumes"][0].split(":")[:2]
-        assert len(compose["services"][node.name]["volumes"]) == 1
-        assert (source, target) == (f"./{node.config.parent.relative_to(network.directory.parent)}", "/network")
+        folder, *inside = (volume.split(":") for volume in compose["services"][node.name]["volumes"])
+        source = f"./{node.config.parent.relative_to(network.directory.parent)}"
+        assert folder[:2] == [source, "/network"]
+        kept = [[f"{source}/attachments", "/network/attachments"]] if node in network.gateways else []
+        assert inside == kept, "a gateway writes where its attachments are, and nowhere else"
         assert compose["services"][node.name]["command"][-1] == f"/network/{node.config.name}"
 
 
