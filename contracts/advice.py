@@ -418,6 +418,27 @@ ADVICE: dict[Outcome, Advice] = {
         "The signature of the change of the membership does not hold, or is not by the Ed25519 key of the statement.",
         "Sign the text of the change, byte for byte, with the registrar's Ed25519 key.",
     ),
+    O.CERTIFICATE_UNKNOWN: Advice("No certificate of this number was issued.", "Look at the number, or issue it."),
+    O.CERTIFICATE_ALREADY_ISSUED: Advice(
+        "A certificate of this number was issued before.", "Issue it under its own number, and replace the other by it."
+    ),
+    O.CERTIFICATE_TRANSITION_NOT_ALLOWED: Advice(
+        "The certificate is in a state in which this cannot happen.", "Read its state; an end stays an end."
+    ),
+    O.CERTIFICATE_COUNTRY_DIFFERS: Advice(
+        "The number begins with another country than the one that issues.", "Begin it with the country of the issuer."
+    ),
+    O.CERTIFICATE_DECLARATION_UNKNOWN: Advice(
+        "The goods are not declared with the authority that issues.", "Lodge the declaration first, or look at the UCR."
+    ),
+    O.CERTIFICATE_TIME_IS_OVER: Advice("The certificate would lapse before it is issued.", "Give a later time."),
+    O.REPLACEMENT_NOT_IN_FORCE: Advice(
+        "The certificate that is to hold in its place is not there, is over, or is for other goods.",
+        "Issue it first, for the same declaration.",
+    ),
+    O.MOVEMENT_OF_OTHER_GOODS: Advice(
+        "The movement does not carry the goods of the certificate's declaration.", "Look at the MRN."
+    ),
     O.CONTRACT_VERSION_UNKNOWN: Advice(
         "The network has agreed on a version of this contract that the answering validator does not have.",
         "Tell the authority: its validators need a newer release. Keep what you signed and send it again after that.",

@@ -11,11 +11,14 @@ from contracts.declaration import DECLARATION
 from contracts.escort import ESCORT
 from contracts.governance import GOVERNANCE
 from contracts.machine import Contract
+from contracts.phytosanitary import PHYTOSANITARY
 from contracts.registry import REGISTRY
 from contracts.well_formed import check_contract
 
 # In the state of every network, with version 1 if the genesis does not say: so it was when there were no others.
 ALWAYS = ("registry", "declaration", "escort")
+# Written to be read: in no new network unless whoever makes it says so.
+EXAMPLES = ("phytosanitary",)
 
 
 def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
@@ -26,13 +29,18 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     return catalogue
 
 
-CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT, GOVERNANCE)
+CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT, GOVERNANCE, PHYTOSANITARY)
 CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 
 def newest_versions() -> dict[str, int]:
     """The highest version of each contract that this program has."""
     return {name: max(version for other, version in CONTRACTS if other == name) for name in CONTRACT_NAMES}
+
+
+def usual_versions() -> dict[str, int]:
+    """What a new network has if nothing else is said: the newest version of every contract that is no example."""
+    return {name: version for name, version in newest_versions().items() if name not in EXAMPLES}
 
 
 def contract_of(name: str, version: int | None = None) -> Contract | None:

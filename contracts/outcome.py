@@ -5,7 +5,7 @@ once given, keeps its meaning for ever (`tests/contracts/outcomes.golden` holds 
 left unused. The name states the fact that stood in the way. Where several facts do, the order in which they are looked
 for is fixed: first the statement (1xx, in the order of the numbers 103 to 120), then the contract's own facts.
 
-Blocks: 0 accepted, 1xx statement and registry, 2xx declaration, 3xx escort, 4xx governance, 9xx kernel.
+Blocks: 0 accepted, 1xx statement and registry, 2xx declaration, 3xx escort, 4xx governance, 5xx examples, 9xx kernel.
 """
 
 from __future__ import annotations
@@ -150,6 +150,15 @@ class Outcome(IntEnum):
     MEMBERSHIP_SIGNATURE_MISSING = 452
     MEMBERSHIP_SIGNATURE_NOT_EXPECTED = 453
     MEMBERSHIP_SIGNATURE_INVALID = 454
+
+    CERTIFICATE_UNKNOWN = 500
+    CERTIFICATE_ALREADY_ISSUED = 501
+    CERTIFICATE_TRANSITION_NOT_ALLOWED = 502
+    CERTIFICATE_COUNTRY_DIFFERS = 503
+    CERTIFICATE_DECLARATION_UNKNOWN = 504
+    CERTIFICATE_TIME_IS_OVER = 505
+    REPLACEMENT_NOT_IN_FORCE = 506
+    MOVEMENT_OF_OTHER_GOODS = 507
 
     # A contract version on the ledger that this program does not have: nothing of that contract may be decided here.
     CONTRACT_VERSION_UNKNOWN = 900

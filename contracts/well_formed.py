@@ -8,6 +8,7 @@ contract and the row. It looks at the declaration only; what guards and effects 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 from contracts.machine import ABSENT, ROLES, Contract, Machine, Transition, refusals
 from contracts.outcome import Outcome
@@ -31,6 +32,8 @@ def complaints(contract: Contract) -> Iterator[str]:
         yield f"name: expected a word without / and ., got {contract.name!r}"
     if contract.record.key("x") != f"{contract.name}/x":
         yield f"records: expected keys {contract.name}/<subject>, got {contract.record.key('<subject>')}"
+    if "flagged" not in {each.name for each in fields(contract.record.type)}:
+        yield "records: expected a field flagged, where the kernel counts late statements, got none"
     if not contract.title:
         yield "title: expected one line, got none"
     yield from _events(contract)

@@ -43,7 +43,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contracts.catalogue import newest_versions
+from contracts.catalogue import CONTRACTS, newest_versions, usual_versions
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator, GenesisWitness
 from ledger.membership import Member, Register, Role
@@ -177,8 +177,22 @@ def init_network(
 
 
 def newest_contracts() -> dict[str, int]:
-    """The newest version of every contract that this program can execute."""
-    return newest_versions()
+    """The contracts of a new network: the newest version of each that is no example."""
+    return usual_versions()
+
+
+def contracts_of(named: Sequence[str]) -> dict[str, int]:
+    """The contracts of a new network, with `named` beside or instead: `phytosanitary:1`, or a name for its newest."""
+    contracts = newest_contracts()
+    for text in named:
+        name, colon, version = text.partition(":")
+        number = int(version) if version.isascii() and version.isdigit() else 0
+        key = (name, number if colon else newest_versions().get(name, 0))
+        if key not in CONTRACTS:
+            known = ", ".join(f"{other}:{number}" for other, number in CONTRACTS)
+            raise ConfigError(f"contract: expected one of {known}, got {text}")
+        contracts[name] = key[1]
+    return contracts
 
 
 @dataclass(frozen=True, slots=True)

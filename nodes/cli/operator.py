@@ -46,6 +46,13 @@ def network() -> None:
 @click.option("--listen-host", help="Where nodes listen, if that differs from --host.")
 @click.option("--base-port", type=click.IntRange(1024, 65000), help="First port; free ports if not given.")
 @click.option("--witness", metavar="PARTY", help="A neutral party with one validator that votes and cosigns nothing.")
+@click.option(
+    "--contract",
+    "contracts",
+    multiple=True,
+    metavar="NAME[:VERSION]",
+    help="A contract beside the usual ones, as the example phytosanitary, or another version of one; again for each.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def network_init(
     directory: Path,
@@ -57,6 +64,7 @@ def network_init(
     listen_host: str | None,
     base_port: int | None,
     witness: str | None,
+    contracts: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make keys, certificates, genesis, policies and configuration in DIRECTORY.
@@ -65,7 +73,7 @@ def network_init(
     their own part at home; docs/operating.md says what they exchange.
     """
     from nodes.config import ConfigError
-    from nodes.network import init_network
+    from nodes.network import contracts_of, init_network
 
     pairs = []
     for text in authorities:
@@ -84,6 +92,7 @@ def network_init(
             listen_host=listen_host,
             base_port=base_port,
             witness=witness,
+            contracts=contracts_of(contracts),
         )
     except ConfigError as error:
         _misuse(str(error))
