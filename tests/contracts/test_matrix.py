@@ -1,10 +1,10 @@
 """Who may do what, the whole matrix: event, sender (role and side), state, validity of the key.
 
 The tables below are written by hand from the customs domain and from the decisions on its gaps, not from the contracts.
-They name for every event who may send it, in which states it is taken, and for the states in which the row is there but a fact
-stands in the way, which one. Everything else is refused, by the first of these that holds: the key, the role, the side,
-the record, the row. Payloads fit, so that nothing but the matrix decides. Signatures are checked by the stand-in of the
-corridor.
+They name for every event who may send it, in which states it is taken, and for the states in which the row is there
+but a fact stands in the way, which one. Everything else is refused, by the first of these that holds: the key, the
+role, the side, the record, the row. Payloads fit, so that nothing but the matrix decides. Signatures are checked by the
+stand-in of the corridor.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from contracts.working import Working
 from ledger.algorithms import PublicKey
 from tests.contracts import corridor as c
 from tests.contracts import stages as s
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Who there is: name, role, side. The declaration is lodged at kz-kgd and put to cn-gacc; the movement departs there and
@@ -150,7 +155,8 @@ discharge                customs@custody                                        
 discharge                customs@custody                                              recovery+lost aborted
 discharge                customs@custody                                              aborted+over
 incident                 truck@its eseal@force terminal@near customs.officer@near     started started+truck started+gate
-incident                 truck@its eseal@force terminal@near customs.officer@near     at_border offered offered+suspended
+incident                 truck@its eseal@force terminal@near customs.officer@near     at_border offered
+incident                 truck@its eseal@force terminal@near customs.officer@near     offered+suspended
 incident                 truck@its eseal@force terminal@near customs.officer@near     handed_over
 resume                   customs.officer@custody                                      held held+over
 abort                    customs.officer@custody                                      held held+over
@@ -164,11 +170,11 @@ reach_border  started+truck      border_already_reported
 reach_border  started+gate       border_already_reported
 """
 # Where the destination side has custody; everywhere else the departure side has.
-OVER = "handed_over arrived unloaded discrepancy recovery discharged held+over overdue+over aborted+over".split()
+OVER = words("handed_over arrived unloaded discrepancy recovery discharged held+over overdue+over aborted+over")
 # At the border both sides see the movement; elsewhere the one with custody.
-BOTH_NEAR = "at_border offered offered+suspended".split()
+BOTH_NEAR = words("at_border offered offered+suspended")
 # The electronic seal e-1 was put on with sealing; in these states it is broken, or taken off at unloading.
-SEAL_OFF = "- planned loaded held aborted unloaded discrepancy recovery discharged".split()
+SEAL_OFF = words("- planned loaded held aborted unloaded discrepancy recovery discharged")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Reading the tables.
@@ -347,7 +353,7 @@ def _with(ledger: c.Ledger, *steps: tuple[str, str, dict[str, Any]]) -> c.Ledger
     return ledger
 
 
-_ASK = {
+_ASK: dict[str, tuple[str, dict[str, Any]]] = {
     "amendment": ("declaration.request_amendment", {"content": c.content(gross_mass_g=34_000_000), **s.REASON}),
     "invalidation": ("declaration.request_invalidation", s.REASON),
 }
@@ -406,17 +412,17 @@ def participant_in(state: str) -> c.Ledger:
 
 
 STATES = {
-    "registry": ("- active suspended revoked".split(), participant_in),
+    "registry": (words("- active suspended revoked"), participant_in),
     "declaration": (
-        """- lodged lodged+invalidation registered registered+amendment registered+invalidation accepted
+        words("""- lodged lodged+invalidation registered registered+amendment registered+invalidation accepted
         accepted+amendment accepted+invalidation under_control under_control+invalidation released recognised
-        unrecognised suspended withdrawn moving exited returned cleared rejected refused invalidated""".split(),
+        unrecognised suspended withdrawn moving exited returned cleared rejected refused invalidated"""),
         declaration_in,
     ),
     "escort": (
-        """- planned loaded sealed sealed+suspended sealed+cleared started started+truck started+gate refused at_border
-        offered offered+suspended disputed disputed+decided returned handed_over arrived unloaded discrepancy recovery
-        recovery+lost discharged held held+over overdue overdue+over aborted aborted+over""".split(),
+        words("""- planned loaded sealed sealed+suspended sealed+cleared started started+truck started+gate refused
+        at_border offered offered+suspended disputed disputed+decided returned handed_over arrived unloaded discrepancy
+        recovery recovery+lost discharged held held+over overdue overdue+over aborted aborted+over"""),
         movement_in,
     ),
 }
@@ -425,14 +431,15 @@ STATES = {
 def _registry_payload(event: str) -> dict[str, Any]:
     reason = {"reason": "x"}
     new_key = {"key": c.key_of("brand new").cose_key}
-    return {
+    payloads: dict[str, dict[str, Any]] = {
         "enrol": {**new_key, "roles": ["truck"]},
         "rotate": new_key,
         "change_roles": {"roles": ["auditor"], **reason},
         "suspend_all": reason,
         "revoke_all": reason,
         "publish_envelope_key": {"authority": "kz-kgd", "key": bytes(range(32))},
-    }.get(event, {"kid": c.key_of(SUBJECT).kid, **reason})
+    }
+    return payloads.get(event, {"kid": c.key_of(SUBJECT).kid, **reason})
 
 
 def _payload(contract: str, event: str, state: str, ledger: c.Ledger) -> dict[str, Any]:
