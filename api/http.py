@@ -21,7 +21,7 @@ from starlette.routing import Route
 from api.core import Gateway
 from api.models import ProblemDocument
 from api.problems import Problem
-from api.routes import attachments, events, log, lookup, membership, records, statements, status
+from api.routes import attachments, events, log, lookup, membership, records, statements, statistics, status
 from api.routes.common import problem_response
 
 Scope = MutableMapping[str, Any]
@@ -96,7 +96,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     app.add_middleware(Measured, gateway=gateway)
-    for module in (statements, attachments, records, lookup, log, membership, events, status):
+    for module in (statements, attachments, records, lookup, log, membership, events, statistics, status):
         app.include_router(module.router)
 
     @app.exception_handler(Problem)

@@ -89,6 +89,42 @@ class RecordDocument(Model):
     record: dict[str, Any]
 
 
+class DwellFigure(Model):
+    """Of one interval: how often it ended, and how long it took."""
+
+    count: int
+    p50_ms: int
+    p95_ms: int
+    max_ms: int
+
+
+class DwellDay(DwellFigure):
+    """The same, of one UTC day."""
+
+    day: str
+
+
+class DwellInterval(Model):
+    """One interval at one side of one post, over all days and day by day."""
+
+    post: str
+    side: Literal["departure", "destination"]
+    interval: str
+    all: DwellFigure
+    days: list[DwellDay]
+
+
+class DwellTimes(Model):
+    """Of the first `size` entries of the log."""
+
+    origin: str
+    size: int
+    first: str = Field(alias="from")
+    to: str
+    post: str | None
+    figures: list[DwellInterval]
+
+
 class LookedFor(Model):
     """An identifier, and the kind as which it was looked up."""
 

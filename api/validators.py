@@ -65,6 +65,7 @@ BROKEN_CALL = (grpc.aio.UsageError, asyncio.InvalidStateError)
 
 log = structlog.get_logger("api.validators")
 
+Indexed = TypeVar("Indexed", wire.FindReply, wire.DwellReply)
 Reply = TypeVar("Reply")
 Callback = Callable[[Answer], None]
 
@@ -563,20 +564,35 @@ class ValidatorPool:
         return await self._ask("ListRecords", query, wire.RecordsReply, _age_of_records)
 
     async def find(self, kind: str, identifier: str, after: bytes, limit: int) -> wire.FindReply:
-        """Records that mention an identifier, newest first. One that is still making its index is not believed."""
-        making: list[wire.FindReply] = []
+        """Records that mention an identifier, newest first."""
+        query = wire.FindQuery(kind=kind, identifier=identifier, after=after, limit=limit)
+        return await self._ask_index("Find", query, wire.FindReply, lambda reply, known: reply.size >= known)
 
-        def age(reply: wire.FindReply, known: int) -> Age:
+    async def dwell(self, post: str, first_day: int, last_day: int, size: int) -> wire.DwellReply:
+        """How long passages took, in the first `size` entries; 0: in all that are final."""
+        if size > self.finality.size:
+            raise Problem("bad_request", f"size: expected at most the {self.finality.size} that are final, got {size}")
+        query = wire.DwellQuery(post=post, first_day=first_day, last_day=last_day, size=size)
+        return await self._ask_index(
+            "GetDwell", query, wire.DwellReply, lambda reply, known: reply.final_size >= (size or known)
+        )
+
+    async def _ask_index(
+        self, method: str, query: Any, reply_type: type[Indexed], current: Callable[[Indexed, int], bool]
+    ) -> Indexed:
+        """Asks for what stands in an index of the log. A validator that is still making it is not believed."""
+        making: list[Indexed] = []
+
+        def age(reply: Indexed, known: int) -> Age:
             if not reply.complete:
                 making.append(reply)
                 return Age.BEHIND
-            return Age.CURRENT if reply.size >= known else Age.BEHIND
+            return Age.CURRENT if current(reply, known) else Age.BEHIND
 
-        query = wire.FindQuery(kind=kind, identifier=identifier, after=after, limit=limit)
         try:
-            return await self._ask("Find", query, wire.FindReply, age)
+            return await self._ask(method, query, reply_type, age)
         except Problem as problem:
-            if not making:
+            if not making or problem.code != "validators_unreachable":
                 raise
             detail = f"{making[-1].covered} of {making[-1].size} entries are indexed"
             raise Problem("index_incomplete", detail, retry_after_ms=INDEX_RETRY_AFTER_MS) from problem

@@ -238,7 +238,7 @@ class Execution:
 
         def extra(checkpoint: Checkpoint) -> dict[bytes, bytes | None]:
             own: dict[bytes, bytes | None] = {**self._records.additions(changes)}
-            own.update(self._log_index.additions(accepted))
+            own.update(self._log_index.additions(accepted, time_ms))
             # Asked about every checkpoint, signed or not: see `nodes.promises`.
             if self._permits(checkpoint) and sign:
                 intents.append(self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000))

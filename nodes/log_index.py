@@ -10,6 +10,7 @@ be called from any thread.
 
     index/at                                                     -> version, how many entries are covered
     index/m/ kind NUL identifier NUL first entry of the subject, record key   -> the last entry that mentions it
+    index/p/, index/d/                                           -> dwell times, see `nodes.dwell_rows`
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from contracts.dwell import Measured
 from contracts.mentions import mentions
 from ledger import cbor
 from ledger.chain import Chain
@@ -27,6 +29,7 @@ from ledger.entry import parse_entry
 from ledger.errors import LedgerError, Malformed, UnknownDurableState
 from ledger.statement import Statement
 from ledger.store import Store, StoreUnavailable
+from nodes.dwell_rows import dwell_writes, measured_in
 
 # Raised when what is written under the keys above changes: an index of another version is made again.
 VERSION = 1
@@ -41,6 +44,7 @@ DELETE_KEYS = 2_000
 PAUSE_S = 0.02
 RETRY_S = 1.0
 PAGE_MAX_FOUND = 500
+MEASURED_MAX = 1_000_000
 
 
 class Incomplete(Exception):
@@ -93,12 +97,13 @@ class LogIndex:
     def begun(self) -> None:
         self._covered = 1
 
-    def additions(self, statements: Sequence[Statement]) -> dict[bytes, bytes | None]:
+    def additions(self, statements: Sequence[Statement], time_ms: int) -> dict[bytes, bytes | None]:
         """What to write with the next block; nothing while the index is behind the log."""
         if not self.complete:
             return {}
         first = self._chain.size
-        writes = self._writes(first, statements)
+        writes = self._mentions(first, statements)
+        writes.update(dwell_writes(self._store.get, first, statements, time_ms))
         writes[AT] = _encode_at(first + len(statements) + 1)
         return writes
 
@@ -117,6 +122,10 @@ class LogIndex:
         # Whole blocks: the time of a statement stands in the record that follows it.
         record = chain.block_of(at)
         writes: dict[bytes, bytes | None] = {}
+
+        def get(key: bytes) -> bytes | None:
+            return writes[key] if key in writes else self._store.get(key)
+
         while True:
             statements = []
             for raw in chain.entries(record.first, record.first + record.count):
@@ -127,7 +136,8 @@ class LogIndex:
                 if not isinstance(entry, Statement):
                     raise UnknownDurableState(f"block {record.height} has an entry that is no statement")
                 statements.append(entry)
-            writes.update(self._writes(record.first, statements))
+            writes.update(self._mentions(record.first, statements))
+            writes.update(dwell_writes(get, record.first, statements, record.time_ms))
             after = record.first + record.count + 1
             if after >= chain.size or after - at >= SLICE_ENTRIES:
                 break
@@ -150,8 +160,8 @@ class LogIndex:
         self._store.write(batch, sync=False)
         return True
 
-    def _writes(self, first: int, statements: Sequence[Statement]) -> dict[bytes, bytes | None]:
-        """The index of one block."""
+    def _mentions(self, first: int, statements: Sequence[Statement]) -> dict[bytes, bytes | None]:
+        """Where the statements of one block can be found from."""
         writes: dict[bytes, bytes | None] = {}
         begun: dict[str, int] = {}
         for index, statement in enumerate(statements, first):
@@ -201,6 +211,12 @@ class LogIndex:
                 )
             )
         return found, False
+
+    def measured(self, post: str, first_day: int, last_day: int, size: int) -> list[Measured]:
+        """The intervals that ended on these days, by the first `size` entries. Raises Incomplete, TooMany."""
+        if not self.complete:
+            raise Incomplete(self.covered, self._chain.size)
+        return list(measured_in(self._store, post, first_day, last_day, size, MEASURED_MAX))
 
 
 def _encode_at(covered: int) -> bytes:

@@ -21,6 +21,7 @@ import grpc
 import structlog
 
 from api.proto import validator_pb2, validator_pb2_grpc
+from contracts import dwell
 from contracts.mentions import LOOKUP_KINDS
 from contracts.outcome import Outcome
 from contracts.registry import participant_key
@@ -32,6 +33,7 @@ from ledger.statement import MAX_STATEMENT_BYTES
 from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.checking import Checked, SignatureChecks
 from nodes.config import ValidatorConfig
+from nodes.dwell_rows import TooMany
 from nodes.execution import Accepted, Rejected, Unparsable
 from nodes.log_index import PAGE_MAX_FOUND, Incomplete, LogIndex
 from nodes.metrics import Metrics
@@ -480,6 +482,47 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             reply.found.append(
                 validator_pb2.FoundRecord(
                     key=each.key, first_entry=each.first_entry, last_entry=each.last_entry, position=each.position
+                )
+            )
+        return reply
+
+    async def GetDwell(self, request: validator_pb2.DwellQuery, context: Any) -> validator_pb2.DwellReply:
+        await self._admit(context)
+        final = self._status.latest_final()
+        final_size = final[0] if final is not None else 1
+        size = min(request.size or final_size, final_size)
+        first_day, last_day = request.first_day, request.last_day
+        if not last_day:
+            time_ms = self._chain.block_of(size - 1).time_ms if size > 1 else self._chain.genesis.time_ms
+            first_day, last_day = dwell.days_before(time_ms)
+        if not first_day <= last_day < first_day + dwell.MAX_DAYS:
+            detail = f"days: expected 1 to {dwell.MAX_DAYS}, got {last_day - first_day + 1}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, detail)
+        reply = validator_pb2.DwellReply(
+            first_day=first_day, last_day=last_day, size=size, complete=True, covered=size, final_size=final_size
+        )
+
+        def count() -> list[dwell.Figure]:
+            return dwell.figures(self._log_index.measured(request.post, first_day, last_day, size))
+
+        try:
+            # A month of a busy post is a second's work, and the event loop has heartbeats to send.
+            found = await asyncio.get_running_loop().run_in_executor(None, count)
+        except Incomplete as error:
+            return validator_pb2.DwellReply(complete=False, covered=error.covered, size=error.size)
+        except TooMany as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        for each in found:
+            reply.figures.append(
+                validator_pb2.DwellFigure(
+                    post=each.post,
+                    side=each.side,
+                    interval=each.interval,
+                    day=each.day or 0,
+                    count=each.count,
+                    p50_ms=each.p50_ms,
+                    p95_ms=each.p95_ms,
+                    max_ms=each.max_ms,
                 )
             )
         return reply

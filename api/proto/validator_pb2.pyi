@@ -241,6 +241,56 @@ class FindReply(_message.Message):
     covered: int
     def __init__(self, found: _Optional[_Iterable[_Union[FoundRecord, _Mapping]]] = ..., more: _Optional[bool] = ..., size: _Optional[int] = ..., complete: _Optional[bool] = ..., covered: _Optional[int] = ...) -> None: ...
 
+class DwellQuery(_message.Message):
+    __slots__ = ("post", "first_day", "last_day", "size")
+    POST_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DAY_FIELD_NUMBER: _ClassVar[int]
+    LAST_DAY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    post: str
+    first_day: int
+    last_day: int
+    size: int
+    def __init__(self, post: _Optional[str] = ..., first_day: _Optional[int] = ..., last_day: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+
+class DwellFigure(_message.Message):
+    __slots__ = ("post", "side", "interval", "day", "count", "p50_ms", "p95_ms", "max_ms")
+    POST_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_MS_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MS_FIELD_NUMBER: _ClassVar[int]
+    post: str
+    side: str
+    interval: str
+    day: int
+    count: int
+    p50_ms: int
+    p95_ms: int
+    max_ms: int
+    def __init__(self, post: _Optional[str] = ..., side: _Optional[str] = ..., interval: _Optional[str] = ..., day: _Optional[int] = ..., count: _Optional[int] = ..., p50_ms: _Optional[int] = ..., p95_ms: _Optional[int] = ..., max_ms: _Optional[int] = ...) -> None: ...
+
+class DwellReply(_message.Message):
+    __slots__ = ("figures", "first_day", "last_day", "size", "complete", "covered", "final_size")
+    FIGURES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DAY_FIELD_NUMBER: _ClassVar[int]
+    LAST_DAY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    COVERED_FIELD_NUMBER: _ClassVar[int]
+    FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    figures: _containers.RepeatedCompositeFieldContainer[DwellFigure]
+    first_day: int
+    last_day: int
+    size: int
+    complete: bool
+    covered: int
+    final_size: int
+    def __init__(self, figures: _Optional[_Iterable[_Union[DwellFigure, _Mapping]]] = ..., first_day: _Optional[int] = ..., last_day: _Optional[int] = ..., size: _Optional[int] = ..., complete: _Optional[bool] = ..., covered: _Optional[int] = ..., final_size: _Optional[int] = ...) -> None: ...
+
 class EntriesQuery(_message.Message):
     __slots__ = ("first", "limit", "subject", "final_only")
     FIRST_FIELD_NUMBER: _ClassVar[int]

@@ -69,6 +69,11 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.FindQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.FindReply.FromString,
                 _registered_method=True)
+        self.GetDwell = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetDwell',
+                request_serializer=api_dot_proto_dot_validator__pb2.DwellQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.DwellReply.FromString,
+                _registered_method=True)
         self.GetEntries = channel.unary_unary(
                 '/comity.validator.v1.Validator/GetEntries',
                 request_serializer=api_dot_proto_dot_validator__pb2.EntriesQuery.SerializeToString,
@@ -146,6 +151,13 @@ class ValidatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDwell(self, request, context):
+        """How long passages took, by post, side, interval and day, from the block times of the final entries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEntries(self, request, context):
         """Entries in order: of the whole log, or (subject set) about one subject.
         """
@@ -217,6 +229,11 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.Find,
                     request_deserializer=api_dot_proto_dot_validator__pb2.FindQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.FindReply.SerializeToString,
+            ),
+            'GetDwell': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDwell,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.DwellQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.DwellReply.SerializeToString,
             ),
             'GetEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntries,
@@ -433,6 +450,33 @@ class Validator:
             '/comity.validator.v1.Validator/Find',
             api_dot_proto_dot_validator__pb2.FindQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.FindReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDwell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetDwell',
+            api_dot_proto_dot_validator__pb2.DwellQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.DwellReply.FromString,
             options,
             channel_credentials,
             insecure,

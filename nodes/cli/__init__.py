@@ -24,6 +24,7 @@ EXIT_UNAVAILABLE: Final = 3
 _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "audit": ("nodes.cli.offline", "audit", "Audit a whole archive offline."),
     "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
+    "dwell": ("nodes.cli.dwell", "dwell_command", "Show how long passages took, from an archive."),
     "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
     "find": ("nodes.cli.lookup", "find", "Find the declarations and movements of an identifier."),
