@@ -252,19 +252,18 @@ class LogReading:
 
     measured: list[Measured]
     last_time_ms: int = 0  # of the last block, or of the genesis
-    size: int = 0  # entries read
+    size: int = 0  # entries of whole blocks that were read
 
     def read(self, entries: Iterable[bytes], size: int) -> None:
-        """Take the first `size` entries, and no more of them; the rest is only drawn, for who hashes on the way.
+        """Take the whole blocks within the first `size` entries; the rest is only drawn, for who hashes on the way.
 
         Raises Malformed for what is no entry.
         """
         passages: dict[str, Passage] = {}
         block: list[Statement] = []
-        for raw in entries:
-            if self.size == size:
+        for index, raw in enumerate(entries):
+            if index >= size:
                 continue
-            self.size += 1
             if raw[:1] == _STATEMENT_TAG:
                 if _ESCORT in raw:
                     block.append(parse_statement(raw))
@@ -272,6 +271,7 @@ class LogReading:
             record = parse_entry(raw)
             if isinstance(record, Genesis | BlockRecord):
                 self.last_time_ms = record.time_ms
+            self.size = index + 1
             for statement in block:
                 self._take(passages, statement)
             block.clear()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from contracts.dwell import DAY_MS, FOLLOWED, Measured, Passage, follow
 from ledger import cbor
+from ledger.chain import Chain
 from ledger.errors import LedgerError, UnknownDurableState
 from ledger.statement import Statement
 from ledger.store import Store
@@ -72,6 +73,16 @@ def measured_in(store: Store, post: str, first_day: int, last_day: int, size: in
                 raise TooMany(f"more than {most} intervals were measured: ask for one post, or for fewer days")
             interval, side, took_ms = _row(value)
             yield Measured(name.decode(), side, interval, int.from_bytes(place[:8], "big"), took_ms)
+
+
+def whole_blocks(chain: Chain, size: int) -> tuple[int, int]:
+    """How many of the first `size` entries are in whole blocks, and the time of the last of these."""
+    if size <= 1:
+        return 1, chain.genesis.time_ms
+    record = chain.block_of(size - 1)
+    if record.first + record.count + 1 <= size:
+        return size, record.time_ms
+    return whole_blocks(chain, record.first)
 
 
 def _posts(store: Store) -> Iterator[bytes]:

@@ -33,7 +33,7 @@ from ledger.statement import MAX_STATEMENT_BYTES
 from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.checking import Checked, SignatureChecks
 from nodes.config import ValidatorConfig
-from nodes.dwell_rows import TooMany
+from nodes.dwell_rows import TooMany, whole_blocks
 from nodes.execution import Accepted, Rejected, Unparsable
 from nodes.log_index import PAGE_MAX_FOUND, Incomplete, LogIndex
 from nodes.metrics import Metrics
@@ -490,10 +490,9 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         await self._admit(context)
         final = self._status.latest_final()
         final_size = final[0] if final is not None else 1
-        size = min(request.size or final_size, final_size)
+        size, time_ms = whole_blocks(self._chain, min(request.size or final_size, final_size))
         first_day, last_day = request.first_day, request.last_day
         if not last_day:
-            time_ms = self._chain.block_of(size - 1).time_ms if size > 1 else self._chain.genesis.time_ms
             first_day, last_day = dwell.days_before(time_ms)
         if not first_day <= last_day < first_day + dwell.MAX_DAYS:
             detail = f"days: expected 1 to {dwell.MAX_DAYS}, got {last_day - first_day + 1}"

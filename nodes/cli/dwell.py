@@ -69,7 +69,7 @@ def dwell_command(
         for each in reading.measured
         if first_day <= dwell.day_of(each.ended_ms) <= last_day and code in ("", each.post)
     ]
-    shown = dwell.document(checkpoint.origin, wanted, first_day, last_day, code, dwell.figures(within))
+    shown = dwell.document(checkpoint.origin, reading.size, first_day, last_day, code, dwell.figures(within))
     if as_json:
         click.echo(dwell.encoded(shown))
     else:
