@@ -56,6 +56,7 @@ class FakeLedger:
     # (kind, identifier) -> record keys, oldest first.
     mentioned: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     by_id: dict[bytes, int] = field(default_factory=dict)
+    dwell: list[wire.DwellFigure] = field(default_factory=list)
     final_size: int = 0
     finalise_at_once: bool = True
     missing: tuple[str, ...] = ()
@@ -242,6 +243,16 @@ class FakeValidator(service.ValidatorServicer):
         page = rows[: request.limit]
         found = [wire.FoundRecord(key=key, first_entry=1, last_entry=2, position=position) for position, key in page]
         return wire.FindReply(found=found, more=len(rows) > len(page), size=self.size, complete=True)
+
+    async def GetDwell(self, request: wire.DwellQuery, context: Any) -> wire.DwellReply:
+        if self.indexed is not None:
+            return wire.DwellReply(size=self.size, complete=False, covered=self.indexed)
+        first, last = (request.first_day, request.last_day) if request.last_day else (19_994, 20_000)
+        final = self.ledger.final_size
+        size = request.size or final
+        reply = wire.DwellReply(first_day=first, last_day=last, size=size, final_size=final, complete=True)
+        reply.figures.extend(self.ledger.dwell)
+        return reply
 
     async def GetEntries(self, request: wire.EntriesQuery, context: Any) -> wire.EntriesReply:
         self.calls.append("GetEntries")

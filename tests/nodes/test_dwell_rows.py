@@ -80,7 +80,7 @@ def pass_over(ledger: Ledger, mrn: str = MRNS[0]) -> None:
     ledger.append(("escort.unload", mrn, {"as_declared": True}))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.lists(EVENTS, max_size=5), max_size=12))
 def test_both_ways_give_the_same_bytes_at_every_size_of_every_log(blocks: list[list[Any]]) -> None:
     ledger = Ledger()
