@@ -143,22 +143,43 @@ def encode_sequence(values: Sequence[Encodable]) -> bytes:
     return _encode_items(values, MAX_CBOR_DEPTH - 1)
 
 
+# Encodings of short texts: roles, states, the ids of those who are busy. Emptied when it is full.
+_spelled: dict[str, bytes] = {}
+MAX_SPELLED_TEXTS = 8192
+MAX_SPELLED_CHARS = 64
+
+
+def _spell_text(text: str) -> bytes:
+    spelling = _encode(text, 0)
+    if len(text) <= MAX_SPELLED_CHARS:
+        if len(_spelled) >= MAX_SPELLED_TEXTS:
+            _spelled.clear()
+        _spelled[text] = spelling
+    return spelling
+
+
 def _encode_items(value: Any, depth: int) -> bytes:
     """Records are arrays of short texts, hashes and numbers: spell those here, without a call for each."""
     parts: list[bytes] = []
     add = parts.append
+    spelled = _spelled.get
     for item in value:
         kind = type(item)
-        if kind is str and item.isascii():
-            length = len(item)
-            add(_TEXT_HEADS[length] if length < 256 else _long_head(_TEXT, length))
-            add(item.encode())
+        if kind is str:
+            add(spelled(item) or _spell_text(item))
+        elif kind is int and 0 <= item < 1 << 64:
+            if item < 256:
+                add(_UNSIGNED_HEADS[item])
+            elif item < 1 << 32:
+                add(_long_head(_UNSIGNED, item))
+            else:  # milliseconds
+                add(b"\x1b" + item.to_bytes(8, "big"))
         elif kind is bytes:
             length = len(item)
             add(_BYTES_HEADS[length] if length < 256 else _long_head(_BYTES, length))
             add(item)
-        elif kind is int and 0 <= item < 1 << 64:
-            add(_UNSIGNED_HEADS[item] if item < 256 else _long_head(_UNSIGNED, item))
+        elif item is None:
+            add(b"\xf6")
         elif (kind is tuple or kind is list) and depth:
             add(_encode_array(item, depth - 1))
         else:

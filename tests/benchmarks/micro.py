@@ -52,7 +52,8 @@ class InProcessLedger:
 
     def append(self, statements: Sequence[Statement]) -> tuple[float, float]:
         """Execute and append one block; seconds of each. Signatures are not checked again."""
-        self._time_ms += 1
+        # A thousand statements a second: what falls due in one second is then as much as at a busy post.
+        self._time_ms += max(1, len(statements))
         self._applied += 1
         started = time.perf_counter()
         execution = BlockExecution(self.chain.state, self._time_ms, self._applied)
