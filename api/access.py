@@ -2,8 +2,8 @@
 
 Customs roles of either authority and auditors see all. Everyone else sees their own: a declaration its declarant and
 its carrier; a movement its carrier, receiver and truck, its electronic seals, the terminals that took part in it, and
-the declarants of what it carries; a participant itself; a statement its issuer, and whoever may see what it is about.
-What one may not see answers as what is not there.
+the declarants of what it carries; a participant itself; a record of any other contract those whom its `visible_to`
+names; a statement its issuer, and whoever may see what it is about. What one may not see answers as what is not there.
 
 Records come from the validators as of the last executed block and are remembered for a few seconds: a revoked key stops
 opening doors within `REMEMBERED_S`, while a burst of questions costs one look-up.
@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from api.problems import Problem
 from api.tokens import parse_token, verify_token
+from contracts.catalogue import contract_of, kind_parts, read_record
 from contracts.declaration_record import decode_declaration
 from contracts.movement import Movement, decode_movement, movement_parties
 from contracts.registry import Participant, decode_participant, key_refusal
@@ -133,12 +134,16 @@ class Access:
         """Whether `principal` may see a statement of this kind, issuer and subject."""
         if principal.sees_all or issuer == principal.id or kind in OPEN_KINDS:
             return True
-        contract = kind.partition(".")[0]
-        if contract == "registry":
+        contract = kind_parts(kind)[0]
+        return contract_of(contract) is not None and await self.may_see_record(principal, contract, subject)
+
+    async def may_see_record(self, principal: Principal, contract: str, subject: str) -> bool:
+        """Whether `principal` may see the record of a subject of a contract that there is."""
+        if principal.sees_all:
+            return True
+        if contract == "registry":  # no look-up: a participant is visible to itself alone
             return subject == principal.id
-        if contract in ("declaration", "escort"):
-            return principal.id in await self._viewers_of(contract, subject)
-        return False
+        return principal.id in await self._viewers_of(contract, subject)
 
     async def may_see_declaration(self, principal: Principal, ucr: str) -> bool:
         return principal.sees_all or principal.id in await self._viewers_of("declaration", ucr)
@@ -154,10 +159,11 @@ class Access:
             raw = (await self._records([key])).get(key)
             if raw is None:
                 viewers = frozenset()
-            elif contract == "declaration":
-                viewers = declaration_viewers(raw)
-            else:
+            elif contract == "escort":  # the declarants of what it carries stand in other records
                 viewers = await self.movement_viewers(decode_movement(raw))
+            else:
+                record_type, record = read_record(contract, raw)
+                viewers = record_type.visible_to(record)
             self._viewers.put(key, viewers)
         return viewers
 

@@ -284,6 +284,10 @@ class Client:
     def participant(self, participant_id: str) -> dict[str, Any]:
         return self._run(self._driver.record("participants", participant_id))
 
+    def record(self, contract: str, subject: str) -> dict[str, Any]:
+        """The record of any contract: `record("phytosanitary", "KZ/2026-004711")`."""
+        return self._run(self._driver.record(f"records/{exchange.segment(contract)}", subject))
+
     def movements(self, *, state: str = "", carrier: str = "", page_items: int = 100) -> Iterator[dict[str, Any]]:
         """Every movement that the caller may see, page after page."""
         cursor: str | None = None
@@ -450,6 +454,10 @@ class AsyncClient:
 
     async def participant(self, participant_id: str) -> dict[str, Any]:
         return await self._run(self._driver.record("participants", participant_id))
+
+    async def record(self, contract: str, subject: str) -> dict[str, Any]:
+        """The record of any contract: `record("phytosanitary", "KZ/2026-004711")`."""
+        return await self._run(self._driver.record(f"records/{exchange.segment(contract)}", subject))
 
     async def movements(
         self, *, state: str = "", carrier: str = "", page_items: int = 100

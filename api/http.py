@@ -21,7 +21,7 @@ from starlette.routing import Route
 from api.core import Gateway
 from api.models import ProblemDocument
 from api.problems import Problem
-from api.routes import attachments, events, log, lookup, membership, records, statements, statistics, status
+from api.routes import attachments, contracts, events, log, lookup, membership, records, statements, statistics, status
 from api.routes.common import problem_response
 
 Scope = MutableMapping[str, Any]
@@ -96,7 +96,18 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     app.add_middleware(Measured, gateway=gateway)
-    for module in (statements, attachments, records, lookup, log, membership, events, statistics, status):
+    for module in (
+        statements,
+        attachments,
+        records,
+        lookup,
+        statistics,
+        contracts,
+        log,
+        membership,
+        events,
+        status,
+    ):
         app.include_router(module.router)
 
     @app.exception_handler(Problem)
@@ -155,6 +166,7 @@ def _describe_security(app: FastAPI) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             schemas[ProblemDocument.__name__] = ProblemDocument.model_json_schema()
+            schemas |= contracts.components()
             app.openapi_schema = schema
         return app.openapi_schema
 

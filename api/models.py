@@ -36,6 +36,7 @@ class ProblemDocument(BaseModel):
     id: Hex32 | None = None
     outcome_code: int | None = None
     outcome: str | None = None
+    help: str | None = Field(None, description="Path at this gateway: what the outcome means and what to do.")
     missing_authorities: list[str] | None = None
     retry_after_ms: int | None = None
 

@@ -193,6 +193,7 @@ class Problem(Exception):
         if self.outcome_code is not None:
             document["outcome_code"] = self.outcome_code
             document["outcome"] = self.outcome
+            document["help"] = f"/v1/outcomes/{self.outcome_code}"
         if self.statement_id is not None:
             document["id"] = self.statement_id
         if self.missing_authorities:

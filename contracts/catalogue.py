@@ -7,13 +7,17 @@ is all there is to adding a contract: what it accepts, its documents and its loo
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 from contracts.declaration import DECLARATION
 from contracts.escort import ESCORT
 from contracts.governance import GOVERNANCE
-from contracts.machine import Contract
+from contracts.machine import Contract, RecordType
 from contracts.phytosanitary import PHYTOSANITARY
 from contracts.registry import REGISTRY
 from contracts.well_formed import check_contract
+from contracts.working import UnreadableRecord
 
 # In the state of every network, with version 1 if the genesis does not say: so it was when there were no others.
 ALWAYS = ("registry", "declaration", "escort")
@@ -46,6 +50,15 @@ def usual_versions() -> dict[str, int]:
 def contract_of(name: str, version: int | None = None) -> Contract | None:
     """A contract by name, the newest version if none is asked for."""
     return CONTRACTS.get((name, version if version is not None else newest_versions().get(name, 0)))
+
+
+def read_record(name: str, raw: bytes) -> tuple[RecordType[Any], Any]:
+    """A record of a contract and its type, whichever version wrote it: each format has a tag of its own."""
+    versions = [contract for (other, _), contract in sorted(CONTRACTS.items(), reverse=True) if other == name]
+    for contract in versions[:-1]:
+        with suppress(UnreadableRecord):
+            return contract.record, contract.record.decode(raw)
+    return versions[-1].record, versions[-1].record.decode(raw)
 
 
 def kind_parts(kind: str) -> tuple[str, str]:
