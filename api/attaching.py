@@ -93,13 +93,18 @@ class Attaching:
 
     async def get(self, principal: Principal, sha256: bytes, statement_id: bytes | None) -> tuple[Entry, bytes]:
         """An attachment that the caller may read; Problem("not_found") for all else."""
-        entry = self.store.entry(sha256)
-        if entry is None or not await self._may_read(principal, entry, statement_id):
-            raise Problem("not_found")
+        entry = await self.entry(principal, sha256, statement_id)
         data = await asyncio.to_thread(self.store.get, sha256)
         if data is None:
             raise Problem("not_found")
         return entry, data
+
+    async def entry(self, principal: Principal, sha256: bytes, statement_id: bytes | None) -> Entry:
+        """What is known of it, the bytes not looked at."""
+        entry = self.store.entry(sha256)
+        if entry is None or not await self._may_read(principal, entry, statement_id):
+            raise Problem("not_found")
+        return entry
 
     async def _may_read(self, principal: Principal, entry: Entry, statement_id: bytes | None) -> bool:
         if principal.sees_all or principal.id == entry.by:

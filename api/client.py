@@ -167,6 +167,9 @@ class _Driver:
     def attachment(self, sha256: str, statement_id: str | None) -> Conversation[bytes]:
         return exchange.attachment(sha256, statement_id, self.retry, self._rng)
 
+    def has_attachment(self, sha256: str) -> Conversation[bool]:
+        return exchange.has_attachment(sha256, self.retry, self._rng)
+
     def delete_attachment(self, sha256: str) -> Conversation[None]:
         return exchange.delete_attachment(sha256, self.retry, self._rng)
 
@@ -324,6 +327,10 @@ class Client:
     def attachment(self, sha256: str, *, statement_id: str | None = None) -> bytes:
         """What a statement refers to by hash; name the statement where the bytes are not your own."""
         return self._run(self._driver.attachment(sha256, statement_id))
+
+    def has_attachment(self, sha256: str) -> bool:
+        """Whether the gateway has bytes of this hash that the caller may fetch."""
+        return self._run(self._driver.has_attachment(sha256))
 
     def delete_attachment(self, sha256: str) -> None:
         """For an authority: away with it. The ledger, and every proof, stays as it is."""
@@ -491,6 +498,10 @@ class AsyncClient:
     async def attachment(self, sha256: str, *, statement_id: str | None = None) -> bytes:
         """What a statement refers to by hash; name the statement where the bytes are not your own."""
         return await self._run(self._driver.attachment(sha256, statement_id))
+
+    async def has_attachment(self, sha256: str) -> bool:
+        """Whether the gateway has bytes of this hash that the caller may fetch."""
+        return await self._run(self._driver.has_attachment(sha256))
 
     async def delete_attachment(self, sha256: str) -> None:
         """For an authority: away with it. The ledger, and every proof, stays as it is."""

@@ -477,6 +477,15 @@ def attachment(sha256: str, statement_id: str | None, retry: Retry, rng: random.
     return reply.content
 
 
+def has_attachment(sha256: str, retry: Retry, rng: random.Random) -> Conversation[bool]:
+    """Whether the caller could fetch it there."""
+    try:
+        yield from exchange(Request("HEAD", f"/v1/attachments/{sha256}", authenticated=True), retry, rng)
+    except NotFound:
+        return False
+    return True
+
+
 def delete_attachment(sha256: str, retry: Retry, rng: random.Random) -> Conversation[None]:
     """Not sent again by itself: the second time would find nothing there."""
     request = Request("DELETE", f"/v1/attachments/{sha256}", authenticated=True)

@@ -142,6 +142,17 @@ async def get_attachment(
     return Response(data, media_type=entry.kind.media_type, headers={"Cache-Control": "private"})
 
 
+@router.head("/v1/attachments/{sha256}", operation_id="headAttachment", include_in_schema=False)
+async def head_attachment(
+    sha256: Sha256, gateway: GatewayDep, caller: CallerDep, statement: Annotated[str | None, Query()] = None
+) -> Response:
+    """As GET, without the bytes and without looking at them."""
+    named = None if statement is None else statement_id_of(statement)
+    entry = await gateway.attaching.entry(caller, _hash(sha256), named)
+    headers = {"Content-Type": entry.kind.media_type, "Content-Length": str(entry.size_bytes)}
+    return Response(headers={**headers, "Cache-Control": "private"})
+
+
 @router.delete(
     "/v1/attachments/{sha256}",
     operation_id="deleteAttachment",

@@ -22,10 +22,13 @@ EXIT_UNAVAILABLE: Final = 3
 
 # name -> (module, attribute, short help). The short help stands here so that `comity --help` imports nothing.
 _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "attachment": ("nodes.cli.attachments", "attachment", "Leave and fetch what statements refer to by hash."),
     "audit": ("nodes.cli.offline", "audit", "Audit a whole archive offline."),
     "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
+    "disclosure": ("nodes.cli.envelope", "disclosure", "Show single private fields to a third party."),
     "dwell": ("nodes.cli.dwell", "dwell_command", "Show how long passages took, from an archive."),
     "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
+    "envelope": ("nodes.cli.envelope", "envelope", "Seal private fields to both authorities, and open them."),
     "export": ("nodes.cli.participant", "export", "Export the archive from a gateway to a directory."),
     "find": ("nodes.cli.lookup", "find", "Find the declarations and movements of an identifier."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
@@ -39,6 +42,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "status": ("nodes.cli.participant", "status", "Say how a network is doing."),
     "storage": ("nodes.cli.storage", "storage", "Check, repair or take back what a validator has on its disk."),
     "submit": ("nodes.cli.participant", "submit", "Send signed statements to a gateway."),
+    "telemetry": ("nodes.cli.attachments", "telemetry", "Make and verify telemetry batches."),
     "validator": ("nodes.cli.operator", "validator", "Run a validator."),
     "verify": ("nodes.cli.offline", "verify", "Verify a proof offline."),
 }

@@ -149,7 +149,7 @@ def _show_key(key: PublicKey, as_json: bool) -> None:
 # ---- sign, enrol, submit
 
 
-def _payload(path: Path) -> dict[str | int, cbor.Value]:
+def payload_of_file(path: Path) -> dict[str | int, cbor.Value]:
     """A payload from CBOR (.cbor) or JSON, where {"hex": "00ff"} stands for bytes."""
     data = read_small_file(path)
     if path.suffix == ".cbor":
@@ -218,7 +218,7 @@ def signed_statement(key: PrivateKey, kind: str, iss: str, sub: str, payload: di
 @click.option("--json", "as_json", is_flag=True, help="Print the statement's id as JSON.")
 def sign(key: Path, iss: str, kind: str, sub: str, payload_path: Path | None, out: Path, as_json: bool) -> None:
     """Sign a statement. Its payload is checked against the contract's schema first."""
-    payload = _payload(payload_path) if payload_path else {}
+    payload = payload_of_file(payload_path) if payload_path else {}
     statement = signed_statement(private_key(key), kind, iss, sub, payload)
     write_new(out, statement.raw)
     click.echo(json.dumps({"id": statement.id_hex, "file": str(out)}) if as_json else statement.id_hex)
@@ -255,7 +255,7 @@ def enrol(
     payload.update({name: value for name, value in optional.items() if value is not None})
     statement = signed_statement(private_key(key), "registry.enrol", registrar, participant, payload)
     with open_client(gateway) as client:
-        _show_receipt(client.submit(statement.raw, wait="final"), as_json)
+        show_receipt(client.submit(statement.raw, wait="final"), as_json)
 
 
 @click.command()
@@ -336,7 +336,7 @@ def _result(result: Any, raw: bytes) -> dict[str, Any]:
     return {"id": statement_id, "state": result.state, "index": result.index, "duplicate": result.duplicate}
 
 
-def _show_receipt(receipt: Any, as_json: bool) -> None:
+def show_receipt(receipt: Any, as_json: bool) -> None:
     shown = {
         "id": receipt.id,
         "state": receipt.state,
