@@ -48,10 +48,15 @@ def _command_reference() -> dict[str, bytes]:
 
 
 def _format_tables() -> dict[str, bytes]:
-    from api.wco.reference import IMPORT_TABLE, fill, table
+    from api.wco.reference import PAGES, fill
 
-    page = (ROOT / "docs" / "wco.md").read_text(encoding="utf-8")
-    return {"docs/wco.md": fill(page, IMPORT_TABLE, table()).encode()}
+    pages = {}
+    for name, tables in PAGES.items():
+        page = (ROOT / name).read_text(encoding="utf-8")
+        for table, lines in tables.items():
+            page = fill(page, table, lines())
+        pages[name] = page.encode()
+    return pages
 
 
 GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (

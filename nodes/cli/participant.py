@@ -1,4 +1,4 @@
-"""Commands for those who sign and ask: keys, enrol, sign, submit, proof, status, export."""
+"""Commands for those who sign and ask: keys, enrol, sign, submit, proof, status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ledger.algorithms import EDDSA, ES256, PrivateKey, PublicKey
 from ledger.errors import LedgerError
 from ledger.statement import CTI_BYTES, Statement, parse_statement, parse_statement_sequence, sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_policy, read_small_file
+from nodes.cli.offline import STATEMENT_SUFFIX, read_small_file
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -348,7 +348,7 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
     click.echo(json.dumps(shown, indent=2) if as_json else f"{receipt.state}: entry {receipt.index}, id {receipt.id}")
 
 
-# ---- proof, status, export
+# ---- proof, status
 
 
 @click.command()
@@ -420,47 +420,3 @@ def status(gateway: str, as_json: bool) -> None:
             click.echo(f"  {validator['name']}: {ready}, leader {validator['leader'] or 'none'}{halted}")
         _show_protocols(document)
     raise SystemExit(0 if document["ready"] else EXIT_UNAVAILABLE)
-
-
-@click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@gateway_option()
-@click.option(
-    "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
-)
-@signer_options
-@click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
-def export(
-    directory: Path, gateway: str, policy_path: Path, participant_id: str | None, key: Path | None, as_json: bool
-) -> None:
-    """Export the archive from a gateway to DIRECTORY: tiles, entries, checkpoint and policy.
-
-    Run again, it fetches only what is new. Entries are for authorities and auditors: name one with --as and --key. What
-    is exported is not verified: `comity audit DIRECTORY --policy POLICY` does that, offline.
-    """
-    from ledger.archive import export_archive
-
-    if participant_id is None:
-        stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
-    policy = read_policy(policy_path)
-    with open_client(gateway, participant_id, key) as client, progress_bar("files") as progress:
-        try:
-            changes = "".join(client.membership()["changes"]).encode()
-            done = export_archive(client, directory, policy, client.checkpoint(), progress, changes)
-        except LedgerError as error:
-            stop(str(error), EXIT_DOES_NOT_HOLD)
-        except OSError as error:
-            stop(f"{directory}: {error.strerror or error}", EXIT_UNAVAILABLE)
-    shown = {
-        "directory": str(directory),
-        "origin": done.checkpoint.origin,
-        "size": done.checkpoint.size,
-        "root": done.checkpoint.root.hex(),
-        "files_written": done.written,
-        "files_kept": done.kept,
-        "files_removed": done.removed,
-    }
-    if as_json:
-        click.echo(json.dumps(shown, indent=2))
-    else:
-        click.echo(f"{directory}: {done.checkpoint.size} entries, {done.written} files written, {done.kept} kept")
