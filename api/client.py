@@ -312,6 +312,22 @@ class Client:
     def status(self) -> dict[str, Any]:
         return self._run(self._driver.document("/v1/status", authenticated=False))
 
+    def parameters(self) -> dict[str, Any]:
+        """The governed parameters in force."""
+        return self._run(self._driver.document("/v1/parameters", authenticated=False))
+
+    def governance(self) -> dict[str, Any]:
+        """Proposals that are open or approved, contracts in force, the legal basis."""
+        return self._run(self._driver.document("/v1/governance", authenticated=False))
+
+    def proposal(self, proposal_id: str) -> dict[str, Any]:
+        """A proposal of governance by its id."""
+        return self._run(
+            self._driver.document(
+                "/v1/governance/" + "/".join(map(exchange.segment, proposal_id.split("/"))), authenticated=False
+            )
+        )
+
     def membership(self) -> dict[str, Any]:
         """Who belongs to the order."""
         return self._run(self._driver.document("/v1/membership", authenticated=False))

@@ -21,7 +21,19 @@ from starlette.routing import Route
 from api.core import Gateway
 from api.models import ProblemDocument
 from api.problems import Problem
-from api.routes import attachments, contracts, events, log, lookup, membership, records, statements, statistics, status
+from api.routes import (
+    attachments,
+    contracts,
+    events,
+    governance,
+    log,
+    lookup,
+    membership,
+    records,
+    statements,
+    statistics,
+    status,
+)
 from api.routes.common import problem_response
 
 Scope = MutableMapping[str, Any]
@@ -103,6 +115,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         lookup,
         statistics,
         contracts,
+        governance,
         log,
         membership,
         events,

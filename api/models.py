@@ -269,6 +269,65 @@ class MembershipDocument(Model):
     changes: list[str]
 
 
+class SinceDocument(Model):
+    """What brought something into force."""
+
+    proposal: str
+    height: int
+    time_ms: int
+    statement: Hex32
+
+
+class ParameterDocument(Model):
+    """A governed parameter. Limits are null where it is text."""
+
+    name: str
+    value: int | str
+    default: int | str
+    lowest: int | None = None
+    highest: int | None = None
+    meaning: str
+    since: SinceDocument | None = None
+    pending: str | None = None
+
+
+class ParametersDocument(Model):
+    """All of them, as of a size of the log."""
+
+    size: int
+    parameters: list[ParameterDocument]
+
+
+class ContractInForce(Model):
+    """A contract of this network."""
+
+    name: str
+    version: int
+    versions_here: list[int] = Field(description="Versions that this gateway's program has.")
+    since: SinceDocument | None = None
+    pending: str | None = None
+
+
+class LegalBasisDocument(Model):
+    """An entry of the register of legal bases. One that was taken off has no date."""
+
+    agreement: str
+    article: str
+    effective: str | None = None
+
+
+class GovernanceDocument(Model):
+    """What is proposed, approved and in force."""
+
+    size: int
+    authorities: list[str]
+    open: list[dict[str, Any]]
+    approved: list[dict[str, Any]]
+    contracts: list[ContractInForce]
+    legal_basis: list[LegalBasisDocument]
+    missing: list[str]
+
+
 class ChangeReply(Model):
     """What became of a change of the membership."""
 

@@ -348,6 +348,18 @@ ADVICE: dict[Outcome, Advice] = {
     O.MASS_CANNOT_CHANGE: Advice(
         "The goods are on the vehicle that was weighed.", "Report the change of vehicle first, or leave `mass_g` out."
     ),
+    O.REGISTRAR_KEY_IS_GOVERNED: Advice(
+        "The key is of the registrar that an authority's own record names: both authorities decide about it.",
+        "Propose the new key: `comity governance propose … --registrar-key`.",
+    ),
+    O.LEGAL_BASIS_UNKNOWN: Advice(
+        "The register of legal bases does not have this agreement and article with this effective date.",
+        "Look at `comity governance list`; cite one that is there, or propose to register it.",
+    ),
+    O.LEGAL_BASIS_NOT_EFFECTIVE: Advice(
+        "The legal basis is registered, and its effective date has not come.",
+        "Cite another, or recognise from that date on.",
+    ),
     O.PROPOSAL_UNKNOWN: Advice("Nobody has made a proposal of this id.", "Look at the id, or propose it."),
     O.PROPOSAL_ALREADY_MADE: Advice("A proposal of this id was made before.", "Propose under another id."),
     O.PROPOSAL_TRANSITION_NOT_ALLOWED: Advice(

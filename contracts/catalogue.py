@@ -15,7 +15,7 @@ from contracts.escort import ESCORT
 from contracts.governance import GOVERNANCE
 from contracts.machine import Contract, RecordType
 from contracts.phytosanitary import PHYTOSANITARY
-from contracts.registry import REGISTRY
+from contracts.registry import REGISTRY, REGISTRY_2
 from contracts.well_formed import check_contract
 from contracts.working import UnreadableRecord
 
@@ -33,7 +33,7 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     return catalogue
 
 
-CONTRACTS = _catalogue(REGISTRY, DECLARATION, ESCORT, GOVERNANCE, PHYTOSANITARY)
+CONTRACTS = _catalogue(REGISTRY, REGISTRY_2, DECLARATION, ESCORT, GOVERNANCE, PHYTOSANITARY)
 CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 

@@ -52,6 +52,7 @@ from contracts.declaration_record import (
     number_key,
 )
 from contracts.identifiers import IdentifierError, parse_national_number, parse_ucr
+from contracts.legal_basis import legal_basis_is_registered
 from contracts.machine import (
     ABSENT,
     CARRIER,
@@ -502,14 +503,17 @@ _WITHDRAW = Transition(_PARTNER, withdraw_recognition, (WITHDRAWN,), (version_is
 
 RECOGNITION_TRANSITIONS: Transitions = {
     (NONE, "recognise"): Transition(
-        _PARTNER, recognise, (RECOGNISED,), (version_is_current, declaration_is_accepted, partner_number_is_good)
+        _PARTNER,
+        recognise,
+        (RECOGNISED,),
+        (version_is_current, declaration_is_accepted, legal_basis_is_registered, partner_number_is_good),
     ),
     (NONE, "refuse_recognition"): Transition(
         _PARTNER, refuse_recognition, (REFUSED,), (version_is_current, declaration_is_accepted)
     ),
     (RECOGNISED, "suspend_recognition"): Transition(_PARTNER, suspend_recognition, (SUSPENDED,), (version_is_current,)),
     (SUSPENDED, "resume_recognition"): Transition(
-        _PARTNER, recognise, (RECOGNISED,), (version_is_current, declaration_is_accepted)
+        _PARTNER, recognise, (RECOGNISED,), (version_is_current, declaration_is_accepted, legal_basis_is_registered)
     ),
     (RECOGNISED, "withdraw_recognition"): _WITHDRAW,
     (SUSPENDED, "withdraw_recognition"): _WITHDRAW,

@@ -11,10 +11,8 @@ limit brings a new version of it, or two releases would disagree about a proposa
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 from contracts.governance_record import (
@@ -26,6 +24,7 @@ from contracts.governance_record import (
     now_key,
     pending_key,
 )
+from contracts.legal_basis import legal_basis_date, legal_basis_key, put_legal_basis
 from contracts.machine import Context
 from contracts.outcome import Outcome
 from contracts.parameters import (
@@ -55,8 +54,6 @@ from ledger.errors import Malformed, Misuse
 from ledger.membership import parse_change
 
 Fields = Mapping[str, Any]
-_EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,24 +303,6 @@ def overlap_key(topic: str, authority: str) -> str:
 # The legal basis.
 
 
-LEGAL_BASES = "legal_basis"
-
-
-def legal_basis_key(agreement: str, article: str) -> str:
-    return f"{LEGAL_BASES}/{sha256(encode((agreement, article))).hexdigest()}"
-
-
-def legal_basis_date(working: Working, agreement: str, article: str) -> str:
-    """The effective date in the register; empty if it is not there."""
-    row = working.row(legal_basis_key(agreement, article))
-    return "" if row is None else str(row[2])
-
-
-def date_of(time_ms: int) -> str:
-    """The date of a block time, in UTC."""
-    return datetime.date.fromordinal(_EPOCH_ORDINAL + time_ms // DAY_MS).isoformat()
-
-
 def _legal_basis_refusal(ctx: Context, change: Fields) -> Outcome | None:
     present = legal_basis_date(ctx.working, change["agreement"], change["article"])
     if (change["from"] or "") != present:
@@ -332,9 +311,7 @@ def _legal_basis_refusal(ctx: Context, change: Fields) -> Outcome | None:
 
 
 def _legal_basis_effect(effect: Effect, change: Fields) -> None:
-    row = (change["agreement"], change["article"], change["to"] or "")
-    effect.working.put(legal_basis_key(change["agreement"], change["article"]), row)
-    effect.working.put(LEGAL_BASES, (1,))  # from now on recognitions cite what is in the register
+    put_legal_basis(effect.working, change["agreement"], change["article"], change["to"] or "")
 
 
 # The membership.

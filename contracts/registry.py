@@ -299,6 +299,19 @@ def the_registrar_keeps_its_role(ctx: Context) -> Outcome | None:
     return None if REGISTRAR in ctx.payload["roles"] else it_is_not_the_authoritys_registrar(ctx)
 
 
+@refuses(Outcome.REGISTRAR_KEY_IS_GOVERNED)
+def it_is_not_governed(ctx: Context) -> Outcome | None:
+    """The participant is not the registrar that an authority's own record names, or nothing is governed here.
+
+    Whoever stole that registrar's key could otherwise put its own in the place of it before anybody noticed.
+    """
+    if ctx.working.row("governed") is None:
+        return None
+    authority = load_authority(ctx.working, ctx.record.authority)
+    its_own = authority is not None and authority.registrar == ctx.record.id
+    return Outcome.REGISTRAR_KEY_IS_GOVERNED if its_own else None
+
+
 @refuses(Outcome.REGISTRY_TRANSITION_NOT_ALLOWED)
 def a_key_can_be_suspended(ctx: Context) -> Outcome | None:
     """At least one key is active."""
@@ -452,43 +465,55 @@ def _key_state_of(record: Participant, payload: Mapping[str, Any]) -> str | Outc
     return Outcome.KEY_NOT_OF_PARTICIPANT if key is None else key.state
 
 
-REGISTRY = Contract(
-    name="registry",
-    version=1,
-    title="Who may sign, with which key, in which roles",
-    subject=Subject(parse_participant_id, "participant id"),
-    record=RecordType(
-        Participant,
-        participant_key,
-        decode_participant,
-        load_participant,
-        participant_view,
-        lambda participant: frozenset((participant.id,)),
-    ),
-    machines=(
-        Machine(
-            "participant",
-            PARTICIPANT_TRANSITIONS,
-            _participant_state,
-            Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
-            {ENROLLED: "known to the ledger, with at least one key"},
+def _registry(version: int, participants: Transitions) -> Contract:
+    """The contract in one version: they differ in the rows of a participant."""
+    return Contract(
+        name="registry",
+        version=version,
+        title="Who may sign, with which key, in which roles",
+        subject=Subject(parse_participant_id, "participant id"),
+        record=RecordType(
+            Participant,
+            participant_key,
+            decode_participant,
+            load_participant,
+            participant_view,
+            lambda participant: frozenset((participant.id,)),
         ),
-        Machine(
-            "key",
-            KEY_TRANSITIONS,
-            _key_state_of,
-            Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
-            {
-                ACTIVE: "counts, within its window of validity; what it signs is considered",
-                SUSPENDED: "does not count until it is resumed",
-                REVOKED: "does not count any more; what it signed before stays",
-            },
-            ends=(REVOKED,),
-            begins=(ACTIVE,),  # enrolment and rotation bring it in
+        machines=(
+            Machine(
+                "participant",
+                participants,
+                _participant_state,
+                Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
+                {ENROLLED: "known to the ledger, with at least one key"},
+            ),
+            Machine(
+                "key",
+                KEY_TRANSITIONS,
+                _key_state_of,
+                Outcome.REGISTRY_TRANSITION_NOT_ALLOWED,
+                {
+                    ACTIVE: "counts, within its window of validity; what it signs is considered",
+                    SUSPENDED: "does not count until it is resumed",
+                    REVOKED: "does not count any more; what it signed before stays",
+                },
+                ends=(REVOKED,),
+                begins=(ACTIVE,),  # enrolment and rotation bring it in
+            ),
         ),
-    ),
-    schemas=SCHEMAS,
-    unknown=Outcome.PARTICIPANT_UNKNOWN,
-    exists=Outcome.PARTICIPANT_ALREADY_ENROLLED,
-    outcomes=range(130, 150),
-)
+        schemas=SCHEMAS,
+        unknown=Outcome.PARTICIPANT_UNKNOWN,
+        exists=Outcome.PARTICIPANT_ALREADY_ENROLLED,
+        outcomes=range(130, 150),
+    )
+
+
+# As version 1, but that both authorities decide about the key of the registrar that an authority's record names.
+_ROTATE = PARTICIPANT_TRANSITIONS[(ENROLLED, "rotate")]
+PARTICIPANT_TRANSITIONS_2: Transitions = PARTICIPANT_TRANSITIONS | {
+    (ENROLLED, "rotate"): replace(_ROTATE, guards=(it_is_not_governed, *_ROTATE.guards))
+}
+
+REGISTRY = _registry(1, PARTICIPANT_TRANSITIONS)
+REGISTRY_2 = _registry(2, PARTICIPANT_TRANSITIONS_2)

@@ -394,6 +394,23 @@ def sign_change(data: bytes, key: PrivateKey, genesis: Genesis) -> bytes:
     raise Untrue("not_a_registrar", "key is of no registrar of the genesis record: expected one that signs changes")
 
 
+def signed_change(genesis: Genesis, notes: Sequence[bytes], text: str, signatures: Mapping[str, bytes]) -> bytes:
+    """The note of a change that `notes` come before, from its text and the signature of each authority.
+
+    Raises Malformed, Untrue: nothing comes of signatures that do not hold, nor of a change for another place.
+    """
+    change = parse_change(text)
+    register = verify_chain(genesis, notes)[-1]
+    lines = []
+    for name, verifier in registrar_verifiers(genesis).items():
+        if name in signatures:
+            verifier.verify(text.encode(), signatures[name])
+            lines.append(NoteSignature(verifier.name, verifier.key_id, signatures[name]))
+    check_signatures(genesis, change, lines).check()
+    register.after(change)
+    return format_note(Note(text, tuple(lines)))
+
+
 def split_change(data: bytes) -> tuple[Change, tuple[NoteSignature, ...]]:
     """The change and its signature lines, none if it is the bare text. Raises Malformed. Nothing is verified."""
     if len(data) > MAX_CHANGE_BYTES:

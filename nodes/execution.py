@@ -19,6 +19,7 @@ import structlog
 
 from contracts.execute import BlockExecution, next_deadline_ms
 from contracts.outcome import Outcome
+from contracts.releases import ReleaseNeeded
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, UnknownDurableState
@@ -193,6 +194,9 @@ class Execution:
             executed = self._execute(index, block, behind, started)
         except (StoreUnavailable, UnknownDurableState):
             raise
+        except ReleaseNeeded as error:
+            self._log.error("release_needed", index=index, reason=str(error))
+            raise Halted(str(error)) from error
         except Exception as error:
             self._log.error("halted", index=index, exc_info=True)
             raise Halted(f"block at {index} of the order: {type(error).__name__}: {error}") from error

@@ -34,6 +34,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),
     "identify": ("nodes.cli.identify", "identify_command", "Say what kind of identifier a text is."),
     "import": ("nodes.cli.imports", "import_", "Import declarations from WCO Data Model XML."),
+    "governance": ("nodes.cli.governance", "governance", "Propose and approve what both authorities decide."),
     "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
     "membership": ("nodes.cli.membership", "membership", "Change who belongs to the order."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),

@@ -46,6 +46,7 @@ def network() -> None:
 @click.option("--listen-host", help="Where nodes listen, if that differs from --host.")
 @click.option("--base-port", type=click.IntRange(1024, 65000), help="First port; free ports if not given.")
 @click.option("--witness", metavar="PARTY", help="A neutral party with one validator that votes and cosigns nothing.")
+@click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter to begin with.")
 @click.option(
     "--contract",
     "contracts",
@@ -64,6 +65,7 @@ def network_init(
     listen_host: str | None,
     base_port: int | None,
     witness: str | None,
+    parameters: tuple[str, ...],
     contracts: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -93,6 +95,7 @@ def network_init(
             base_port=base_port,
             witness=witness,
             contracts=contracts_of(contracts),
+            parameters=_parameters(parameters),
         )
     except ConfigError as error:
         _misuse(str(error))
@@ -125,6 +128,30 @@ def network_init(
         click.echo(f"  comity validator run --config {validator_node.config}")
     for gateway_node in made.gateways:
         click.echo(f"  comity gateway run --config {gateway_node.config}    # http://{gateway_node.http_address}")
+
+
+def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            _misuse(f"--{option}: expected NAME=VALUE, got {text!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _parameters(texts: tuple[str, ...]) -> dict[str, int | str]:
+    from contracts.parameters import PARAMETERS, IntegerParameter, check_parameter
+    from ledger.errors import Misuse
+
+    values: dict[str, int | str] = {}
+    for name, text in _pairs(texts, "parameter").items():
+        try:
+            values[name] = int(text) if isinstance(PARAMETERS.get(name), IntegerParameter) else text
+            check_parameter(name, values[name])
+        except (ValueError, Misuse) as error:
+            _misuse(f"--parameter: {error}")
+    return values
 
 
 @click.group()

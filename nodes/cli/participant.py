@@ -46,7 +46,8 @@ def private_key(path: Path) -> PrivateKey:
         stop(f"{path}: {error}", EXIT_MISUSE)
 
 
-def _public_key(path: Path) -> PublicKey:
+def read_public_key(path: Path) -> PublicKey:
+    """A .pub file; ends the command if it is none."""
     try:
         return PublicKey.from_cose_key(read_small_file(path))
     except LedgerError as error:
@@ -135,7 +136,7 @@ def keys_new(path: Path, alg: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the public key as JSON.")
 def keys_show(path: Path, as_json: bool) -> None:
     """Show the public part of a private key file or of a .pub file."""
-    public = _public_key(path) if path.suffix == ".pub" else private_key(path).public
+    public = read_public_key(path) if path.suffix == ".pub" else private_key(path).public
     _show_key(public, as_json)
 
 
@@ -151,20 +152,19 @@ def _show_key(key: PublicKey, as_json: bool) -> None:
 
 def payload_of_file(path: Path) -> dict[str | int, cbor.Value]:
     """A payload from CBOR (.cbor) or JSON, where {"hex": "00ff"} stands for bytes."""
-    data = read_small_file(path)
-    if path.suffix == ".cbor":
-        try:
-            value = cbor.decode(data)
-        except LedgerError as error:
-            stop(f"{path}: {error}", EXIT_MISUSE)
-    else:
-        try:
-            value = payload_from_json(json.loads(data))
-        except (ValueError, RecursionError) as error:
-            stop(f"{path}: {error}", EXIT_MISUSE)
+    value = json_payload(path)
     if not isinstance(value, dict):
         stop(f"{path}: expected a map, got {type(value).__name__}", EXIT_MISUSE)
     return value
+
+
+def json_payload(path: Path) -> Any:
+    """What a file holds, CBOR (.cbor) or JSON, where {"hex": "00ff"} stands for bytes; ends the command if neither."""
+    data = read_small_file(path)
+    try:
+        return cbor.decode(data) if path.suffix == ".cbor" else payload_from_json(json.loads(data))
+    except (LedgerError, ValueError, RecursionError) as error:
+        stop(f"{path}: {error}", EXIT_MISUSE)
 
 
 def payload_from_json(value: Any) -> Any:
@@ -250,7 +250,7 @@ def enrol(
     as_json: bool,
 ) -> None:
     """Enrol a participant's key, and wait until both authorities have made it final."""
-    payload: dict[str | int, cbor.Value] = {"key": _public_key(public_key).cose_key, "roles": list(roles)}
+    payload: dict[str | int, cbor.Value] = {"key": read_public_key(public_key).cose_key, "roles": list(roles)}
     optional = {"valid_from_ms": valid_from_ms, "valid_until_ms": valid_until_ms, "description": description}
     payload.update({name: value for name, value in optional.items() if value is not None})
     statement = signed_statement(private_key(key), "registry.enrol", registrar, participant, payload)
@@ -337,6 +337,7 @@ def _result(result: Any, raw: bytes) -> dict[str, Any]:
 
 
 def show_receipt(receipt: Any, as_json: bool) -> None:
+    """What became of a statement that was sent."""
     shown = {
         "id": receipt.id,
         "state": receipt.state,

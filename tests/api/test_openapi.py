@@ -80,7 +80,7 @@ async def test_every_operation_answers_as_described(running: Running, descriptio
     values = {"ucr": UCR, "mrn": MRNS[0], "path": "0/000.p/3"}
     exercised = set()
     for method, path, operation in operations(description):
-        identifier = "kz/truck/t-001" if "participants" in path else statement.id_hex
+        identifier = "kz/truck/t-001" if "participants" in path or "governance" in path else statement.id_hex
         url = path
         for name in re.findall(r"{(\w+)}", path):
             url = url.replace("{" + name + "}", values.get(name, identifier))

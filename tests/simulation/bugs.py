@@ -334,11 +334,6 @@ def an_observer_makes_final() -> list[Patch]:
     return [(Roster, "voters", wrong)]
 
 
-@_bug(40, "nobody leaves without cause", changing=True, liar="lost_change", shape=PAIR)
-def believes_a_change_that_was_never_ordered() -> list[Patch]:
-    return [(Roster, "_count_vouched", lambda self: setattr(self, "_vouched", len(self._hints)))]
-
-
 @_bug(20, "progress after healing", "what is accepted becomes final", changing=True, shape=PAIR)
 def does_not_notice_that_it_is_removed() -> list[Patch]:
     return [(Roster, "removed", lambda self, name: None)]
@@ -442,7 +437,7 @@ def signs_before_it_persists() -> list[Patch]:
 def forgets_what_it_signed() -> list[Patch]:
     init = Cosigner.__init__
 
-    def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None, **_: Any) -> None:
+    def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None) -> None:
         init(self, name, key, log_key, None)
 
     return [(Cosigner, "__init__", wrong)]
