@@ -64,6 +64,15 @@ class AttachmentLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceFiles:
+    """The operator's tables of places and goods, and whether what is not in them is refused or only reported."""
+
+    unlocode: tuple[Path, ...] = ()
+    hs: Path | None = None
+    refuse: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """One gateway. A port of 0 lets the system choose; `serve_gateway` reports which it chose.
 
@@ -90,4 +99,5 @@ class GatewayConfig:
     public_tls: PublicTlsPaths | None = None
     limits: RequestLimits = field(default_factory=RequestLimits)
     attachments: AttachmentLimits | None = None
+    reference: ReferenceFiles | None = None
     log_level: str = "info"

@@ -15,6 +15,7 @@ from api.attaching import Attaching
 from api.attachment_kinds import ENVELOPE, references_of
 from api.config import GatewayConfig
 from api.feed import EntryFeed
+from api.listing import Listing
 from api.metrics import GatewayMetrics
 from api.problems import Problem, of_malformed
 from api.proto import validator_pb2 as wire
@@ -50,6 +51,7 @@ class Gateway:
         self.feed = EntryFeed(pool)
         self.attaching = Attaching(self, config.attachments)
         self.metrics = GatewayMetrics(pool, self.attaching.kept)
+        self.listing = Listing(config.reference, self._is_on_log, self.metrics.registry)
         self.heartbeat_s = HEARTBEAT_S
         self.recheck_s = RECHECK_S
         self.event_streams = 0
@@ -68,7 +70,15 @@ class Gateway:
             raise of_malformed(error.code, str(error.args[0])) from error
         references = references_of(statement.kind, statement.payload)
         envelope = next((sha256 for sha256, kind in references.items() if kind is ENVELOPE), None)
-        return Signed(statement.id, raw, envelope)
+        return Signed(statement.id, raw, envelope, self.listing.tables.unlisted(statement.kind, statement.payload))
+
+    async def require(self, signed: Signed) -> None:
+        """Raise unless everything is here that must be before a statement is handed on."""
+        await self.attaching.require(signed)
+        await self.listing.require(signed)
+
+    async def _is_on_log(self, statement_id: bytes) -> bool:
+        return (await self.pool.statement(statement_id)).found
 
     @staticmethod
     def id_of(raw: bytes) -> bytes:

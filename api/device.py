@@ -79,7 +79,7 @@ class SubmitSession:
                 continue
             try:
                 signed = self._gateway.signed(raw)
-                await self._gateway.attaching.require(signed)
+                await self._gateway.require(signed)
             except Problem as problem:
                 self._push(_refusal(self._gateway.id_of(raw), problem))
                 continue

@@ -34,6 +34,7 @@ class ProblemDocument(BaseModel):
     detail: str | None = None
     instance: str | None = None
     id: Hex32 | None = None
+    field: str | None = None
     outcome_code: int | None = None
     outcome: str | None = None
     help: str | None = Field(None, description="Path at this gateway: what the outcome means and what to do.")
@@ -50,6 +51,9 @@ class StatementResult(Model):
     height: int
     block_time_ms: int
     duplicate: bool = Field(description="It was on the log already, and nothing happened twice.")
+    unlisted: list[str] | None = Field(
+        default=None, description="Codes in no reference table of this gateway, where that is only reported."
+    )
 
 
 class FailedResult(Model):
@@ -88,6 +92,31 @@ class RecordDocument(Model):
     key: str
     size: int
     record: dict[str, Any]
+
+
+class PlaceDocument(Model):
+    """A place that has a UN/LOCODE."""
+
+    code: str
+    country: str
+    name: str
+    subdivision: str | None
+    function: str | None
+    latitude_udeg: int | None
+    longitude_udeg: int | None
+
+
+class GoodsLine(Model):
+    """A goods code and what it stands for."""
+
+    code: str
+    description: str
+
+
+class GoodsDocument(GoodsLine):
+    """A goods code, and what it stands under, the chapter first."""
+
+    under: list[GoodsLine]
 
 
 class DwellFigure(Model):

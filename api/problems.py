@@ -72,6 +72,11 @@ PROBLEMS: dict[str, ProblemType] = {
     "role_not_allowed": ProblemType(403, "The issuer does not have a role that may say this"),
     "side_not_allowed": ProblemType(403, "This is for the other authority to say"),
     "iat_in_future": ProblemType(422, "The statement is dated in the future"),
+    "not_listed": ProblemType(
+        422,
+        "A code in the statement is in no reference table of this gateway",
+        "`field` names it. The statement is well-formed: ask the operator whether the table is up to date.",
+    ),
     "iat_too_old": ProblemType(422, "The statement is dated too far in the past"),
     "cti_reused": ProblemType(409, "The issuer has used this cti for another statement"),
     # Who asks.
@@ -174,6 +179,7 @@ class Problem(Exception):
     outcome_code: int | None = None
     outcome: str | None = None
     statement_id: str | None = None
+    field: str | None = None
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}" if self.detail else self.code
@@ -196,6 +202,8 @@ class Problem(Exception):
             document["help"] = f"/v1/outcomes/{self.outcome_code}"
         if self.statement_id is not None:
             document["id"] = self.statement_id
+        if self.field is not None:
+            document["field"] = self.field
         if self.missing_authorities:
             document["missing_authorities"] = list(self.missing_authorities)
         if self.retry_after_ms:

@@ -106,6 +106,7 @@ async def serve_gateway(
         for front, task in zip(fronts, serving, strict=True):
             await _started(front.server, task)
         sweeping = asyncio.create_task(_sweep_attachments(gateway))
+        rereading = asyncio.create_task(gateway.listing.keep_fresh())
         log.info("gateway_listening", gateway=config.name, **listening._asdict())
         if on_listening is not None:
             on_listening(listening)
@@ -115,6 +116,7 @@ async def serve_gateway(
         log.info("gateway_stopping", gateway=config.name)
         gateway.stop_streams()
         sweeping.cancel()
+        rereading.cancel()
         for front in fronts:
             front.server.should_exit = True
         # What is on the way gets half of the time to be answered; then its senders are told to come again.

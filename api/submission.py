@@ -14,15 +14,19 @@ from typing import NamedTuple
 
 from api.answers import DEFAULT_RETRY_AFTER_MS, Accepted, Answer, Unavailable
 from api.finality import Waiting
+from api.reference import Unlisted
 from api.validators import ValidatorPool
 
 
 class Signed(NamedTuple):
-    """The bytes of a statement and its id; the hash of the envelope that must be here before it is taken."""
+    """The bytes of a statement and its id; the hash of the envelope that must be here before it is taken; the codes in
+    it that are in no reference table.
+    """
 
     id: bytes
     raw: bytes
     envelope: bytes | None = None
+    unlisted: tuple[Unlisted, ...] = ()
 
 
 class Submitted(NamedTuple):

@@ -157,6 +157,15 @@ class _Table:
     def file(self, key: str) -> Path:
         return (self._path.parent / self.text(key)).resolve()
 
+    def files(self, key: str) -> tuple[Path, ...]:
+        return tuple((self._path.parent / each).resolve() for each in self.texts(key))
+
+    def choice(self, key: str, values: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value not in values:
+            raise self._fail(key, f"expected {' or '.join(values)}, got {value!r}")
+        return value
+
     def texts(self, key: str) -> tuple[str, ...]:
         values = self._take(key, list, "a list of texts")
         if not all(isinstance(value, str) and value for value in values):
@@ -325,6 +334,15 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
             **{name: given.number(name, 1, MAX_ATTACHMENT_LIMIT) for name in numbers if name != "directory"},
         )
         given.end()
+    reference = None
+    if "reference" in table:
+        given = table.table("reference")
+        reference = gateway.ReferenceFiles(
+            given.files("unlocode") if "unlocode" in given else (),
+            given.file("hs") if "hs" in given else None,
+            given.choice("unlisted", ("refuse", "report")) == "refuse",
+        )
+        given.end()
     config = gateway.GatewayConfig(
         name=table.text("name"),
         authority=table.text("authority"),
@@ -340,6 +358,7 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         public_tls=public_tls,
         limits=limits,
         attachments=attachments,
+        reference=reference,
         log_level=table.text("log_level") if "log_level" in table else "info",
     )
     for part in (listen, keys, table):

@@ -81,6 +81,7 @@ _SUBMIT_PROBLEMS = (
     "untrue_statement",
     "unknown_kind",
     "payload_refused",
+    "not_listed",
     "iat_in_future",
     "iat_too_old",
     "rejected",
@@ -168,7 +169,7 @@ async def _submit_one(gateway: Gateway, raw: bytes, until_final: bool, timeout_s
     if not raw:
         raise Problem("empty_body")
     signed = gateway.signed(raw)
-    await gateway.attaching.require(signed)
+    await gateway.require(signed)
     (submitted,) = await Batch(gateway.pool, [signed], until_final=until_final).wait(timeout_s)
     gateway.metrics.count_answer(submitted.answer)
     problem = problem_of(submitted.answer)
@@ -191,7 +192,7 @@ async def _submit_sequence(gateway: Gateway, data: bytes, until_final: bool, tim
     for raw in raws:
         try:
             signed_one = gateway.signed(raw)
-            await gateway.attaching.require(signed_one)
+            await gateway.require(signed_one)
             good.append(signed_one)
             results.append(None)
         except Problem as problem:
@@ -214,6 +215,7 @@ async def _submit_sequence(gateway: Gateway, data: bytes, until_final: bool, tim
 def _result(signed: Signed, submitted: Submitted) -> dict[str, Any]:
     answer = submitted.answer
     if isinstance(answer, Accepted):
+        unlisted = {"unlisted": [str(each) for each in signed.unlisted]} if signed.unlisted else {}
         return {
             "id": signed.id.hex(),
             "state": "final" if submitted.final else "committed",
@@ -221,6 +223,7 @@ def _result(signed: Signed, submitted: Submitted) -> dict[str, Any]:
             "height": answer.height,
             "block_time_ms": answer.block_time_ms,
             "duplicate": answer.duplicate,
+            **unlisted,
         }
     problem = problem_of(answer)
     if problem is None:

@@ -267,6 +267,7 @@ def gateway_run(path: Path) -> None:
     """Run one gateway until it is told to stop (SIGTERM, SIGINT). Logs: standard error, JSON lines."""
     from api.attachments import DirectoryTaken
     from api.logs import configure_logs
+    from api.reference import TableError
     from api.serve import run_gateway
     from nodes.config import ConfigError, load_gateway_config
 
@@ -277,6 +278,8 @@ def gateway_run(path: Path) -> None:
     configure_logs(config.log_level, gateway=config.name)
     try:
         run_gateway(config)
+    except TableError as error:
+        _misuse(f"{config.name} needs its reference tables: {error}")
     except DirectoryTaken as error:
         click.echo(f"error: {error}; stop it, or give this one a directory of its own under [attachments]", err=True)
         raise SystemExit(EXIT_UNAVAILABLE) from error

@@ -99,6 +99,26 @@ def test_gateway_limits_are_read(files: tuple[Path, Path]) -> None:
     assert (limits.page_max_items, limits.in_flight_max_bytes) == (3, 100_000)
 
 
+def test_reference_tables_are_named_relative_to_the_file(files: tuple[Path, Path]) -> None:
+    path = files[1]
+    before = path.read_text()
+    assert load_gateway_config(path).reference is None
+    path.write_text(before + '\n[reference]\nunlocode = ["a.csv", "b.csv"]\nhs = "hs.csv"\nunlisted = "report"\n')
+    found = load_gateway_config(path).reference
+    assert found is not None
+    assert found.unlocode == (path.parent / "a.csv", path.parent / "b.csv")
+    assert (found.hs, found.refuse) == (path.parent / "hs.csv", False)
+    for wrong, says in (
+        ('unlisted = "maybe"', "unlisted: expected refuse or report"),
+        ('hs = "hs.csv"', "unlisted: is missing"),
+        ('unlisted = "refuse"\nunlocode = "a.csv"', "unlocode: expected a list of texts"),
+        ('unlisted = "refuse"\ntaric = "t.csv"', "taric: is not a known key"),
+    ):
+        path.write_text(f"{before}\n[reference]\n{wrong}\n")
+        with pytest.raises(ConfigError, match=says):
+            load_gateway_config(path)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         load_validator_config(tmp_path / "nowhere.toml")
