@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import Any, Final
 
+from ledger.entry import Genesis
 from nodes.demo.context import Run
-from nodes.demo.offline import archive_size, check_exactly_once, flip_one_byte, run_comity
+from nodes.demo.offline import archive_entries, archive_size, check_exactly_once, flip_one_byte, run_comity
+from nodes.demo.rows import RowsTaken
 from nodes.demo.steps import require
 from nodes.network import Network
 
@@ -18,6 +20,7 @@ def run_offline(run: Run, network: Network) -> None:
     _verify_proofs(run, network)
     _audit(run, network)
     _count(run)
+    _rows(run)
     _tamper(run, network)
 
 
@@ -82,6 +85,22 @@ def _count(run: Run) -> None:
             "sent_again": run.records.resent,
             "answered_as_known": known,
         }
+
+
+def _rows(run: Run) -> None:
+    with run.steps.step("rows", "Which rows of the contracts' tables the run used") as step:
+        entries = archive_entries(run.places.archive)
+        genesis = next(entries)
+        require(isinstance(genesis, Genesis), "the archive does not begin with a genesis record")
+        rows = RowsTaken.from_genesis(genesis) if isinstance(genesis, Genesis) else RowsTaken({})
+        rows.follow(entries)
+        found = rows.as_report()
+        run.report["rows"] = found
+        missing = rows.missing() if run.scenario.every_row else []
+        require(not missing, f"{len(missing)} rows were not used: {', '.join(map(str, missing[:3]))}")
+        used = [f"{name} {item['used']} of {item['rows']}" for name, item in found["contracts"].items()]
+        incidents = found["incidents"]
+        step.detail = f"{', '.join(used)}; {len(incidents['used'])} of {incidents['codes']} kinds of incident"
 
 
 def _tamper(run: Run, network: Network) -> None:

@@ -9,14 +9,14 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ledger import merkle, tiles
 from ledger.checkpoint import parse_checkpoint
-from ledger.entry import parse_entry
+from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.note import parse_note
 from ledger.statement import Statement
 from nodes.demo.processes import comity_command
@@ -81,6 +81,12 @@ def _bundles(archive: Path) -> Iterable[tuple[int, Path, list[bytes]]]:
         width = tiles.tile_width(tiles.ENTRIES, number, size)
         path = archive / tiles.entries_path(number, width)
         yield number * merkle.TILE_WIDTH, path, tiles.decode_entry_bundle(path.read_bytes(), width)
+
+
+def archive_entries(archive: Path) -> Iterator[Genesis | Statement | BlockRecord]:
+    """Every entry of the archive, in order."""
+    for _, _, entries in _bundles(archive):
+        yield from map(parse_entry, entries)
 
 
 def archive_statements(archive: Path) -> list[tuple[int, Statement]]:

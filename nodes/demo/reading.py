@@ -179,6 +179,19 @@ class Table:
             return low
         return value
 
+    def flag(self, key: str) -> bool:
+        return key in self._left and self._take_flag(key)
+
+    def _take_flag(self, key: str) -> bool:
+        value = self._left.pop(key)
+        if not isinstance(value, bool):
+            self.fault(key, f"expected true or false, got {value!r}")
+        return value is True
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """The table of that name as it stands, or an empty one: whoever uses it checks what is in it."""
+        return dict(self._take(key, dict, "a table", {})) if key in self._left else {}
+
     def day(self, key: str) -> date:
         return self._take(key, date, "a date such as 2025-07-01", date(1970, 1, 1))
 

@@ -27,7 +27,7 @@ from nodes.demo.display import choose_display
 from nodes.demo.online import run_online
 from nodes.demo.reading import ScenarioError
 from nodes.demo.scaling import with_crossings
-from nodes.demo.scenario import Pace, Scenario, shipped_scenario
+from nodes.demo.scenario import SHIPPED, Pace, Scenario, shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import write_script
 from nodes.demo.steps import StepFailed, Steps, counted
@@ -91,7 +91,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 def _scenario(options: DemoOptions) -> Scenario:
-    scenario = load_scenario(options.scenario or shipped_scenario())
+    scenario = load_scenario(_scenario_file(options.scenario))
     if options.trucks is not None and not 1 <= options.trucks <= TRUCKS_MAX:
         raise _Misuse(f"--trucks: expected 1 to {TRUCKS_MAX}, got {options.trucks}")
     trucks = options.trucks
@@ -99,7 +99,21 @@ def _scenario(options: DemoOptions) -> Scenario:
         trucks = trucks or min(SHORT_TRUCKS, len(scenario.crossings))
         outage = replace(scenario.outage, seconds=min(scenario.outage.seconds, SHORT_OUTAGE_S))
         scenario = replace(scenario, pace=SHORT_PACE, outage=outage)
-    return scenario if trucks is None else with_crossings(scenario, trucks)
+    if trucks is None:
+        return scenario
+    if trucks < len(scenario.crossings):
+        scenario = replace(scenario, every_row=False)  # fewer trucks take fewer ways
+    try:
+        return with_crossings(scenario, trucks)
+    except ValueError as error:
+        raise _Misuse(f"--trucks: {error}") from error
+
+
+def _scenario_file(named: Path | None) -> Path:
+    """A file, or the name of a scenario that is installed with the program."""
+    if named is None:
+        return shipped_scenario()
+    return shipped_scenario(str(named)) if str(named) in SHIPPED and not named.exists() else named
 
 
 def _root(options: DemoOptions) -> tuple[Path, bool]:

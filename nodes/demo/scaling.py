@@ -63,9 +63,12 @@ class _Copier:
         self._next: dict[str, int] = {}
 
     def grown_to(self, crossings: int) -> Scenario:
-        originals = self._scenario.crossings
-        grown = list(originals)
-        missing = crossings - len(originals)
+        # A story told step by step names its seals and vehicles one by one: no copy of it could be another.
+        originals = [item for item in self._scenario.crossings if not item.steps]
+        grown = list(self._scenario.crossings)
+        missing = crossings - len(grown)
+        if not originals:
+            raise ValueError(f"expected at most {len(grown)}: the scenario tells each of them step by step")
         grown += [self._crossing(originals[number % len(originals)]) for number in range(missing)]
         return replace(
             self._scenario,

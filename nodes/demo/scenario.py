@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-SHIPPED: Final = "bakhty-baketu.toml"
+SHIPPED: Final = ("bakhty-baketu", "everything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,27 @@ class Goods:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """One step of a story that the file tells itself: an event, so many positions, or waiting for a state."""
+
+    do: str = ""
+    by: str = ""
+    payload: dict[str, Any] = field(default_factory=dict)
+    refused: str = "accepted"  # the outcome it must meet
+    say: str = ""
+    drive: int = 0
+    wait: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a registrar does about one participant after its enrolment."""
+
+    participant: str
+    steps: tuple[Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     ucr: str
     home: str
@@ -111,6 +132,9 @@ class Declaration:
     control: str
     decision: str
     reason: str
+    steps: tuple[Told, ...] = ()  # told step by step, if any
+    ends: str = ""
+    recognition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +181,9 @@ class Crossing:
     positions_after_border: int
     seal_broken: SealBroken | None
     mass_difference: MassDifference | None
+    steps: tuple[Told, ...] = ()  # told step by step, if any
+    ends: str = ""
+    custody: str = "home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +225,8 @@ class Scenario:
     outage: Outage
     pace: Pace
     parameters: dict[str, int | str] = field(default_factory=dict)
+    registrations: tuple[Registration, ...] = ()
+    every_row: bool = False  # the run must use every row of every table
 
     def authority(self, name: str) -> Authority:
         return next(authority for authority in self.authorities if authority.name == name)
@@ -216,6 +245,6 @@ class Scenario:
         return self.posts[self.routes[crossing.route].destination]
 
 
-def shipped_scenario() -> Path:
-    """The file that is installed with the program."""
-    return Path(str(files("nodes.demo") / "scenarios" / SHIPPED))
+def shipped_scenario(name: str = SHIPPED[0]) -> Path:
+    """A file that is installed with the program."""
+    return Path(str(files("nodes.demo") / "scenarios" / f"{name}.toml"))

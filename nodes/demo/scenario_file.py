@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts import identifiers
+from contracts.outcome import Outcome
 from contracts.parameters import genesis_parameters
 from ledger.errors import Misuse
 from nodes.demo.reading import Document, Table, read_document
@@ -24,13 +25,16 @@ from nodes.demo.scenario import (
     Participant,
     Position,
     Post,
+    Registration,
     Route,
     Scenario,
     Seal,
     SealBroken,
     Terminal,
+    Told,
     Truck,
 )
+from nodes.demo.script import told_faults
 
 PASSES_MAX: Final = 2000
 POSITIONS_MAX: Final = 200
@@ -42,6 +46,16 @@ SEAL_CLASSES: Final = ("I", "S", "H")
 DECISIONS: Final = ("release", "refuse", "reject")
 CONTROLS: Final = ("none", "documentary", "physical", "scan")
 RESOLUTIONS: Final = ("handed_over", "returned")
+# What a told story can end in; empty where the file tells none.
+STATUSES: Final = (
+    "", "lodged", "registered", "accepted", "under_control", "released", "cleared", "rejected", "refused",
+    "invalidated",
+)  # fmt: skip
+RECOGNITIONS: Final = ("", "none", "recognised", "refused", "suspended", "withdrawn")
+STATES: Final = (
+    "", "planned", "loaded", "sealed", "refused", "started", "at_border", "offered", "disputed", "returned",
+    "handed_over", "arrived", "unloaded", "discrepancy", "recovery", "discharged", "held", "overdue", "aborted",
+)  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -51,6 +65,9 @@ def load_scenario(path: Path) -> Scenario:
     """Read and check a scenario. Raises ScenarioError with every fault found."""
     document = read_document(path)
     scenario = _Reader(document).scenario()
+    document.end()
+    for field, message in told_faults(scenario):
+        document.fault(field, message)
     document.end()
     return scenario
 
@@ -75,6 +92,7 @@ class _Reader:
         name, title, origin = head.text("name"), head.text("title"), head.text("origin")
         if name and not _NAME.fullmatch(name):
             head.fault("name", f"expected lower-case letters, digits and hyphens, got {name!r}")
+        every_row = head.flag("every_row")
         if any(character.isspace() or character == "+" for character in origin):
             head.fault("origin", f"expected a name without spaces or plus signs, got {origin!r}")
         head.end()
@@ -99,6 +117,7 @@ class _Reader:
         crossings = tuple(self._crossing(table) for table in tables)
         outage = self._outage(root.required_table("outage"))
         pace = self._pace(root.table("pace"))
+        registrations = tuple(self._registration(table) for table in root.tables("registrations"))
         root.end()
         # Trucks may leave and enter by the posts of the scenario unless it says which.
         codes = [identifiers.parse_place(post.place).code for post in self._posts.values() if _is_place(post.place)]
@@ -119,6 +138,8 @@ class _Reader:
             outage=outage,
             pace=pace,
             parameters=parameters,
+            registrations=registrations,
+            every_row=every_row,
         )
 
     # -- words that several tables use ---------------------------------------------------------------------------
@@ -151,6 +172,33 @@ class _Reader:
                 key, f"expected a participant with the role {role}, got {value!r} ({', '.join(participant.roles)})"
             )
         return value
+
+    def _told(self, table: Table) -> tuple[Told, ...]:
+        steps = []
+        for item in table.tables("steps"):
+            told = Told(
+                do=item.text("do", ""),
+                by=item.text("by", ""),
+                payload=item.mapping("with"),
+                refused=item.text("refused", "accepted"),
+                say=item.text("say", ""),
+                drive=item.number("drive", 1, POSITIONS_MAX, 0),
+                wait=item.text("wait", ""),
+            )
+            if sum(map(bool, (told.do, told.drive, told.wait))) != 1:
+                item.fault("do", "expected exactly one of do, drive and wait in a step")
+            if told.refused.upper() not in Outcome.__members__:
+                item.fault("refused", f"expected the name of an outcome, got {told.refused!r}")
+            item.end()
+            steps.append(told)
+        return tuple(steps)
+
+    def _registration(self, table: Table) -> Registration:
+        registration = Registration(
+            self._known(table, "participant", "participant", self._participants), self._told(table)
+        )
+        table.end()
+        return registration
 
     @staticmethod
     def _position(table: Table) -> Position:
@@ -294,12 +342,15 @@ class _Reader:
             origin=table.checked("origin", table.text("origin"), identifiers.parse_country),
             destination=table.checked("destination", table.text("destination"), identifiers.parse_country),
             gross_mass_g=table.number("gross_mass_g", 1, MASS_MAX_G),
-            numbers=self._numbers(table.required_table("numbers"), home, decision),
+            numbers=self._numbers(table.required_table("numbers"), home, decision, told="steps" in table),
             containers=self._containers(table),
             goods=tuple(self._goods(item) for item in table.tables("goods", at_least=1)),
             control=table.choice("control", CONTROLS, "none"),
             decision=decision,
             reason=table.text("reason", "" if decision == "release" else None),
+            steps=(steps := self._told(table)),
+            ends=table.choice("ends", STATUSES, None if steps else ""),
+            recognition=table.choice("recognition", RECOGNITIONS, "none" if steps else ""),
         )
         net_mass_g = sum(item.mass_g for item in declaration.goods)
         if net_mass_g > declaration.gross_mass_g:
@@ -307,11 +358,16 @@ class _Reader:
         self._declarations[ucr] = declaration
         table.end()
 
-    def _numbers(self, table: Table, home: str, decision: str) -> dict[str, str]:
-        """The national numbers by authority: the home's own always, the partner's where it is to recognise."""
+    def _numbers(self, table: Table, home: str, decision: str, *, told: bool) -> dict[str, str]:
+        """The national numbers by authority: the home's own always, the partner's where it is to recognise.
+
+        A story of its own may need neither.
+        """
         numbers = {}
         for name, authority in self._authorities.items():
             wanted = decision == "release" or (name == home and decision == "refuse")
+            if told and name not in table:
+                continue
             if not wanted:
                 if name in table:
                     table.fault(name, "is not wanted: a declaration that is not released gets no such number")
@@ -371,6 +427,7 @@ class _Reader:
         declarations = table.texts("declarations", at_least=1)
         for ucr in declarations:
             self._check_declared(table, ucr, authority)
+        told = 1 if "steps" in table else None  # a story of its own says where it drives
         crossing = Crossing(
             mrn=mrn,
             truck=truck,
@@ -380,10 +437,13 @@ class _Reader:
             containers=self._containers(table),
             seals=self._seals(table.tables("seals", at_least=1), authority),
             mass_g=table.number("mass_g", 1, MASS_MAX_G),
-            positions_before_border=table.number("positions_before_border", 1, POSITIONS_MAX),
-            positions_after_border=table.number("positions_after_border", 0, POSITIONS_MAX),
+            positions_before_border=table.number("positions_before_border", 1, POSITIONS_MAX, told),
+            positions_after_border=table.number("positions_after_border", 0, POSITIONS_MAX, told),
             seal_broken=None,
             mass_difference=None,
+            steps=(steps := self._told(table)),
+            ends=table.choice("ends", STATES, None if steps else ""),
+            custody=table.choice("custody", ("home", "partner"), None if steps else "home"),
         )
         known = [self._declarations[ucr] for ucr in declarations if ucr in self._declarations]
         declared = {container for declaration in known for container in declaration.containers}

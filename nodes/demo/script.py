@@ -1,75 +1,20 @@
 """Who signs what, in which order, at which gateway: a scenario spelled out as steps. Pure; nothing here sends anything.
 
-One statement a step. A step that is `driving` happens on the road whether or not anybody answers; every other step is
-physical (a gate opens, a seal is read) and happens only when all that came before it in its story is final.
+Stories that a scenario tells step by step are written in `nodes.demo.told`; this module writes those that follow the
+usual course.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
-from itertools import pairwise
-from typing import Final
+from functools import partial
 
 from contracts.identifiers import iso6346_check_digit
-from contracts.payloads import validate_payload, validate_subject
 from ledger.cbor import Value
-from nodes.demo.scenario import Authority, Crossing, Declaration, Position, Scenario, Seal
-
-SPEED_MM_S: Final = 8_300
-MINUTE_S: Final = 60
-ACCEPTED: Final = "accepted"
-
-Payload = Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One statement to come. `fix` is where the device stands; its clock is read when it signs."""
-
-    actor: str
-    authority: str
-    kind: str
-    subject: str
-    payload: Payload
-    where: str
-    fix: Position | None = None
-    driving: bool = False
-    outcome: str = ACCEPTED
-    remark: str = ""
-
-    def payload_at(self, time_ms: int) -> dict[str, Value]:
-        """The payload as signed at a time of the device's clock."""
-        payload = dict(self.payload)
-        if self.fix is not None:
-            payload["fix"] = {
-                "at_ms": time_ms,
-                "latitude_udeg": self.fix.latitude_udeg,
-                "longitude_udeg": self.fix.longitude_udeg,
-                "speed_mm_s": SPEED_MM_S if self.driving else 0,
-            }
-        return payload
-
-    def check(self) -> None:
-        """Raises PayloadError for what the contracts would refuse whatever the state."""
-        validate_subject(self.kind, self.subject)
-        validate_payload(self.kind, self.payload_at(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """The steps about one declaration or one crossing, and the state of its record when all are done."""
-
-    subject: str
-    steps: tuple[Step, ...]
-    final_state: str
-    custody: str = ""
-    recognition: str = ""
-
-    @property
-    def accepted(self) -> int:
-        return sum(step.outcome == ACCEPTED for step in self.steps)
+from nodes.demo.scenario import Authority, Crossing, Declaration, Position, Scenario
+from nodes.demo.story import ACCEPTED, MINUTE_S, Payload, Step, Story, along, new_seal, photo
+from nodes.demo.told import StepFault, recognition_of, told_crossing, told_declaration, told_registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +22,59 @@ class Script:
     declarations: tuple[Story, ...]
     crossings: tuple[Story, ...]
     refusals: tuple[Story, ...] = field(default=())
+    registrations: tuple[Story, ...] = field(default=())
+
+    def stories(self) -> Iterator[Story]:
+        """In the order in which their kinds are played."""
+        yield from (*self.registrations, *self.declarations, *self.refusals, *self.crossings)
 
     def steps(self) -> Iterator[Step]:
-        for story in (*self.declarations, *self.refusals, *self.crossings):
+        for story in self.stories():
             yield from story.steps
 
 
-def photo(*of: str) -> bytes:
-    """Stands for the hash of a photograph: the pictures themselves stay with the authority that took them."""
-    return sha256(("photograph " + " ".join(of)).encode()).digest()
-
-
 def write_script(scenario: Scenario) -> Script:
+    """Raises StepFault for a told step that cannot be written; `told_faults` finds all of them, with their places."""
     script = Script(
         declarations=tuple(_declaration(scenario, item) for item in scenario.declarations.values()),
-        crossings=tuple(_Crossing(scenario, item, number).story() for number, item in enumerate(scenario.crossings)),
+        crossings=tuple(
+            told_crossing(scenario, item) if item.steps else _Crossing(scenario, item, number).story()
+            for number, item in enumerate(scenario.crossings)
+        ),
         refusals=tuple(_refusals(scenario)),
+        registrations=tuple(told_registration(scenario, item) for item in scenario.registrations),
     )
     for step in script.steps():
         step.check()
     return script
 
 
+def told_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Told steps that cannot be written: the field of the scenario file, and what is wrong with it."""
+    stories: list[tuple[str, Callable[[], object]]] = [
+        (f"registrations[{number}]", partial(told_registration, scenario, item))
+        for number, item in enumerate(scenario.registrations)
+    ]
+    stories += [
+        (f"declarations[{number}]", partial(_declaration, scenario, item))
+        for number, item in enumerate(scenario.declarations.values())
+        if item.steps
+    ]
+    stories += [
+        (f"crossings[{number}]", partial(told_crossing, scenario, item))
+        for number, item in enumerate(scenario.crossings)
+        if item.steps
+    ]
+    for place, write in stories:
+        try:
+            write()
+        except StepFault as fault:
+            yield f"{place}.steps[{fault.number}]", fault.message
+
+
 def _declaration(scenario: Scenario, declaration: Declaration) -> Story:
+    if declaration.steps:
+        return told_declaration(scenario, declaration, partial(_lodging, declaration))
     home, partner = scenario.authority(declaration.home), scenario.partner(declaration.home)
     steps: list[Step] = []
 
@@ -120,17 +95,8 @@ def _declaration(scenario: Scenario, declaration: Declaration) -> Story:
         say(home.officer, home, "refuse", {"reasons": [declaration.reason]})
         return Story(declaration.ucr, tuple(steps), "refused")
     say(home.system, home, "release", {})
-    basis = scenario.legal_basis
-    recognition: Payload = {
-        "version": 1,
-        "reason": f"Released by {home.name}",
-        "legal_basis": {
-            "agreement": basis.agreement,
-            "article": basis.article,
-            "effective": basis.effective.isoformat(),
-        },
-        "number": declaration.numbers[partner.name],
-    }
+    recognition = recognition_of(scenario, 1, f"Released by {home.name}")
+    recognition["number"] = declaration.numbers[partner.name]
     say(partner.system, partner, "recognise", recognition)
     return Story(declaration.ucr, tuple(steps), "released", recognition="recognised")
 
@@ -162,7 +128,7 @@ def _refusals(scenario: Scenario) -> Iterator[Story]:
     """A crossing planned on a declaration that was refused: the contracts must turn it away."""
     used = {crossing.mrn for crossing in scenario.crossings}
     for declaration in scenario.declarations.values():
-        if declaration.decision == "release":
+        if declaration.decision == "release" or declaration.steps:
             continue
         crossing = next((item for item in scenario.crossings if _home(scenario, item).name == declaration.home), None)
         if crossing is None:
@@ -259,13 +225,13 @@ class _Crossing:
         load: Payload = {"containers": list(crossing.containers), "mass_g": crossing.mass_g}
         self._say(self._terminal(at.name, "weighbridge"), home, "load", f"loaded at {at.title}", load)
         seals: Payload = {
-            "seals": [_new_seal(seal) for seal in self._seals],
+            "seals": [new_seal(seal) for seal in self._seals],
             "photo_sha256": photo(crossing.mrn, "seal"),
         }
         self._say(self._terminal(at.name, "gate"), home, "seal", f"sealed at {at.title}", seals)
         self._say(home.system, home, "start", f"leaving {at.title}", {})
         broken = crossing.seal_broken
-        points = _along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)
+        points = along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)
         for number in range(crossing.positions_before_border):
             if broken is not None and number == broken.after_positions:
                 self._break_seal(points[number])
@@ -287,7 +253,7 @@ class _Crossing:
         self._seals.remove(seal)
         self._seals += broken.replacement
         resume: Payload = {
-            "seals": [_new_seal(item) for item in broken.replacement],
+            "seals": [new_seal(item) for item in broken.replacement],
             "note": "Goods found complete, sealed anew",
             "photo_sha256": photo(self._crossing.mrn, "new seal"),
         }
@@ -295,7 +261,7 @@ class _Crossing:
 
     def _reach_border(self) -> None:
         crossing, at = self._crossing, self._from
-        border = _along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)[
+        border = along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)[
             crossing.positions_before_border - 1
         ]
         reports = [
@@ -338,7 +304,7 @@ class _Crossing:
 
     def _arrive(self) -> None:
         crossing, partner, at = self._crossing, self._partner, self._to
-        points = _along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)
+        points = along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)
         for point in points[crossing.positions_before_border :]:
             self._drive(partner, point, f"on the road to {at.title}")
         self._say(self._terminal(at.name, "gate"), partner, "arrive", f"arrived at {at.title}", {})
@@ -347,29 +313,3 @@ class _Crossing:
         for ucr in crossing.declarations:
             clear: Payload = {"note": f"Exit confirmed by {crossing.mrn}"}
             self._say(self._home.system, self._home, "declaration.clear", "cleared", clear, subject=ucr)
-
-
-def _new_seal(seal: Seal) -> Value:
-    value: dict[str | int, Value] = {"id": seal.number, "class": seal.seal_class}
-    if seal.container is not None:
-        value["container"] = seal.container
-    if seal.device is not None:
-        value["device"] = seal.device
-    return value
-
-
-def _along(points: tuple[Position, ...], count: int) -> list[Position]:
-    """So many positions spread evenly over a polyline (by segment), in whole micro-degrees."""
-    legs = list(pairwise(points))
-    spread = []
-    for number in range(1, count + 1):
-        # Position number k of n stands at k * legs / (n + 1) legs from the beginning.
-        leg, rest = divmod(number * len(legs), count + 1)
-        begin, end = legs[min(leg, len(legs) - 1)]
-        spread.append(
-            Position(
-                begin.latitude_udeg + (end.latitude_udeg - begin.latitude_udeg) * rest // (count + 1),
-                begin.longitude_udeg + (end.longitude_udeg - begin.longitude_udeg) * rest // (count + 1),
-            )
-        )
-    return spread

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from contracts.payloads import validate_payload, validate_subject
@@ -17,12 +17,16 @@ from nodes.demo.board import Board, TruckLine
 from nodes.demo.delivery import Delivery, TurnedAway
 from nodes.demo.devices import Device, Records
 from nodes.demo.scenario import Scenario
-from nodes.demo.script import ACCEPTED, Script, Step, Story
+from nodes.demo.script import Script
 from nodes.demo.steps import CheckFailed, require
+from nodes.demo.story import ACCEPTED, Step, Story
 
 # How long a truck at the end of its road waits for answers before it reports once more that it is still there.
 STILL_HERE_S: Final = 1.0
 STILL_HERE_MAX: Final = 100
+# The longest time limit that a story should wait for, and then some.
+WAITED_FOR_S: Final = 180.0
+STATE_POLL_S: Final = 0.5
 
 COSE_ALGORITHMS: Final = {"EdDSA": -8, "ES256": -7}
 
@@ -38,13 +42,16 @@ class Stage:
         records: Records,
         board: Board,
         refresh: Callable[[], None],
+        state_of: Callable[[str, str], Awaitable[str]] | None = None,
     ) -> None:
+        """`state_of` tells the state of a movement, asked at an authority; stories that wait for one need it."""
         self.scenario = scenario
         self.script = script
         self.devices = devices
         self.records = records
         self._board = board
         self._refresh = refresh
+        self._state_of = state_of
         self.played: dict[str, list[tuple[Step, Delivery]]] = {}
 
     def trucks_driving(self) -> int:
@@ -75,6 +82,9 @@ class Stage:
             self._refresh()
         return len(deliveries)
 
+    async def play_registrations(self) -> None:
+        await _all(self._play(story) for story in self.script.registrations)
+
     async def play_declarations(self) -> None:
         await _all(self._play(story) for story in self.script.declarations)
 
@@ -100,6 +110,12 @@ class Stage:
             if driving is not None and not step.driving:
                 await self._until_heard(driving, story, line)
                 driving = None
+            if step.wait:
+                if line is not None:
+                    line.where, line.driving = step.where, False
+                    self._show(line, played)
+                await self._until_state(step)
+                continue
             delivery = self._sign(step, story)
             if line is not None:
                 line.where, line.remark = step.where, step.remark or line.remark
@@ -118,6 +134,16 @@ class Stage:
         if line is not None:
             line.done, line.driving = True, False
             self._show(line, played)
+
+    async def _until_state(self, step: Step) -> None:
+        """Wait until the movement stands in the state that the step names. Raises CheckFailed if it never does."""
+        if self._state_of is None:
+            raise CheckFailed(f"{step.subject} waits until {step.wait}, and nobody can be asked for its state")
+        give_up_s = time.monotonic() + WAITED_FOR_S
+        while (state := await self._state_of(step.authority, step.subject)) != step.wait:
+            in_time = time.monotonic() < give_up_s
+            require(in_time, f"{step.subject}: still {state} after {WAITED_FOR_S:.0f} s, expected {step.wait}")
+            await asyncio.sleep(STATE_POLL_S)
 
     def _sign(self, step: Step, story: Story) -> Delivery:
         device = self.devices[step.actor]

@@ -181,3 +181,15 @@ async def test_the_scenario_in_the_documentation_is_whole_and_plays_to_its_end(t
     path.write_text(text)
     script, ledger = await _play_all(replace(load_scenario(path), pace=AT_ONCE), tmp_path / "outboxes")
     assert [state for state, _ in _movement_states(ledger, script).values()] == ["returned"]
+
+
+async def test_the_told_story_in_the_documentation_plays_to_its_end(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text()
+    whole = page.split("<!-- scenario: begin -->\n```toml\n")[1].split("```\n<!-- scenario: end -->")[0]
+    told = page.split("<!-- steps: begin -->\n```toml\n")[1].split("```\n<!-- steps: end -->")[0]
+    usual = whole.split("[crossings.seal_broken]")[0]
+    path = tmp_path / "told.toml"
+    path.write_text("\n".join(line for line in usual.splitlines() if not line.startswith("positions_")) + "\n" + told)
+    script, ledger = await _play_all(replace(load_scenario(path), pace=AT_ONCE), tmp_path / "outboxes")
+    assert [state for state, _ in _movement_states(ledger, script).values()] == ["discharged"]
+    assert script.crossings[0].count("escort.position") == 3
