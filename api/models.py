@@ -191,6 +191,13 @@ class MovementPage(Model):
     next: str | None
 
 
+class ParticipantPage(Model):
+    """Participants in the order of their ids; ask again with `next` until it is null."""
+
+    participants: list[dict[str, Any]]
+    next: str | None
+
+
 class AuthorityHealth(Model):
     """One authority as this gateway's validators see it."""
 

@@ -237,6 +237,7 @@ class Execution:
             results = tuple((raw, result) for raw, result in found if not isinstance(result, int))
             return self._done(index, block, results, None, time_ms, None, started)
         first, height, changes = chain.size, chain.height + 1, execution.changes
+        self._metrics.late.inc(execution.late)
         sign = self._shall_sign(height, time_ms, behind)
         intents: list[Intent] = []
 

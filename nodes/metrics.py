@@ -43,6 +43,11 @@ class Metrics:
         self.rejected = Counter(
             "comity_statements_rejected", "Statements that the contracts rejected", ["outcome"], registry=registry
         )
+        self.late = Counter(
+            "comity_statements_late",
+            "Statements appended that were dated before the soft limit of skew",
+            registry=registry,
+        )
         self.refused = Counter(
             "comity_statements_refused", "Statements that were not ordered", ["reason"], registry=registry
         )

@@ -16,7 +16,7 @@ from nacl.utils import random as random_bytes
 
 from api.access import Principal
 from api.core import Gateway
-from api.models import EXAMPLE_MRN, EXAMPLE_UCR, MovementPage, RecordDocument
+from api.models import EXAMPLE_MRN, EXAMPLE_UCR, MovementPage, ParticipantPage, RecordDocument
 from api.problems import Problem
 from api.routes.common import (
     AUTHENTICATION,
@@ -39,6 +39,7 @@ SCAN_PAGE_RECORDS = 200
 SCAN_MAX_RECORDS = 2_000
 CURSOR_CHECK_BYTES = 8
 MOVEMENT_PREFIX = "escort/"
+PARTICIPANT_PREFIX = "registry/"
 
 router = APIRouter(tags=["records"])
 
@@ -190,6 +191,53 @@ async def _visible(gateway: Gateway, caller: Principal, movements: list[Movement
         return list(movements)
     viewers = await gateway.access.movements_viewers(movements)
     return [movement if caller.id in who else None for movement, who in zip(movements, viewers, strict=True)]
+
+
+@router.get(
+    "/v1/participants",
+    operation_id="listParticipants",
+    summary="Participants, or only those whose clocks were found wrong",
+    description=(
+        "For customs and auditors; others get themselves. `flagged` of a participant counts its statements that were "
+        "dated further back than the governed `iat_skew_soft_s`: it was out of reach, or its clock is wrong."
+    ),
+    response_model=ParticipantPage,
+    responses={
+        200: example({"participants": [_EXAMPLE_PARTICIPANT["record"]], "next": "M6hTTl1L5hplc2NvcnQv"}),
+        **problems("bad_request", "bad_cursor", *AUTHENTICATION, "validators_unreachable"),
+    },
+)
+async def list_participants(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    flagged_min: Annotated[int, Query(ge=0, le=2**53, description="Only those flagged at least so often.")] = 0,
+    role: Annotated[str, Query(max_length=32, description="Only with this role.", examples=["truck"])] = "",
+    cursor: Annotated[str | None, Query(max_length=256, description="`next` of the page before.")] = None,
+    limit: Annotated[int | None, Query(ge=1, description="How many at most; 50 if not said otherwise.")] = None,
+) -> Response:
+    limit = page_items(gateway, limit)
+    filters = "\n".join((gateway.config.origin, caller.id, "participants", str(flagged_min), role))
+    after = "" if cursor is None else decode_cursor(cursor, filters)
+    participants: list[dict[str, Any]] = []
+    scanned = 0
+    more = True
+    while more and len(participants) < limit and scanned < SCAN_MAX_RECORDS:
+        page = await gateway.pool.list_records(PARTICIPANT_PREFIX, after, SCAN_PAGE_RECORDS)
+        more = page.more
+        for position, record in enumerate(page.records, 1):
+            after = record.key
+            scanned += 1
+            found = decode_participant(record.value)
+            own = caller.sees_all or found.id == caller.id
+            if own and found.flagged >= flagged_min and (not role or role in found.roles):
+                participants.append(participant_view(found))
+            if len(participants) == limit:
+                more = more or position < len(page.records)
+                break
+        if not page.records:
+            break
+    following = encode_cursor(after, filters) if more else None
+    return json_response({"participants": participants, "next": following}, 200, NO_STORE)
 
 
 @router.get(

@@ -8,13 +8,22 @@ from dataclasses import replace
 import pytest
 
 from api.config import RequestLimits
-from api.models import MovementPage, RecordDocument
+from api.models import MovementPage, ParticipantPage, RecordDocument
 from api.problems import Problem, type_of
 from api.routes import records
 from api.routes.records import decode_cursor, encode_cursor
 from contracts.identifiers import parse_mrn
 from tests.api.conftest import Running
-from tests.api.people import OTHER_UCR, UCR, declaration, movement, put_declaration, put_movement
+from tests.api.people import (
+    OTHER_UCR,
+    UCR,
+    declaration,
+    enrol,
+    movement,
+    participant,
+    put_declaration,
+    put_movement,
+)
 
 
 def mrns(number: int) -> list[str]:
@@ -93,6 +102,34 @@ async def test_pages_hold_every_movement_once_in_order(running: Running, monkeyp
                 if cursor is None:
                     break
             assert seen == expected, (who, query, limit)
+
+
+async def test_devices_whose_clocks_were_found_wrong_are_listed_for_customs(running: Running) -> None:
+    for number in range(5):
+        name = f"kz/truck/late-{number}"
+        person = participant(name, running.people["kz/truck/t-001"], ("truck",))
+        enrol(running.ledger, replace(person, flagged=number))
+
+    async def listed(who: str, **query: str) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        cursor: str | None = None
+        while True:
+            params = query | ({"cursor": cursor} if cursor else {})
+            response = await running.http.get("/v1/participants", params=params, headers=running.auth(who))
+            page = ParticipantPage.model_validate(response.json())
+            found += [(item["id"], item["flagged"]) for item in page.participants]
+            cursor = page.next
+            if cursor is None:
+                return found
+
+    late = [(f"kz/truck/late-{number}", number) for number in range(5)]
+    for who in ("kz-kgd/officer", "cn-gacc/system", "kz/auditor"):
+        assert await listed(who, flagged_min="1", limit="2") == late[1:]
+    assert await listed("kz-kgd/officer", flagged_min="4") == late[4:]
+    trucks = await listed("kz-kgd/officer", role="truck")
+    assert trucks == [*late, ("kz/truck/t-001", 0), ("kz/truck/t-002", 0)]
+    assert await listed("kz/truck/t-001") == [("kz/truck/t-001", 0)], "others see themselves"
+    assert await listed("kz/truck/t-001", flagged_min="1") == []
 
 
 async def test_a_cursor_that_was_tampered_with_or_belongs_elsewhere_is_refused(running: Running) -> None:

@@ -142,6 +142,39 @@ def test_a_clock_that_differs_is_counted_and_beyond_the_limits_refused(
     ledger.now_ms -= ledger.now_ms % 1000
     assert ledger.send("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}, age_s=age_s) is outcome
     assert ledger.movement(c.MRN).flagged == flagged
+    assert ledger.participant("kz/truck/t-001").flagged == flagged
+    assert ledger.participant("kz-kgd/officer").flagged == 0
+
+
+def test_a_clock_that_is_wrong_is_counted_with_its_owner_over_all_that_it_signs() -> None:
+    ledger = s.movement_at(e.STARTED)
+    for expected in (1, 2, 3):
+        ledger.send("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}, age_s=301 + expected)
+        assert ledger.participant("kz/truck/t-001").flagged == expected
+    ledger.send("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX})
+    assert ledger.participant("kz/truck/t-001").flagged == 3
+
+
+def test_a_late_registrar_is_counted_once_where_the_record_is_its_own() -> None:
+    ledger = c.Ledger.of_corridor()
+    registrar = "kz-kgd/registrar"
+    own = {"authority": "kz-kgd", "key": bytes(range(32))}
+    assert ledger.send("registry.publish_envelope_key", registrar, registrar, own, age_s=400) is Outcome.ACCEPTED
+    assert ledger.participant(registrar).flagged == 1
+    enrol = {"key": c.key_of("new").cose_key, "roles": ["truck"]}
+    assert ledger.send("registry.enrol", registrar, "kz/truck/t-900", enrol, age_s=400) is Outcome.ACCEPTED
+    assert (ledger.participant(registrar).flagged, ledger.participant("kz/truck/t-900").flagged) == (2, 1)
+
+
+def test_a_block_says_how_many_of_its_statements_were_late() -> None:
+    ledger = s.movement_at(e.STARTED)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
+    for age_s in (0, 400, 500, 3 * 86_400 + 100):
+        statement = c.fake_statement(
+            "escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}, ledger.now_ms // 1000 - age_s
+        )
+        execution.execute(statement, c.CHECK)
+    assert execution.late == 2, "the last was refused"
 
 
 def test_real_statements_with_real_signatures_pass_through_the_kernel() -> None:
