@@ -71,7 +71,7 @@ class Checked:
 
     def wait(self) -> None:
         """Until the thread is done with it; if that takes too long, whoever asks checks for themselves."""
-        if self.future is not None:
+        if self.future is not None and not self.future.done():
             with contextlib.suppress(TimeoutError):
                 self.future.result(CHECK_TIMEOUT_S)
 

@@ -43,6 +43,7 @@ SLICE_ENTRIES = 256
 DELETE_KEYS = 2_000
 PAUSE_S = 0.02
 RETRY_S = 1.0
+REMEMBERED_MAX_SUBJECTS = 16_384
 PAGE_MAX_FOUND = 500
 MEASURED_MAX = 1_000_000
 
@@ -73,6 +74,8 @@ class LogIndex:
         self._store = store
         self._chain = chain
         self._log = structlog.get_logger().bind(part="log index")
+        # Where subjects that are busy begin: to look for it in the chain costs as much as to execute a statement.
+        self._first_entries: dict[str, int] = {}
         stored = store.get(AT)
         # None: what is there is of another version, or nothing is.
         self._covered = None if stored is None else _decode_at(stored)
@@ -177,8 +180,16 @@ class LogIndex:
 
     def _first_entry(self, sub: str, begun: Mapping[str, int]) -> int:
         """The first entry about a subject; those of the block at hand are not in the chain's own index yet."""
+        first = self._first_entries.get(sub)
+        if first is not None:
+            return first
         known = self._chain.subject_entries(sub, limit=1)
-        return min(known[0], begun[sub]) if known else begun[sub]
+        if not known or begun[sub] <= known[0]:
+            return begun[sub]  # not remembered: the block may yet not be written
+        if len(self._first_entries) >= REMEMBERED_MAX_SUBJECTS:
+            self._first_entries.clear()
+        self._first_entries[sub] = known[0]
+        return known[0]
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

@@ -66,3 +66,12 @@ def measure_signatures(seconds: float) -> dict[str, Any]:
         "one_check_us": round(1e6 / one, 1),
         "bare_process_rss_mb": round(_bare_process_rss_mb(), 1),
     }
+
+
+def bare_check_us(checks: int = 500) -> float:
+    """What one check takes of a processor just now, whoever else uses the machine."""
+    key, secret = crypto_sign_seed_keypair(bytes(32))
+    signed = crypto_sign(bytes(MESSAGE_BYTES), secret)
+    started = time.thread_time()
+    _check(signed, key, checks)
+    return (time.thread_time() - started) / checks * 1e6
