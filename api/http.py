@@ -25,6 +25,7 @@ from api.routes import (
     attachments,
     contracts,
     events,
+    formats,
     governance,
     log,
     lookup,
@@ -112,6 +113,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     for module in (
         statements,
         attachments,
+        formats,  # before the records: a UCR may have slashes, and then anything follows it
         records,
         lookup,
         statistics,

@@ -184,6 +184,41 @@ class LookupPage(Model):
     size: int
 
 
+class ImportProblem(Model):
+    """Something for which a document cannot be signed as it is."""
+
+    field: str = Field(description="Of the payload; empty for what is wrong of the document as a whole.")
+    path: str = Field(description="Of the element that is to blame; empty where something is missing.")
+    line: int
+    message: str
+
+
+class ImportedElement(Model):
+    """A leaf element or attribute, and what became of it."""
+
+    path: str
+    line: int
+    value: str
+    fate: Literal["field", "subject", "commercial", "check", "escort", "nowhere", "fault"]
+    to: str | None = None
+    why: str | None = None
+
+
+class ImportReport(Model):
+    """A document as a payload to sign, and what became of everything in it."""
+
+    ready: bool = Field(description="The payload is what the contract takes.")
+    kind: str = Field(description="The kind of statement; empty where the document does not say.")
+    subject: str | None
+    payload: dict[str, Any] = Field(description='Bytes as {"hex": "00ff"}.')
+    commercial: list[str] = Field(description="Fields that may be committed to instead of open.")
+    escort: dict[str, Any] = Field(description="For the plan of the escort: seals, transport, itinerary.")
+    problems: list[ImportProblem]
+    notes: list[str]
+    fates: dict[str, int] = Field(description="How many elements and attributes have each fate.")
+    elements: list[ImportedElement]
+
+
 class MovementPage(Model):
     """Movements in the order of their MRN; ask again with `next` until it is null."""
 

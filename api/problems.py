@@ -32,12 +32,14 @@ PROBLEMS: dict[str, ProblemType] = {
     "bad_cursor": ProblemType(400, "The cursor is not one this query gave out"),
     "bad_event_position": ProblemType(400, "The position to resume from is not an entry index"),
     "bad_tile_path": ProblemType(400, "The path is not a tile of a tlog-tiles log"),
+    "bad_document": ProblemType(400, "The document is not one that can be imported", "`detail` says why and where."),
     "unsupported_media_type": ProblemType(415, "The body is of a type this operation does not take"),
     "method_not_allowed": ProblemType(405, "This method does not apply here"),
     "too_large": ProblemType(413, "The body or a statement in it is larger than allowed"),
     "body_too_slow": ProblemType(408, "The body did not arrive in time"),
     "too_many": ProblemType(413, "The sequence holds more statements than allowed"),
     "not_found": ProblemType(404, "There is nothing here that you may see"),
+    "no_decision_yet": ProblemType(404, "No authority has decided anything of it yet"),
     "not_final": ProblemType(
         409, "The statement is committed but not final yet", "A proof exists once both authorities have cosigned."
     ),

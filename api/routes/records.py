@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
@@ -29,6 +29,7 @@ from api.routes.common import (
     json_response,
     problems,
 )
+from api.routes.formats import DESCRIBED, EPCIS, JSON, JSON_LD, XML, declaration_wco, movement_epcis, preferred
 from contracts.declaration_record import decode_declaration
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.movement import Movement, decode_movement
@@ -63,6 +64,13 @@ _PROBLEMS = problems(
 )
 
 
+def _in_formats(value: Any, *media_types: str) -> dict[str, Any]:
+    """A good answer, which `Accept` may ask for as one of the field's documents instead."""
+    good = example(value)
+    others = {media_type: DESCRIBED[media_type] for media_type in media_types}
+    return {**good, "content": {**good["content"], **others}}
+
+
 def _identifier(parse: Callable[[str], object], text: str) -> str:
     """Checks the form before anyone is asked."""
     try:
@@ -83,11 +91,15 @@ async def _record(gateway: Gateway, key: str, consistency: str) -> tuple[bytes, 
     "/v1/declarations/{ucr:path}",
     operation_id="getDeclaration",
     summary="A declaration, and its recognition by the other authority",
-    description="For its declarant, its carrier, customs and auditors. A UCR may contain `/`, encoded or not.",
+    description=(
+        "For its declarant, its carrier, customs and auditors. A UCR may contain `/`, encoded or not. With `Accept: "
+        "application/xml`: what the authorities decided, as WCO responses."
+    ),
     response_model=RecordDocument,
-    responses={200: example(_EXAMPLE_DECLARATION), **_PROBLEMS},
+    responses={200: _in_formats(_EXAMPLE_DECLARATION, XML), **_PROBLEMS, **problems("not_found", "no_decision_yet")},
 )
 async def get_declaration(
+    request: Request,
     ucr: Annotated[str, Path(description="Unique consignment reference.", examples=[EXAMPLE_UCR])],
     gateway: GatewayDep,
     caller: CallerDep,
@@ -96,6 +108,8 @@ async def get_declaration(
     _identifier(parse_ucr, ucr)
     if not await gateway.access.may_see_declaration(caller, ucr):
         raise Problem("not_found")
+    if preferred(request.headers.get("accept", ""), (JSON, XML)) == XML:
+        return await declaration_wco(gateway, ucr)
     key = f"declaration/{ucr}"
     raw, size = await _record(gateway, key, consistency)
     document = {"key": key, "size": size, "record": declaration_view(decode_declaration(raw))}
@@ -106,11 +120,15 @@ async def get_declaration(
     "/v1/movements/{mrn}",
     operation_id="getMovement",
     summary="An escorted movement: where it stands, who has custody",
-    description="For its carrier, receiver, truck and terminals, the declarants of its goods, customs and auditors.",
+    description=(
+        "For its carrier, receiver, truck and terminals, the declarants of its goods, customs and auditors. With "
+        "`Accept: application/vnd.gs1.epcis+json`: its events, as EPCIS 2.0."
+    ),
     response_model=RecordDocument,
-    responses={200: example(_EXAMPLE_MOVEMENT), **_PROBLEMS},
+    responses={200: _in_formats(_EXAMPLE_MOVEMENT, EPCIS, JSON_LD), **_PROBLEMS},
 )
 async def get_movement(
+    request: Request,
     mrn: Annotated[str, Path(description="Movement reference number.", examples=[EXAMPLE_MRN])],
     gateway: GatewayDep,
     caller: CallerDep,
@@ -119,6 +137,9 @@ async def get_movement(
     _identifier(parse_mrn, mrn)
     if not await gateway.access.may_see_movement(caller, mrn):
         raise Problem("not_found")
+    media_type = preferred(request.headers.get("accept", ""), (JSON, EPCIS, JSON_LD))
+    if media_type != JSON:
+        return await movement_epcis(gateway, mrn, media_type)
     key = f"{MOVEMENT_PREFIX}{mrn}"
     raw, size = await _record(gateway, key, consistency)
     return json_response({"key": key, "size": size, "record": movement_view(decode_movement(raw))}, 200, NO_STORE)

@@ -58,6 +58,7 @@ class Imported:
 
     kind: str
     subject: str
+    number: str  # under which the declaration is known already, where the document names one
     payload: Payload
     commercial: tuple[str, ...]  # names of the fields that may be committed to instead of open
     escort: Mapping[str, Any]
@@ -115,6 +116,7 @@ class _Import:
         self._declaration = declaration
         self._given = given
         self._notes: list[str] = []
+        self._number = ""
         self._leaves = Leaves(root)
 
     def run(self) -> Imported:
@@ -139,6 +141,7 @@ class _Import:
         return Imported(
             kind,
             subject,
+            self._number,
             payload,
             tuple(every_private_field(payload["content"])) if not leaves.problems and "content" in payload else (),
             escort,
@@ -181,6 +184,7 @@ class _Import:
         number = leaves.take(
             leaves.one(self._declaration, "ID"), Fate.CHECK, "the number under which the declaration is known"
         )
+        self._number = number
         if number:
             self._notes.append(f"it is about the declaration of number {number}; the ledger knows it by its UCR")
         if self._given.ucr:

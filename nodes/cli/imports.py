@@ -29,7 +29,7 @@ PAYLOAD_SUFFIX = ".payload.json"
 REPORT_SUFFIX = ".report.json"
 _PRIVATE = (
     "{file}: not signed: these fields would stand on the ledger for ever: {fields}; say --open if they may, or sign "
-    "the payload with commitments in their place"
+    "the payload after `comity envelope seal`"
 )
 
 _path = click.Path(path_type=Path, dir_okay=False)

@@ -1,0 +1,180 @@
+"""The field's formats over HTTP: whom they are for, which is asked for, and declarations that come in as XML."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from api.epcis.document import movement_document
+from api.models import ImportReport
+from api.problems import type_of
+from api.routes import formats
+from api.routes.formats import EPCIS, JSON, JSON_LD, XML, preferred
+from contracts.declaration_record import number_key
+from ledger.cbor import encode
+from tests.api import tales
+from tests.api.conftest import Running
+from tests.api.people import MRNS, UCR, declaration, movement, put_declaration, put_movement
+from tests.api.wco.documents import lodged, request
+from tests.contracts import corridor as c
+
+MRN = MRNS[0]
+OFFICER = "kz-kgd/officer"
+SIDES = {"home": "kz-kgd", "partner": "cn-gacc"}
+REASON = "<Amendment><ChangeReasonCode>1</ChangeReasonCode></Amendment>"
+
+
+async def tell(running: Running, held_back: int = 0) -> None:
+    """Puts a movement and its declaration on the log, and what the state says of them beside it."""
+    put_declaration(running.ledger, declaration())
+    put_movement(running.ledger, movement(MRN))
+    running.ledger.finalise_at_once = False
+    for number, step in enumerate(tales.DECLARATION):
+        running.ledger.append(tales.signed(number, step, UCR).raw)
+    for number, step in enumerate(tales.ESCORT):
+        running.ledger.append(tales.signed(number, step, MRN).raw)
+    running.ledger.finalise(len(running.ledger.entries) - held_back)
+    async with asyncio.timeout(10):
+        await running.gateway.pool.finality.beyond(running.ledger.final_size - 1)
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("text/html", JSON),
+        (EPCIS, EPCIS),
+        ("application/ld+json", JSON_LD),
+        ("application/json;q=0.5, application/vnd.gs1.epcis+json", EPCIS),
+        ("application/vnd.gs1.epcis+json;q=0.5, application/json", JSON),
+        ("Application/LD+JSON ; q=1.0", JSON_LD),
+        ("application/ld+json;q=0", JSON),
+        ("application/ld+json;q=nan", JSON),
+        ("application/ld+json;q=1e9", JSON),
+        (";;;,,,q=,", JSON),
+        ("," * 5000 + EPCIS, JSON),
+    ],
+)
+def test_the_callers_preference_decides_and_what_is_no_preference_does_not(accept: str, chosen: str) -> None:
+    assert preferred(accept, (JSON, EPCIS, JSON_LD)) == chosen
+
+
+async def test_a_movement_is_given_as_events_where_that_is_asked_for(running: Running) -> None:
+    await tell(running)
+    officer = running.auth(OFFICER)
+    plain = await running.http.get(f"/v1/movements/{MRN}", headers=officer)
+    assert plain.json()["record"]["mrn"] == MRN
+    for media_type in (EPCIS, JSON_LD):
+        events = await running.http.get(f"/v1/movements/{MRN}", headers=officer | {"accept": media_type})
+        assert events.headers["content-type"] == media_type
+        assert len({e["comity:entry"] for e in events.json()["epcisBody"]["eventList"]}) == len(tales.ESCORT)
+        own = await running.http.get(f"/v1/movements/{MRN}/events", headers=officer)
+        assert own.content == events.content
+
+
+async def test_the_document_is_that_of_the_entries_up_to_what_is_final(running: Running) -> None:
+    await tell(running, held_back=4)
+    history = await formats.history_of(running.gateway, MRN)
+    assert (await running.http.get(f"/v1/movements/{MRN}/events", headers=running.auth(OFFICER))).content == (
+        movement_document(MRN, history)
+    )
+    assert all(recorded.index < history.size for recorded in history.entries)
+
+
+async def test_a_declarations_decisions_are_given_as_responses_where_that_is_asked_for(running: Running) -> None:
+    await tell(running)
+    officer = running.auth(OFFICER)
+    asked = await running.http.get(f"/v1/declarations/{UCR}", headers=officer | {"accept": XML})
+    assert asked.headers["content-type"].partition(";")[0] == XML
+    assert [e.tag.partition("}")[2] for e in ElementTree.fromstring(asked.text)].count("Response") == 4
+    own = await running.http.get(f"/v1/declarations/{UCR}/notifications", headers=officer)
+    assert own.content == asked.content
+    assert (await running.http.get(f"/v1/declarations/{UCR}", headers=officer)).json()["record"]["ucr"] == UCR
+
+
+async def test_before_the_first_decision_there_is_a_problem_with_a_code_of_its_own(running: Running) -> None:
+    put_declaration(running.ledger, declaration())
+    running.ledger.append(tales.signed(0, tales.DECLARATION[0], UCR).raw)
+    response = await running.http.get(f"/v1/declarations/{UCR}/notifications", headers=running.auth(OFFICER))
+    assert (response.status_code, response.json()["type"]) == (404, type_of("no_decision_yet"))
+
+
+async def test_documents_are_for_those_whom_the_record_is_for(running: Running) -> None:
+    await tell(running)
+    stranger = running.auth("kz/declarant/other")
+    for path in (f"/v1/movements/{MRN}", f"/v1/movements/{MRN}/events"):
+        response = await running.http.get(path, headers=stranger | {"accept": EPCIS})
+        assert (response.status_code, response.json()["type"]) == (404, type_of("not_found"))
+    for path in (f"/v1/declarations/{UCR}", f"/v1/declarations/{UCR}/notifications"):
+        response = await running.http.get(path, headers=stranger | {"accept": XML})
+        assert (response.status_code, response.json()["type"]) == (404, type_of("not_found"))
+    for path in (f"/v1/movements/{MRN}/events", f"/v1/declarations/{UCR}/notifications"):
+        assert (await running.http.get(path)).status_code == 401
+
+
+async def test_identifiers_of_no_form_are_refused(running: Running) -> None:
+    for path in ("/v1/movements/19GBCKKCQSXV2FGVA9/events", "/v1/declarations/lower/notifications"):
+        response = await running.http.get(path, headers=running.auth(OFFICER))
+        assert (response.status_code, response.json()["type"]) == (400, type_of("bad_identifier"))
+
+
+async def test_a_declaration_in_xml_comes_back_as_a_payload_with_its_report(running: Running) -> None:
+    headers = running.auth("kz/declarant/astyk") | {"content-type": "application/xml; charset=utf-8"}
+    response = await running.http.post("/v1/import", params=SIDES, content=lodged(), headers=headers)
+    report = ImportReport.model_validate(response.json())
+    assert (report.ready, report.kind, report.subject) == (True, "declaration.lodge", "KZ-AGRO-2026/77")
+    assert len(report.elements) == sum(report.fates.values())
+    assert running.ledger.submissions == []
+    without = await running.http.post("/v1/import", content=lodged(), headers=headers)
+    assert [problem.field for problem in ImportReport.model_validate(without.json()).problems] == ["home", "partner"]
+
+
+async def test_a_request_about_a_number_is_about_its_declaration_for_whoever_may_see_that(running: Running) -> None:
+    put_declaration(running.ledger, declaration())
+    running.ledger.records[number_key("KZ", "19GBCKKCQSXV2FGVA8")] = encode([UCR])
+    raw = request("INV", REASON)
+    for who, subject in (("kz/declarant/astyk", UCR), ("kz/declarant/other", None)):
+        headers = running.auth(who) | {"content-type": XML}
+        report = ImportReport.model_validate(
+            (await running.http.post("/v1/import", content=raw, headers=headers)).json()
+        )
+        assert (report.ready, report.subject) == (subject is not None, subject), who
+
+
+@pytest.mark.parametrize(
+    ("raw", "media_type", "status", "code"),
+    [
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", XML, 400, "bad_document"),
+        (b"", XML, 400, "empty_body"),
+        (b" " * (formats.IMPORT_MAX_BYTES + 1), XML, 413, "too_large"),
+        (b"{}", "application/json", 415, "unsupported_media_type"),
+        (b"<a/>", "", 415, "unsupported_media_type"),
+    ],
+    ids=["doctype", "empty", "large", "json", "untyped"],
+)
+async def test_what_is_no_declaration_is_refused(
+    running: Running, raw: bytes, media_type: str, status: int, code: str
+) -> None:
+    headers = running.auth("kz/declarant/astyk") | {"content-type": media_type}
+    response = await running.http.post("/v1/import", content=raw, headers=headers)
+    assert (response.status_code, response.json()["type"]) == (status, type_of(code))
+
+
+async def test_importing_needs_a_token(running: Running) -> None:
+    response = await running.http.post("/v1/import", content=lodged(), headers={"content-type": XML})
+    assert response.status_code == 401
+
+
+async def test_an_event_document_is_what_the_offline_export_writes_of_the_same_log(running: Running) -> None:
+    """The same entries, sizes and times give the same bytes, whoever reads them."""
+    await tell(running)
+    history = await formats.history_of(running.gateway, MRN)
+    document = json.loads(movement_document(MRN, history))
+    assert document["id"] == f"urn:comity:movement:{MRN}/{history.size}"
+    assert [each.name for each in history.authorities] == ["cn-gacc", "kz-kgd"]
+    assert {e["comity:custody"] for e in document["epcisBody"]["eventList"]} == {"kz-kgd", "cn-gacc"}
+    assert c.MRN != MRN
