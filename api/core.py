@@ -14,6 +14,7 @@ from api.access import Access, Principal
 from api.attaching import Attaching
 from api.attachment_kinds import ENVELOPE, references_of
 from api.config import GatewayConfig
+from api.expiry import Ending, file_endings
 from api.feed import EntryFeed
 from api.listing import Listing
 from api.metrics import GatewayMetrics
@@ -41,6 +42,17 @@ class Event:
     statement: Statement | None = None
 
 
+def _own_endings(config: GatewayConfig) -> list[Ending]:
+    """The ends of the certificates that the gateway presents and believes."""
+    files = []
+    if config.tls is not None:
+        files.append((f"certificate of {config.name}", config.tls.certificate))
+        files.append((f"CA certificate of {config.authority}", config.tls.authority_ca))
+    if config.public_tls is not None:
+        files.append((f"public certificate of {config.name}", config.public_tls.certificate))
+    return file_endings(files)
+
+
 class Gateway:
     """One authority's front: its validators, who may see what, and the log as it grows."""
 
@@ -50,7 +62,9 @@ class Gateway:
         self.access = Access(config.origin, pool.records)
         self.feed = EntryFeed(pool)
         self.attaching = Attaching(self, config.attachments)
-        self.metrics = GatewayMetrics(pool, self.attaching.kept)
+        # Read at the start, as TLS reads them.
+        self.endings = _own_endings(config)
+        self.metrics = GatewayMetrics(pool, self.attaching.kept, self.endings)
         self.listing = Listing(config.reference, self._is_on_log, self.metrics.registry)
         self.heartbeat_s = HEARTBEAT_S
         self.recheck_s = RECHECK_S

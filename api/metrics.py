@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from api.answers import Accepted, Answer, Refused, Rejected
 from api.attachments import AttachmentStore
+from api.expiry import Ending, EndingGauges
 from api.validators import ValidatorPool
 
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -17,10 +19,14 @@ LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.5, 1
 class GatewayMetrics:
     """Counters that the routes and streams touch; gauges that are read from the pool when asked for."""
 
-    def __init__(self, pool: ValidatorPool, attachments: AttachmentStore | None = None) -> None:
+    def __init__(
+        self, pool: ValidatorPool, attachments: AttachmentStore | None = None, endings: Sequence[Ending] = ()
+    ) -> None:
         self._pool = pool
         self._store = attachments
         self.registry = CollectorRegistry()
+        self._endings = endings
+        self._ending_gauges = EndingGauges("comity_gateway", self.registry)
         self._requests = Counter(
             "comity_gateway_requests", "HTTP requests", ["operation", "status"], registry=self.registry
         )
@@ -95,6 +101,7 @@ class GatewayMetrics:
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         pool = self._pool
+        self._ending_gauges.set(self._endings, time.time_ns() // 1_000_000)
         self._in_flight.set(pool.in_flight)
         self._in_flight_bytes.set(pool.in_flight_bytes)
         self._awaiting_final.set(pool.finality.waiting)

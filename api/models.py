@@ -267,6 +267,14 @@ class ProtocolSpoken(Model):
     refusal: str = Field(description="Why it is not listened to: it speaks no version that ours speaks too.")
 
 
+class EndingDocument(Model):
+    """A certificate or key that ends within 90, 30 or 7 days; 0 if it has ended."""
+
+    what: str
+    ends_ms: int
+    within_days: int
+
+
 class NetworkStatus(Model):
     """`state` says in plain words what works now."""
 
@@ -283,6 +291,8 @@ class NetworkStatus(Model):
     validators: list[ValidatorHealth]
     protocol_effective: int = Field(description="The highest version that every validator of the network speaks.")
     protocols: list[ProtocolSpoken]
+    endings: list[EndingDocument] = Field(description="Certificates and keys whose end is near, the nearest first.")
+    releases_needed: list[str] = Field(description="Contracts ahead that the validator's program does not have.")
 
 
 class CheckpointDocument(Model):
@@ -461,6 +471,8 @@ EXAMPLE_STATUS: dict[str, Any] = {
     ],
     "protocol_effective": 1,
     "protocols": [{"validator": "cn-gacc-1", "lowest": 1, "highest": 1, "release": "", "refusal": ""}],
+    "endings": [{"what": "certificate of kz-kgd-1", "ends_ms": 1_797_000_000_000, "within_days": 30}],
+    "releases_needed": [],
 }
 EXAMPLE_MEMBERSHIP: dict[str, Any] = {
     "number": 1,

@@ -5,9 +5,11 @@ A registry of its own, so that several validators can live in one process, as in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from api.expiry import Ending, EndingGauges
 
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _BLOCK_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 1000)
@@ -24,6 +26,8 @@ class Metrics:
         registry = self._registry
         # Open file descriptors and their limit, among others: a store that cannot open a file cannot go on.
         ProcessCollector(registry=registry)
+        self._endings = EndingGauges("comity", registry)
+        self._read_endings: Callable[[], tuple[Iterable[Ending], int]] = lambda: ((), 0)
         self.sync_s = Histogram(
             "comity_raft_sync_seconds", "Synced write of the Raft log", buckets=_SYNC_BUCKETS_S, registry=registry
         )
@@ -68,7 +72,12 @@ class Metrics:
             name: Gauge(f"comity_{name}", meaning, registry=self._registry) for name, meaning in meanings.items()
         }
 
+    def endings(self, read: Callable[[], tuple[Iterable[Ending], int]]) -> None:
+        """Tell what ends by itself: `read` gives it, and the time, when somebody asks."""
+        self._read_endings = read
+
     def text(self) -> bytes:
+        self._endings.set(*self._read_endings())
         for name, value in self._read().items():
             self._gauges[name].set(value)
         return generate_latest(self._registry)

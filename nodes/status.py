@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from api.expiry import warning
 from api.proto import validator_pb2
 from ledger.membership import Role
 
@@ -84,7 +85,15 @@ class StatusReport:
     # --- in words ----------------------------------------------------------------------------------------------------
 
     def readiness(self) -> tuple[bool, str]:
-        """Whether the validator takes part, and how it is."""
+        """Whether the validator takes part, how it is, and what an operator has to see to before it is late."""
+        ready, state = self._readiness()
+        near = self._validator.expiry.nearing()
+        ahead = [str(each) for each in self._validator.expiry.releases_needed()]
+        if near:
+            ahead.append(warning(near, self._validator.clock.now_ms()))
+        return ready, "; ".join([state, *ahead])
+
+    def _readiness(self) -> tuple[bool, str]:
         validator = self._validator
         if validator.halted is not None:
             return False, f"halted: {validator.halted}"
@@ -202,6 +211,13 @@ class StatusReport:
             halted=validator.halted or "",
             protocol_effective=validator.versions.effective,
             protocols=self.protocols(),
+            endings=[
+                validator_pb2.Ending(
+                    what=each.what, ends_ms=each.ends_ms, within_days=each.within_days(validator.clock.now_ms()) or 0
+                )
+                for each in validator.expiry.nearing()
+            ],
+            releases_needed=[str(each) for each in validator.expiry.releases_needed()],
         )
 
     def protocols(self) -> list[validator_pb2.ProtocolSpoken]:

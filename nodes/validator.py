@@ -34,6 +34,7 @@ from nodes.cosigning import Contradiction, Cosigner, Finality
 from nodes.divergence import Divergences
 from nodes.environment import Environment
 from nodes.execution import Accepted, Executed, Execution, Halted, Rejected
+from nodes.expiry import Expiry
 from nodes.health import HealthServer
 from nodes.identity import Identity
 from nodes.log_index import keep_up
@@ -213,6 +214,7 @@ class Validator:
             clock=self.clock,
             executor=environment.executor(1, "scrub"),
         )
+        self.expiry = Expiry(config, environment.files, self.chain.state, self.records, self.clock)
         self.report = StatusReport(self)
         authority = config.authority_of(config.name)
         gateways = PeerDirectory(
@@ -235,6 +237,7 @@ class Validator:
         )
         self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
+        self.metrics.endings(lambda: (self.expiry.endings(), self.clock.now_ms()))
 
     # --- life --------------------------------------------------------------------------------------------------------
 

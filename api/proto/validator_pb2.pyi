@@ -376,7 +376,7 @@ class ProtocolSpoken(_message.Message):
     def __init__(self, validator: _Optional[str] = ..., lowest: _Optional[int] = ..., highest: _Optional[int] = ..., release: _Optional[str] = ..., refusal: _Optional[str] = ..., unknown_messages: _Optional[int] = ...) -> None: ...
 
 class ValidatorStatus(_message.Message):
-    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols")
+    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols", "endings", "releases_needed")
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
@@ -395,6 +395,8 @@ class ValidatorStatus(_message.Message):
     HALTED_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
     PROTOCOLS_FIELD_NUMBER: _ClassVar[int]
+    ENDINGS_FIELD_NUMBER: _ClassVar[int]
+    RELEASES_NEEDED_FIELD_NUMBER: _ClassVar[int]
     validator: str
     authority: str
     origin: str
@@ -413,7 +415,19 @@ class ValidatorStatus(_message.Message):
     halted: str
     protocol_effective: int
     protocols: _containers.RepeatedCompositeFieldContainer[ProtocolSpoken]
-    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ...) -> None: ...
+    endings: _containers.RepeatedCompositeFieldContainer[Ending]
+    releases_needed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., releases_needed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Ending(_message.Message):
+    __slots__ = ("what", "ends_ms", "within_days")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    ENDS_MS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    ends_ms: int
+    within_days: int
+    def __init__(self, what: _Optional[str] = ..., ends_ms: _Optional[int] = ..., within_days: _Optional[int] = ...) -> None: ...
 
 class MembershipQuery(_message.Message):
     __slots__ = ()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.core import Gateway
+from api.expiry import Ending, nearing
 from api.models import EXAMPLE_STATUS, Health, NetworkStatus
 from api.routes.common import NO_STORE, GatewayDep, example, json_response
 from api.validators import HEALTH_MISSES_MAX
@@ -69,7 +71,21 @@ def network_status(gateway: Gateway) -> dict[str, Any]:
             }
             for spoken in (best.protocols if best is not None else ())
         ],
+        "endings": _endings(gateway),
+        "releases_needed": list(best.releases_needed) if best is not None else [],
     }
+
+
+def _endings(gateway: Gateway) -> list[dict[str, Any]]:
+    """What is near its end, of this gateway and of all of its validators."""
+    now_ms = time.time_ns() // 1_000_000
+    said = {
+        Ending(each.what, each.ends_ms) for lane in gateway.pool.lanes if lane.status for each in lane.status.endings
+    }
+    return [
+        {"what": each.what, "ends_ms": each.ends_ms, "within_days": each.within_days(now_ms)}
+        for each in nearing({*said, *gateway.endings}, now_ms)
+    ]
 
 
 @router.get(

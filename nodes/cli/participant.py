@@ -377,6 +377,13 @@ def proof(statement: str, gateway: str, participant_id: str | None, key: Path | 
     click.echo(f"{out}: verify with: comity verify {out} --policy POLICY")
 
 
+def _ending_in_words(ending: dict[str, Any]) -> str:
+    date = time.strftime("%Y-%m-%d", time.gmtime(ending["ends_ms"] / 1000))
+    if not ending["within_days"]:
+        return f"ENDED: {ending['what']}, on {date}"
+    return f"ends within {ending['within_days']} days: {ending['what']}, on {date}"
+
+
 def _show_protocols(document: dict[str, Any]) -> None:
     """The version that all speak, and whoever speaks another one. A gateway of an older release says nothing of it."""
     if not document.get("protocol_effective"):
@@ -420,4 +427,8 @@ def status(gateway: str, as_json: bool) -> None:
             halted = f", HALTED: {validator['halted']}" if validator["halted"] else ""
             click.echo(f"  {validator['name']}: {ready}, leader {validator['leader'] or 'none'}{halted}")
         _show_protocols(document)
+        for ending in document.get("endings", ()):
+            click.echo(f"  {_ending_in_words(ending)}")
+        for line in document.get("releases_needed", ()):
+            click.echo(f"  RELEASE NEEDED: {line}")
     raise SystemExit(0 if document["ready"] else EXIT_UNAVAILABLE)
