@@ -573,8 +573,11 @@ DECLARATION = Contract(
             _recognition,
             Outcome.RECOGNITION_TRANSITION_NOT_ALLOWED,
             _RECOGNITIONS,
-            ends=(REFUSED, WITHDRAWN),
-            begins=(NONE,),  # and again with each new version of the content
+            begins=(NONE,),
+            by_itself=dict.fromkeys(
+                ((state, NONE) for state in (RECOGNISED, REFUSED, SUSPENDED, WITHDRAWN)),
+                "the content has a new version",
+            ),
         ),
     ),
     schemas=SCHEMAS,

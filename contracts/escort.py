@@ -279,6 +279,7 @@ def _state(record: Movement, payload: Mapping[str, Any]) -> str | Outcome:
     return record.state
 
 
+# In the order in which a diagram shows them, from above.
 _STATES = {
     PLANNED: "declarations, truck, route and time limits are fixed; the containers are taken",
     LOADED: "the goods are on the vehicle, and weighed",
@@ -287,17 +288,17 @@ _STATES = {
     REFUSED: "given up before it started",
     AT_BORDER: "truck and gate have both reported the border",
     OFFERED: "the departure terminal has read the seals and offers the goods",
-    HANDED_OVER: "custody and liability have passed; the second time limit runs",
     DISPUTED: "the receiving terminal read something else than it was offered; both authorities decide",
-    RETURNED: "the goods stay with the departure side, by its own word or that of both; not yet accounted for",
+    HANDED_OVER: "custody and liability have passed; the second time limit runs",
     ARRIVED: "at its destination",
     UNLOADED: "unloaded, not as declared",
     DISCREPANCY: "what differs is on record; explained, or recovered",
-    RECOVERY: "duties are being recovered",
-    DISCHARGED: "over; the guarantee is free",
     HELD: "stopped by an incident until an officer decides; no time limit runs",
     OVERDUE: "later than its time limit, until an officer decides",
     ABORTED: "ended on the way; custody stays where it was; not yet accounted for",
+    RETURNED: "the goods stay with the departure side, by its own word or that of both; not yet accounted for",
+    RECOVERY: "duties are being recovered",
+    DISCHARGED: "over; the guarantee is free",
 }
 
 ESCORT = Contract(

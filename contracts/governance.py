@@ -417,7 +417,10 @@ GOVERNANCE = Contract(
                 SUPERSEDED: "another proposal about the same thing was approved first",
             },
             ends=(IN_FORCE, REJECTED, WITHDRAWN, LAPSED, SUPERSEDED),
-            begins=(ABSENT, IN_FORCE, SUPERSEDED),  # a height, and another's approval, bring these
+            by_itself={
+                (APPROVED, IN_FORCE): "its height is reached",
+                (OPEN, SUPERSEDED): "another was approved first",
+            },
         ),
     ),
     schemas=SCHEMAS,

@@ -17,7 +17,7 @@ of an event, `Machine.states` of a state. `contracts.well_formed` refuses a cont
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from contracts.outcome import Outcome
@@ -110,7 +110,9 @@ class Machine:
     """A table, how to find the state of a record in it (or why there is none), and the outcome of a missing key.
 
     `states` says of each state what it means. `begins` are those in which the machine stands without a row having
-    brought it there, if it does not begin with `ABSENT`; `ends` those that no row and no deadline leaves.
+    brought it there, if it does not begin with `ABSENT`; `ends` those that nothing leaves. `by_itself` says of pairs of
+    states why a record goes from the one to the other without an event of this machine: at a height, or through another
+    machine or record.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Machine:
     states: Mapping[str, str]
     ends: tuple[str, ...] = ()
     begins: tuple[str, ...] = (ABSENT,)
+    by_itself: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ first statement of a block.
 
 In the tables `-` is the state of what is not there yet. *Who* is a role and the side its holder must stand on. Every
 payload has a [JSON Schema](schemas), every outcome says [what it means and what to do](outcomes.md).
+[Writing a contract](writing-a-contract.md) builds one from nothing.
 """
 
 _OUTCOMES_INTRODUCTION = """# Outcomes
@@ -50,6 +51,12 @@ def _said(function: Callable[..., object]) -> str:
     return " ".join((function.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
+def diagram_name(contract: Contract, machine: Machine) -> str:
+    """The file of a machine's diagram, without its ending; a version that is not the newest has its number in it."""
+    old = contract.version != newest_versions()[contract.name]
+    return f"{contract.name}{f'-v{contract.version}' if old else ''}-{machine.name}"
+
+
 def anchor(outcome: Outcome) -> str:
     """Where on the page of outcomes one stands."""
     return f"{outcome.value}-{outcome.fact}"
@@ -60,6 +67,8 @@ def _link(outcome: Outcome) -> str:
 
 
 def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
+    yield f"![{contract.name}: {machine.name}](diagrams/{diagram_name(contract, machine)}.svg)"
+    yield ""
     yield "| state | | meaning |"
     yield "| --- | --- | --- |"
     for state, meaning in machine.states.items():
@@ -73,6 +82,9 @@ def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
         came_from = state if state == ABSENT else f"`{state}`"
         yield f"| {came_from} | `{event}` | {who} | {guards} | {', '.join(f'`{to}`' for to in row.to)} |"
     yield ""
+    for (state, to), why in machine.by_itself.items():
+        yield f"By itself `{state}` becomes `{to}`: {why}."
+        yield ""
     yield f"Any other pair of state and event: {_link(machine.not_allowed)}."
     yield ""
 

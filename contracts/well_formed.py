@@ -76,6 +76,12 @@ def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
         for end in (state, *row.to):
             if end != ABSENT and end not in machine.states:
                 yield f"row ({state}, {event}): expected a state with a meaning, got {end}"
+    for (state, to), why in machine.by_itself.items():
+        for end in (state, to):
+            if end not in machine.states:
+                yield f"by itself ({state}, {to}): expected a state with a meaning, got {end}"
+        if not why:
+            yield f"by itself ({state}, {to}): expected why, got nothing"
     yield from _reach(contract, machine)
 
 
@@ -117,7 +123,7 @@ def _steps(contract: Contract, machine: Machine) -> set[tuple[str, str]]:
     steps = {(state, to) for (state, _), row in machine.transitions.items() for to in row.to}
     if contract.deadlines is not None and contract.deadlines.machine == machine.name:
         steps |= {(state, rule.to) for state, rule in contract.deadlines.rules.items()}
-    return steps
+    return steps | set(machine.by_itself)
 
 
 def _reach(contract: Contract, machine: Machine) -> Iterator[str]:

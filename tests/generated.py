@@ -41,6 +41,18 @@ def _payload_schemas() -> dict[str, bytes]:
     }
 
 
+def _diagrams() -> dict[str, bytes]:
+    from contracts.catalogue import CONTRACTS
+    from contracts.diagram import diagram
+    from contracts.reference import diagram_name
+
+    return {
+        f"docs/diagrams/{diagram_name(contract, machine)}.svg": diagram(contract, machine).encode()
+        for contract in CONTRACTS.values()
+        for machine in contract.machines
+    }
+
+
 def _command_reference() -> dict[str, bytes]:
     from nodes.cli.reference import render
 
@@ -63,11 +75,12 @@ GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _protocol_code,
     _contract_reference,
     _payload_schemas,
+    _diagrams,
     _command_reference,
     _format_tables,
 )
 # Folders in which nothing but what is generated may lie: a file that nothing writes any more is told of, and removed.
-GENERATED_FOLDERS = ("docs/schemas",)
+GENERATED_FOLDERS = ("docs/schemas", "docs/diagrams")
 
 
 def main(arguments: list[str]) -> int:

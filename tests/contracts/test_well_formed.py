@@ -149,6 +149,16 @@ BROKEN: list[tuple[str, Callable[[], Contract], str]] = [
         "deadlines: expected a machine of the contract, got sleep",
     ),
     (
+        "something that happens by itself between states that there are not",
+        lambda: _with_rows(ESCORT, {}, by_itself={("sealed", "asleep"): "it is late"}),
+        r"by itself \(sealed, asleep\): expected a state with a meaning, got asleep",
+    ),
+    (
+        "something that happens by itself for no reason",
+        lambda: _with_rows(ESCORT, {}, by_itself={("sealed", "started"): ""}),
+        r"by itself \(sealed, started\): expected why, got nothing",
+    ),
+    (
         "records under another name than the contract's",
         lambda: replace(ESCORT, name="convoy"),
         "records: expected keys convoy/<subject>, got escort/<subject>",
