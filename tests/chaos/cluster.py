@@ -41,9 +41,15 @@ POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
 # For validators that join later; a name is never used twice.
-SPARE_MACHINES: Final = 5
+SPARE_MACHINES: Final = 10
+# A party that is no authority, and its machines: witnesses, which join and leave.
+NEUTRAL: Final = "arbiter"
+NEUTRAL_MACHINES: Final = 3
 # Blocks; some fifteen seconds of the load: longer than a validator takes to begin anew on a busy machine.
 ORDER_TAIL_ENTRIES: Final = 150
+# Everything stored is read again so often, for damage that comes while a validator runs.
+SCRUB_INTERVAL_S: Final = 10
+TUNING: Final = f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\nscrub_interval_s = {SCRUB_INTERVAL_S}\n"
 SOURCE: Final = Path(__file__).parent
 
 
@@ -126,7 +132,7 @@ class Cluster:
         """Whoever is away for some seconds has to come back by a snapshot: it is to happen often here."""
         for validator in self.network.validators:
             with validator.config.open("a") as file:
-                file.write(f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\n")
+                file.write(TUNING)
 
     def _make_namespaces(self) -> None:
         names = self._machines()
@@ -163,7 +169,8 @@ class Cluster:
         """Everything with a network namespace: ours, the nodes', and those that wait for newcomers."""
         first = 1 + max(len(self.members(authority)) for authority in self.authorities)
         spare = [f"{name}-{number}" for number in range(first, first + SPARE_MACHINES) for name in self.authorities]
-        return [CLIENT, *self.validators, *self.gateways, *spare]
+        neutral = [f"{NEUTRAL}-{number}" for number in range(1, 1 + NEUTRAL_MACHINES)]
+        return [CLIENT, *self.validators, *self.gateways, *spare, *neutral]
 
     def spare(self, authority: str) -> str | None:
         """The name of a validator of this authority that never was, if there is a machine for it."""
@@ -181,6 +188,8 @@ class Cluster:
         item = next(item for item in self.network.authorities if item.name == authority)
         lines = item.policy.read_text().splitlines()
         for made in self._newcomers.values():
+            if made.party == NEUTRAL:
+                continue  # it cosigns nothing
             country = next(item.country for item in self.network.authorities if item.name == made.party).lower()
             place = next(number for number, line in enumerate(lines) if line.startswith("group "))
             credential = made.step.member.credential if made.step.member else ""

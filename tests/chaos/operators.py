@@ -19,7 +19,7 @@ from ledger.entry import Genesis
 from ledger.membership import Register, Step, sign_change
 from nodes.config import load_validator_config
 from nodes.newcomer import Addresses, Newcomer, make_newcomer
-from tests.chaos.cluster import BASE_PORT, ORDER_TAIL_ENTRIES, Cluster
+from tests.chaos.cluster import BASE_PORT, TUNING, Cluster
 from tests.nodes.network import Client
 
 CHANGE_TIMEOUT_S: Final = 60.0
@@ -44,8 +44,8 @@ class Operators:
         self.register = Register.of_genesis(self._genesis)
         self._notes: list[bytes] = []
 
-    def make(self, name: str, like: str) -> Newcomer:
-        """The folder of a newcomer on its own machine; it can be started from then on."""
+    def make(self, name: str, like: str, party: str | None = None) -> Newcomer:
+        """The folder of a newcomer on its own machine; it can be started from then on. `party`: a neutral one."""
         cluster = self._cluster
         network = cluster.network
         authority = next(item for item in network.authorities if item.name == cluster.authority_of(like))
@@ -53,13 +53,14 @@ class Operators:
             network.directory / "validators" / name,
             name=name,
             like=load_validator_config(cluster.config_of(like)),
-            authority_directory=authority.directory,
+            authority_directory=authority.directory if party is None else authority.directory.parent / party,
+            party=party,
             addresses=Addresses(name, BASE_PORT, BASE_PORT + 1, BASE_PORT + 2, "0.0.0.0"),
             notes=self._notes,
             like_address=next(item.peer_address for item in network.validators if item.name == like),
         )
         with made.config.open("a") as file:
-            file.write(f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\n")
+            file.write(TUNING)
         cluster.add_newcomer(made)
         return made
 

@@ -334,6 +334,11 @@ def an_observer_makes_final() -> list[Patch]:
     return [(Roster, "voters", wrong)]
 
 
+@_bug(40, "nobody leaves without cause", season="replacements", liar="lost_change", shape=PAIR)
+def believes_a_change_that_was_never_ordered() -> list[Patch]:
+    return [(Roster, "_count_vouched", lambda self: setattr(self, "_vouched", len(self._hints)))]
+
+
 @_bug(20, "progress after healing", "what is accepted becomes final", changing=True, shape=PAIR)
 def does_not_notice_that_it_is_removed() -> list[Patch]:
     return [(Roster, "removed", lambda self, name: None)]

@@ -134,6 +134,20 @@ FAULTS: Final[Mapping[str, Fault]] = {
             "file-flipped", files.files_flipped, "bits of a store's file flipped while down", (0.5, 2.0), exclusive=True
         ),
         _fault(
+            "ledger-ruined",
+            files.ledger_ruined,
+            "every file of the ledger damaged while down, `comity storage repair`",
+            (0.5, 2.0),
+            exclusive=True,
+        ),
+        _fault(
+            "flipped-running",
+            files.flipped_while_running,
+            "bits of a ledger's table flipped while it runs, found by the scrub",
+            (1.0, 3.0),
+            exclusive=True,
+        ),
+        _fault(
             "member-joins",
             members.member_joins,
             "a validator joins, gets a vote, is killed, comes back, is removed",
@@ -141,6 +155,30 @@ FAULTS: Final[Mapping[str, Fault]] = {
             needs=SWITCH,
             # Without a whole authority no change is committed, by design.
             stays_down=1,
+        ),
+        _fault(
+            "member-replaced",
+            members.member_replaced,
+            "a voter is lost with its disk, another takes its place by one joint change",
+            (2.0, 6.0),
+            needs=SWITCH,
+            stays_down=1,
+        ),
+        _fault(
+            "observer",
+            members.observer_troubled,
+            "an observer is killed, stands still, is away for longer than the order is kept",
+            (1.0, 3.0),
+            needs=SWITCH,
+            stays_down=1,
+        ),
+        _fault(
+            "witness",
+            members.witness_troubled,
+            "a neutral witness joins, its vote is needed, it stands still, is killed",
+            (1.0, 3.0),
+            needs=SWITCH,
+            exclusive=True,
         ),
         _fault("clock-step", clocks.clock_step, "wall clock stepped, up to an hour", _LONG, needs=CLOCK),
         _fault("clock-strobe", clocks.clock_strobe, "wall clock to and fro", (0.5, 1.0), needs=CLOCK),

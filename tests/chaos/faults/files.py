@@ -15,6 +15,9 @@ EXIT_CONTRADICTS_ITSELF: Final = 4
 NOTICE_TIMEOUT_S: Final = 30.0
 EXIT_DAMAGED: Final = 1
 READY_TIMEOUT_S: Final = 90.0
+# Two passes of the scrub over a small ledger.
+SCRUB_TIMEOUT_S: Final = 60.0
+RUINED_BYTES: Final = 4096
 
 
 def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
@@ -121,3 +124,82 @@ def files_truncated(hands: Hands, victim: str, rng: random.Random) -> Held:
 
 def files_flipped(hands: Hands, victim: str, rng: random.Random) -> Held:
     return _damage(hands, victim, rng, "flipped")
+
+
+def ledger_ruined(hands: Hands, victim: str, rng: random.Random) -> Held:
+    """Every table and log of the ledger is damaged while the validator is down: `comity storage repair` mends it.
+
+    The order is whole, so the repair may not refuse; the ledger is derived again and signs nothing it may have signed.
+    """
+    cluster = hands.cluster
+    status = cluster.stop(victim)
+    data = cluster.data_of(victim)
+    held = Held(f"{victim} stopped, its ledger ruined, repaired", (victim,), lambda: None)
+    if status != 0:
+        held.notes.append(f"violation: {victim} ended with status {status} when told to stop")
+    for path in sorted((data / "ledger").iterdir()):
+        if path.suffix in (".log", ".ldb", ".sst"):
+            ruin_file(path)
+    found, said = cluster.storage("check", data)
+    if found != EXIT_DAMAGED:
+        held.notes.append(f"violation: comity storage check ended with {found} on a ruined ledger: {said}")
+    repaired, said = cluster.storage("repair", data)
+    if repaired != 0:
+        held.notes.append(f"violation: comity storage repair ended with {repaired} where the order is whole: {said}")
+
+    def heal() -> None:
+        hands.start(victim)
+        late = cluster.wait_ready([victim], READY_TIMEOUT_S)
+        held.notes.extend(f"violation: {who} did not come back: {what}" for who, what in late.items())
+        floor = cluster.metric(victim, "comity_never_sign_up_to")
+        held.notes.append(f"comity storage repair: derived again, signs nothing up to {floor or 0:.0f}")
+        if not floor:
+            held.notes.append("violation: a validator that lost its ledger remembers no size that it may have signed")
+
+    held.heal = heal
+    return held
+
+
+def flipped_while_running(hands: Hands, victim: str, rng: random.Random) -> Held:
+    """Bits of the ledger turn over under a validator that runs: the scrub finds it, or nobody ever needs the bytes."""
+    cluster = hands.cluster
+    data = cluster.data_of(victim)
+    tables = sorted(path for path in (data / "ledger").iterdir() if path.suffix in (".ldb", ".sst"))
+    if not tables:
+        return Held(f"{victim} has no table of its ledger on the disk yet", (), lambda: None)
+    table = rng.choice(tables)
+    passes = cluster.metric(victim, "comity_scrub_passes") or 0.0
+    held = Held(f"{victim} runs, {table.name} of its ledger {flip_bits(table, rng)}", (victim,), lambda: None)
+
+    def heal() -> None:
+        node, until_s = cluster.nodes[victim], time.monotonic() + SCRUB_TIMEOUT_S
+        # Of two passes that end from now on, one began after the bits had turned.
+        while node.running and (cluster.metric(victim, "comity_scrub_passes") or 0.0) < passes + 2:
+            if time.monotonic() > until_s:
+                break
+            time.sleep(0.5)
+        if node.running:
+            held.notes.append("ran on: the table was replaced, or nothing that counts was in those bytes")
+            return
+        held.notes.append(f"found while it ran: ended with status {node.exit_status}")
+        if node.exit_status != EXIT_CONTRADICTS_ITSELF:
+            held.notes.append(f"violation: expected exit status {EXIT_CONTRADICTS_ITSELF}, got {node.exit_status}")
+        repaired, said = cluster.storage("repair", data)
+        if repaired != 0:
+            held.notes.append(f"violation: comity storage repair ended with {repaired}, the order is whole: {said}")
+        hands.start(victim)
+        late = cluster.wait_ready([victim], READY_TIMEOUT_S)
+        held.notes.extend(f"violation: {who} did not come back: {what}" for who, what in late.items())
+
+    held.heal = heal
+    return held
+
+
+def ruin_file(path: Path) -> None:
+    """Turn over every bit of a page in the middle."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        page = file.read(RUINED_BYTES)
+        file.seek(size // 2)
+        file.write(bytes(byte ^ 0xFF for byte in page))
