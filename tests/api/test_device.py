@@ -32,11 +32,11 @@ async def device(running: Running) -> AsyncIterator[DeviceClient]:
 async def test_a_statement_is_answered_as_committed_and_then_as_final(running: Running, device: DeviceClient) -> None:
     running.ledger.finalise_at_once = False
     submission = await device.submit(signed_statement().raw)
-    receipt = await asyncio.wait_for(submission.committed(), 5)
+    receipt = await asyncio.wait_for(submission.committed(), 60)
     assert (receipt.index, receipt.state) == (1, "committed")
     assert device.unanswered == []
     running.ledger.finalise()
-    assert (await asyncio.wait_for(submission.final(), 5)).final
+    assert (await asyncio.wait_for(submission.final(), 60)).final
 
 
 async def test_one_that_waits_for_final_is_answered_once(running: Running) -> None:
@@ -85,7 +85,7 @@ async def test_an_absent_authority_only_delays(running: Running, device: DeviceC
     await asyncio.sleep(0.2)
     assert device.unanswered == raws
     running.ledger.missing = ()
-    receipts = await asyncio.wait_for(asyncio.gather(*(s.final() for s in submissions)), 10)
+    receipts = await asyncio.wait_for(asyncio.gather(*(s.final() for s in submissions)), 60)
     assert len({receipt.index for receipt in receipts}) == 20
     assert len(running.ledger.entries) == 41
 
@@ -97,7 +97,7 @@ async def test_validators_that_break_and_die_on_the_way_lose_and_double_nothing(
     raws = [signed_statement().raw for _ in range(400)]
     submissions = [await device.submit(raw) for raw in raws]
     await running.validators[1].stop()
-    await asyncio.wait_for(asyncio.gather(*(s.final() for s in submissions)), 10)
+    await asyncio.wait_for(asyncio.gather(*(s.final() for s in submissions)), 60)
     assert sorted(raw for raw, _ in running.ledger.entries if raw in set(raws)) == sorted(raws)
 
 
@@ -116,7 +116,7 @@ async def test_a_statement_that_is_not_answered_can_be_kept_by_the_device(runnin
 async def test_the_next_gateway_is_tried_when_one_is_gone(running: Running) -> None:
     async with DeviceClient(["127.0.0.1:1", running.grpc_target]) as device:
         device_submission = await device.submit(signed_statement().raw)
-        assert (await asyncio.wait_for(device_submission.final(), 15)).final
+        assert (await asyncio.wait_for(device_submission.final(), 60)).final
 
 
 async def test_a_sender_that_exceeds_its_unanswered_statements_is_held_back_not_cut_off(running: Running) -> None:
@@ -124,7 +124,7 @@ async def test_a_sender_that_exceeds_its_unanswered_statements_is_held_back_not_
         for _ in range(100):
             await device.submit(signed_statement().raw)
             assert len(device.unanswered) <= 10
-        await asyncio.wait_for(device.drain(), 10)
+        await asyncio.wait_for(device.drain(), 60)
     assert len(running.ledger.entries) == 201
 
 
@@ -191,7 +191,7 @@ async def test_what_is_committed_but_not_final_holds_the_sender_back(running: Ru
     assert len(seen) == len(session._finals) == 10
     running.ledger.finalise_at_once = True
     running.ledger.finalise()
-    await asyncio.wait_for(asyncio.gather(fetching, sending), 10)
+    await asyncio.wait_for(asyncio.gather(fetching, sending), 60)
     assert {status.id for status in seen if status.state == wire.STATE_FINAL} == {leaf_hash(raw) for raw in raws}
     session.close()
 
@@ -223,10 +223,10 @@ async def test_events_come_in_order_and_only_ones_own(running: Running, device: 
     for statement in (own[0], other, own[1]):
         await (await device.submit(statement.raw)).final()
     events = device.events(first=0)
-    seen = [await asyncio.wait_for(anext(events), 5) for _ in range(2)]
+    seen = [await asyncio.wait_for(anext(events), 60) for _ in range(2)]
     for statement in (other, own[2], own[3]):
         await (await device.submit(statement.raw)).final()
-    seen += [await asyncio.wait_for(anext(events), 5) for _ in range(2)]
+    seen += [await asyncio.wait_for(anext(events), 60) for _ in range(2)]
     assert [event.raw for event in seen] == [statement.raw for statement in own]
     assert [event.index for event in seen] == [1, 5, 7, 9]
     await events.aclose()  # type: ignore[attr-defined]

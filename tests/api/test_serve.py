@@ -77,7 +77,7 @@ async def submit_through(config: GatewayConfig) -> int:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{where.http_port}", timeout=10) as http:
         response = await http.post("/v1/statements?wait=final", content=signed_statement().raw, headers=COSE)
     stop.set()
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
     return response.status_code
 
 
@@ -154,7 +154,7 @@ async def test_metrics_are_served_nowhere_unless_an_address_is_given() -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{where.http_port}", timeout=10) as http:
         assert (await http.get("/metrics")).status_code == 404
     stop.set()
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
 
 
 async def test_stopping_ends_open_streams_soon_and_answers_what_is_on_the_way() -> None:
@@ -172,8 +172,8 @@ async def test_stopping_ends_open_streams_soon_and_answers_what_is_on_the_way() 
         waiting = asyncio.create_task(request)
         await asyncio.sleep(0.3)
         stop.set()
-        response = await asyncio.wait_for(waiting, 10)
+        response = await asyncio.wait_for(waiting, 60)
     assert response.status_code == 503
     assert "retry-after" in response.headers
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
     await validator.stop()

@@ -13,7 +13,7 @@ from ledger.membership import Register, Step, Verb, sign_change
 from nodes.config import load_validator_config
 from nodes.network import NetworkValidator, free_ports
 from nodes.newcomer import Addresses, Newcomer, make_newcomer
-from tests.nodes.network import Client, Processes, until
+from tests.nodes.network import PATIENCE_S, Client, Processes, until
 
 
 def three_ports() -> tuple[int, int, int]:
@@ -67,7 +67,7 @@ class Operators:
         async with Client(self.processes.network, name) as client:
             return await client.stub.ChangeMembership(validator_pb2.MembershipSubmission(change=note), timeout=15)
 
-    async def change(self, name: str, *steps: Step, timeout_s: float = 20.0) -> None:
+    async def change(self, name: str, *steps: Step, timeout_s: float = PATIENCE_S) -> None:
         """Hand a change in until it is committed, as the command does."""
         note = self.sign(steps)
 

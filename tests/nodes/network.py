@@ -24,6 +24,9 @@ from nodes.network import Network, NetworkValidator, init_network
 
 AUTHORITIES = [("kz-kgd", "KZ"), ("cn-gacc", "CN")]
 ORIGIN = "comity.example/bakhty-baketu"
+# How long something may take that has to come about. Only a failure waits so long: a machine that runs eight other
+# things beside these processes is slow, not wrong.
+PATIENCE_S = 180.0
 RUN = """
 import sys
 from nodes.config import load_validator_config
@@ -146,7 +149,7 @@ class Client:
         await self.close()
 
 
-async def until(condition: Callable[[], Any], *, timeout_s: float = 30.0, what: str = "condition") -> Any:
+async def until(condition: Callable[[], Any], *, timeout_s: float = PATIENCE_S, what: str = "condition") -> Any:
     """Poll an async condition until it gives something true."""
     deadline = time.monotonic() + timeout_s
     last: object = None
@@ -161,7 +164,7 @@ async def until(condition: Callable[[], Any], *, timeout_s: float = 30.0, what: 
     raise TimeoutError(f"{what} did not come about within {timeout_s} s; last: {last!r}")
 
 
-async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float = 60.0) -> None:
+async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float = PATIENCE_S) -> None:
     for name in names:
         async with Client(network, name) as client:
 
@@ -171,7 +174,7 @@ async def wait_ready(network: Network, names: Iterable[str], *, timeout_s: float
             await until(ready, timeout_s=timeout_s, what=f"{name} ready")
 
 
-async def all_final(network: Network, name: str, ids: Sequence[bytes], *, timeout_s: float = 30.0) -> list[Any]:
+async def all_final(network: Network, name: str, ids: Sequence[bytes], *, timeout_s: float = PATIENCE_S) -> list[Any]:
     """Wait until the validator calls every statement final; return what it says of them."""
     async with Client(network, name) as client:
 
@@ -243,7 +246,7 @@ async def gateway_of(processes: Processes, authority: str) -> AsyncIterator[str]
                 except httpx.TransportError:
                     return False
 
-            await until(ready, timeout_s=60, what=f"{gateway.name} ready")
+            await until(ready, what=f"{gateway.name} ready")
         yield url
     finally:
         process.terminate()

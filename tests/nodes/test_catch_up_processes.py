@@ -49,7 +49,7 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
     signer = Signer(network)
     processes.start()
     try:
-        await wait_ready(network, processes.running, timeout_s=60)
+        await wait_ready(network, processes.running)
         before = [signer.enrol() for _ in range(3)]
         async with Client(network, "cn-gacc-1") as client:
             await one_block_each(client, before)
@@ -59,7 +59,7 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
             for name in ("kz-kgd-1", "cn-gacc-1", "cn-gacc-2"):
                 await until(partial(said, processes, name, "order_compacted"), what=f"{name} keeps a short order")
             processes.start("kz-kgd-2")
-            await until(partial(said, processes, "kz-kgd-2", "snapshot_adopted"), what="a snapshot", timeout_s=30)
+            await until(partial(said, processes, "kz-kgd-2", "snapshot_adopted"), what="a snapshot")
             # Only with the one that came back is there anybody of its authority.
             await wait_ready(network, ["kz-kgd-2"])
             processes.kill("kz-kgd-1")
@@ -94,7 +94,7 @@ async def test_a_validator_whose_ledger_was_lost_and_whose_order_was_cut_is_repa
     data = processes.validator(lost).config.parent / "data"
     processes.start()
     try:
-        await wait_ready(network, processes.running, timeout_s=60)
+        await wait_ready(network, processes.running)
         async with Client(network, "cn-gacc-1") as client:
             before = [signer.enrol() for _ in range(BLOCKS)]
             await one_block_each(client, before)
@@ -109,8 +109,8 @@ async def test_a_validator_whose_ledger_was_lost_and_whose_order_was_cut_is_repa
             assert not done.from_order
             assert done.floor >= 1 + 2 * BLOCKS
             processes.start(lost)
-            await until(partial(said, processes, lost, "snapshot_adopted"), what="a snapshot", timeout_s=60)
-            await wait_ready(network, [lost], timeout_s=60)
+            await until(partial(said, processes, lost, "snapshot_adopted"), what="a snapshot")
+            await wait_ready(network, [lost])
             # It began anew as the same process, without what the one before it had open.
             assert listening(processes.running[lost].pid) == listening(processes.running["cn-gacc-2"].pid)
             # Only with the one that was repaired is there anybody of its authority.
@@ -140,14 +140,14 @@ async def test_a_new_validator_that_is_killed_while_it_fetches_and_while_the_led
         copy_ledger(network, data, name)
     processes.start("kz-kgd-1", "kz-kgd-2", "cn-gacc-1")
     try:
-        await wait_ready(network, processes.running, timeout_s=60)
+        await wait_ready(network, processes.running)
         processes.start(newcomer)
         for event in ("snapshot_begun", "snapshot_complete"):
-            await until(partial(said, processes, newcomer, event), what=event, timeout_s=60)
+            await until(partial(said, processes, newcomer, event), what=event)
             processes.kill(newcomer)
             processes.start(newcomer)
-        await until(partial(said, processes, newcomer, "snapshot_adopted"), what="a snapshot", timeout_s=60)
-        await wait_ready(network, [newcomer], timeout_s=60)
+        await until(partial(said, processes, newcomer, "snapshot_adopted"), what="a snapshot")
+        await wait_ready(network, [newcomer])
         processes.kill("cn-gacc-1")
         statement = Signer(network).enrol()
         async with Client(network, "kz-kgd-1") as client:

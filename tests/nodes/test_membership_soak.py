@@ -42,7 +42,7 @@ class Load:
         while True:
             statement = self._signer.enrol()
             taken = partial(self._taken, statement, number)
-            await until(taken, timeout_s=120, what="a statement accepted")
+            await until(taken, what="a statement accepted")
             self.accepted.append(statement)
 
     async def _taken(self, statement: Statement, number: int) -> bool:
@@ -71,7 +71,7 @@ class Load:
         async def there() -> bool:
             return len(self.accepted) >= wanted
 
-        await until(there, timeout_s=60, what=f"{count} more statements accepted")
+        await until(there, what=f"{count} more statements accepted")
 
 
 async def raws_of(processes: Processes, name: str) -> list[bytes]:
@@ -90,7 +90,7 @@ async def check_everybody(operators: Operators, names: Iterable[str], statements
     processes = operators.processes
     logs = []
     for name in names:
-        await all_final(processes.network, name, [statement.id for statement in statements], timeout_s=60)
+        await all_final(processes.network, name, [statement.id for statement in statements])
 
         async def settled(name: str = name) -> bool:
             report = await operators.membership(name)
@@ -223,7 +223,7 @@ async def test_all_are_killed_while_a_joint_change_waits_for_the_other_authority
         processes.kill(*processes.running)
         await change
         processes.start()
-        await operators.change(first, *steps, timeout_s=60)
+        await operators.change(first, *steps)
         assert await asyncio.to_thread(exit_status, processes, second) == EXIT_REMOVED
         after = [signer.enrol() for _ in range(5)]
         async with Client(processes.network, third) as client:
@@ -263,7 +263,7 @@ async def test_a_power_cut_at_any_moment_of_a_joint_change_loses_nothing_and_end
                 processes.kill(*processes.running)
                 await asyncio.gather(change, return_exceptions=True)
                 processes.start()
-                await operators.change("kz-kgd-1", *steps, timeout_s=60)
+                await operators.change("kz-kgd-1", *steps)
                 await load.more()
             statements += load.accepted
         everybody = [each.name for each in processes.network.validators]

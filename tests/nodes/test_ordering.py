@@ -91,7 +91,7 @@ async def group(membership: Membership, disks: dict[str, Disk], applied: int = 0
 async def taken(node: RaftOrdering, count: int, after: int = 0) -> list[bytes]:
     """The next payloads that are no opening of a term."""
     payloads: list[bytes] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(payloads) < count:
             for index, payload in await node.take(after):
                 assert index == after + 1

@@ -17,7 +17,17 @@ from ledger.merkle import leaf_hash
 from ledger.policy import parse_policy
 from ledger.proof import parse_proof, verify_proof
 from ledger.statement import Statement
-from tests.nodes.network import Client, Processes, Signer, all_final, make_network, running, until, wait_ready
+from tests.nodes.network import (
+    PATIENCE_S,
+    Client,
+    Processes,
+    Signer,
+    all_final,
+    make_network,
+    running,
+    until,
+    wait_ready,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -193,7 +203,7 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost_or_doubled(tm
             devices = [asyncio.create_task(device(statements[number::6])) for number in range(6)]
             await asyncio.sleep(0.15)
             processes.kill(leader)
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*devices)
             processes.start(leader)
             await wait_ready(network, [leader])

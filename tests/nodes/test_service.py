@@ -81,7 +81,7 @@ async def submitted(
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
     replies.unanswered += len(items)
     service._start(service._admit_items(items, replies), replies)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while replies.unanswered:
             await replies.wake.wait()
             replies.wake.clear()

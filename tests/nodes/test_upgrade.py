@@ -28,7 +28,7 @@ from nodes.network import Network, init_network, load_network
 from nodes.proto import peer_pb2
 from nodes.validator import Validator
 from nodes.versions import SPOKEN, Feature, VersionRange
-from tests.nodes.network import AUTHORITIES, ORIGIN, Client, Processes, Signer, until, wait_ready
+from tests.nodes.network import AUTHORITIES, ORIGIN, PATIENCE_S, Client, Processes, Signer, until, wait_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 # The last commit that speaks version 1 of the protocol and no other.
@@ -108,7 +108,7 @@ class Load:
 
     async def stop(self) -> list[Statement]:
         self._enough.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*self._tasks)
         return self.sent
 
@@ -168,10 +168,10 @@ async def check_archives(processes: Processes, sent: list[Statement]) -> None:
 
     async def whole() -> bool:
         # A final checkpoint covers everything before it, so what is in the archive up to there is final.
-        (size, _) = await until(settled, timeout_s=60, what="one final checkpoint")
+        (size, _) = await until(settled, what="one final checkpoint")
         return bool(size == len(await entries_of(processes, names[0])))
 
-    await until(whole, timeout_s=60, what="everything final")
+    await until(whole, what="everything final")
     archives = [await entries_of(processes, name) for name in names]
     assert all(archive == archives[0] for archive in archives)
     ours = {statement.raw for statement in sent}
@@ -206,7 +206,7 @@ async def check_gateway(client: AsyncClient, statement: Statement) -> None:
         except Exception:  # it is not up yet
             return False
 
-    await until(ready, timeout_s=60, what="a gateway ready")
+    await until(ready, what="a gateway ready")
     result = await client.submit(statement.raw, wait="final")
     assert result.state == "final"
 

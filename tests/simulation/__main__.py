@@ -103,6 +103,7 @@ def many(first: int, number: int | None, minutes: float | None, processes: int, 
             if result.violation is not None:
                 failed += 1
                 show(result, short=short)
+            # With an end to the time, what has begun is finished; how many that were, the tally says.
             if end_s is None or time.monotonic() < end_s:
                 running += [pool.submit(_simulate, seed, trouble_us) for seed in islice(seeds, 1)]
     for line in tally.lines():
@@ -135,7 +136,7 @@ def hunt_all(processes: int) -> bool:
 @click.command()
 @click.option("--seed", type=int, help="Run this one seed.")
 @click.option("--seeds", type=int, help="Run so many fresh ones.")
-@click.option("--minutes", type=float, help="Run fresh ones for so long.")
+@click.option("--minutes", type=float, help="Run fresh ones for so long; with --seeds, no more than those.")
 @click.option("--first", type=int, help="The first of them; drawn if not given.")
 @click.option("--processes", type=int, default=2, show_default=True)
 @click.option("--short", is_flag=True, help="Two seconds of trouble each, for where time is short.")
@@ -159,7 +160,7 @@ def main(
         sys.exit(0 if one(seed, trace, short=short) else 1)
     start = first if first is not None else random.SystemRandom().randrange(10**9)
     click.echo(f"commit {commit()}, seeds from {start}")
-    sys.exit(0 if many(start, seeds if minutes is None else None, minutes, processes, short=short) else 1)
+    sys.exit(0 if many(start, seeds, minutes, processes, short=short) else 1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ QUICK = (
     "signs_before_it_persists",
     "final_with_one_authority",
     "takes_the_time_from_its_own_clock",
-    "executes_without_a_look_at_signatures",
+    "an_observer_makes_final",
 )
 
 

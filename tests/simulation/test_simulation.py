@@ -22,6 +22,20 @@ def test_a_network_in_trouble_keeps_every_promise(seed: int) -> None:
     assert result.blocks > 0
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_network_whose_members_change_meanwhile_keeps_every_promise(seed: int) -> None:
+    result = simulate(seed, trouble_us=3_000_000, changing=True, shape="kz-kgd:2 cn-gacc:2")
+    assert result.violation is None, "\n".join(result.trace[-40:])
+    assert result.faults["membership changed"] > 0
+
+
+def test_the_trace_of_events_says_who_the_members_are_after_each_change() -> None:
+    result = simulate(1, trouble_us=3_000_000, changing=True, shape="kz-kgd:2 cn-gacc:2", events=True)
+    members = [event["members"] for event in result.events if event["event"] == "membership"]
+    assert len(members) == result.faults["membership changed"] + result.faults.get("joint configuration left", 0)
+    assert all("kz-kgd-" in each and "cn-gacc-" in each for each in members)
+
+
 def test_a_seed_is_one_run_whatever_python_hashes_strings_to() -> None:
     program = "from tests.simulation.simulation import simulate; print(simulate(5, trouble_us=2_000_000).trace_hash)"
     found = {
