@@ -35,7 +35,7 @@ from ledger.snapshot import Descriptor
 from ledger.snapshot_building import STATE_BEGUN, SnapshotBuilder
 from ledger.store import Store, StoreUnavailable
 from ledger.tiles import entries_path, tile_path
-from nodes.catch_up_adoption import LEDGER, ORDER_BASE, STAGING, OrderBase
+from nodes.catch_up_adoption import LEDGER, ORDER_BASE, STAGING, UNCONFIRMED, OrderBase, Place
 from nodes.files import Files
 from nodes.proto import peer_pb2
 
@@ -267,7 +267,7 @@ class CatchUp:
             await self._in_thread(builder.begin, descriptor)
             base = OrderBase(descriptor.applied, beginning.order_term, beginning.membership)
             self._decode_membership(base.membership)
-            await self._agree_on(peer, descriptor, base)
+            agreed = await self._agree_on(peer, descriptor, base)
             loop = asyncio.get_running_loop()
             self._peer, self._began_s, self._state_began_s = peer, loop.time(), 0.0
             self._entries_before = builder.bundles * TILE_WIDTH
@@ -277,7 +277,8 @@ class CatchUp:
             await self._take_pieces(builder, pieces, request.bundles_from)
         finally:
             await pieces.aclose()
-        await self._in_thread(self._finish, builder, base)
+        unconfirmed = self._authority in self._authority_of.values() and self._authority not in agreed
+        await self._in_thread(self._finish, builder, base, descriptor.height if unconfirmed else None)
         progress = self.progress()
         await self.close()
         self._log.info(
@@ -365,17 +366,22 @@ class CatchUp:
                 )
             builder.add_bundle(self._own.tile(entries_path(index)))
 
-    def _finish(self, builder: SnapshotBuilder, base: OrderBase) -> None:
+    def _finish(self, builder: SnapshotBuilder, base: OrderBase, unconfirmed_height: int | None) -> None:
         if self._store is None:
             raise Misuse("no snapshot has begun")
         # With the same sync as the ledger's head: whoever finds the one finds the other.
-        self._store.write({ORDER_BASE: base.encode()}, sync=False)
+        place = None
+        if unconfirmed_height is not None:
+            digest = sha256(base.membership).digest()
+            place = Place(base.index, base.term, digest, unconfirmed_height).encode()
+        self._store.write({ORDER_BASE: base.encode(), UNCONFIRMED: place}, sync=False)
         builder.finish()
 
     # --- the position of the order -----------------------------------------------------------------------------------
 
-    async def _agree_on(self, sender: str, descriptor: Descriptor, base: OrderBase) -> None:
+    async def _agree_on(self, sender: str, descriptor: Descriptor, base: OrderBase) -> set[str]:
         """Hear one validator of each authority on what no hash covers. Raises Untrue where two contradict each other.
+        Returns the authorities that were heard.
 
         The sender has spoken for its authority. Colleagues of ours are heard where one can be reached; the other
         authority always.
@@ -387,12 +393,12 @@ class CatchUp:
             asked = set(self._peers()) - {sender}
             waiting = self._missing(agreed, asked)
             if not waiting:
-                return
+                return agreed
             for peer in sorted(asked):
                 if self._authority_of.get(peer) in waiting and await self._confirms(peer, descriptor, base):
                     agreed.add(self._authority_of[peer])
             if not self._missing(agreed, asked):
-                return
+                return agreed
             if loop.time() > deadline_s:
                 raise PeerFailed(f"nobody of {', '.join(sorted(waiting))} confirms position {base.index} of the order")
             await asyncio.sleep(POSITION_POLL_S)

@@ -42,6 +42,8 @@ STAGING = "catch-up"
 REPLACED = "ledger-replaced"
 ADOPTED = "adopted"
 ORDER_BASE = b"catch-up/order"
+# Of a snapshot whose place only the other authority vouched for (`nodes.catch_up_corroboration`).
+UNCONFIRMED = b"catch-up/unconfirmed"
 MAX_ORDER_BASE_BYTES = 256 * 1024
 # Notes copied in one batch.
 COPIED_NOTES = 1000
@@ -69,6 +71,45 @@ class OrderBase:
             if isinstance(index, int) and isinstance(term, int) and isinstance(membership, bytes):
                 return cls(index, term, membership)
         raise UnknownDurableState("record of where the order goes on cannot be read: wrong shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a snapshot was said to be of: the position, its term, the members after it, and the ledger's height."""
+
+    index: int
+    term: int
+    membership_sha256: bytes
+    height: int
+
+    def encode(self) -> bytes:
+        return cbor.encode(
+            {
+                "height": self.height,
+                "index": self.index,
+                "membership_sha256": self.membership_sha256,
+                "term": self.term,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Place:
+        """Raises UnknownDurableState."""
+        try:
+            value = cbor.decode(data, max_bytes=MAX_ORDER_BASE_BYTES)
+        except Malformed as error:
+            raise UnknownDurableState(f"record of an unconfirmed snapshot cannot be read: {error}") from error
+        if isinstance(value, dict):
+            index, term, height = value.get("index"), value.get("term"), value.get("height")
+            members = value.get("membership_sha256")
+            if (
+                isinstance(index, int)
+                and isinstance(term, int)
+                and isinstance(height, int)
+                and isinstance(members, bytes)
+            ):
+                return cls(index, term, members, height)
+        raise UnknownDurableState("record of an unconfirmed snapshot cannot be read: wrong shape")
 
 
 class OrderStore(Protocol):

@@ -1,7 +1,8 @@
 """Giving a snapshot to a validator that fell behind, without falling behind oneself (docs/adr/0015).
 
 A session is one stream: the ledger as it was when the session began (`ledger.snapshot`), held by a view of the store.
-Sessions are few, one for each peer, and each piece is read in a thread of its own and followed by a rest several times
+Sessions are few, one for each peer and one for each party, so that machines of one side cannot keep the other's from
+coming back; and each piece is read in a thread of its own and followed by a rest several times
 as long as the reading took; a receiver that stops taking pieces loses its session. So the statements that come
 in meanwhile find the interpreter free most of the time.
 
@@ -25,7 +26,8 @@ from ledger.snapshot import Descriptor, SnapshotSource
 from ledger.store import Store
 from nodes.proto import peer_pb2
 
-MAX_SESSIONS = 2
+# Two authorities, and a neutral party.
+MAX_SESSIONS = 3
 # A bundle goes in pieces of this size: other messages are not to wait for a large one.
 BUNDLE_PIECE_BYTES = 256 * 1024
 # Rest after each piece, as a multiple of the time it took to read.
@@ -47,8 +49,17 @@ class SnapshotServer:
     """See the module. Belongs to the event loop; reads in ``executor``."""
 
     def __init__(
-        self, store: Store, chain: Chain, network: bytes, order_record: OrderRecord, executor: Executor
+        self,
+        store: Store,
+        chain: Chain,
+        network: bytes,
+        order_record: OrderRecord,
+        executor: Executor,
+        *,
+        party_of: Callable[[str], str] = str,
     ) -> None:
+        """`party_of`: whose a peer is."""
+        self._party_of = party_of
         self._store = store
         self._chain = chain
         self._network = network
@@ -100,8 +111,12 @@ class SnapshotServer:
     # --- a snapshot --------------------------------------------------------------------------------------------------
 
     async def _session(self, peer: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]:
-        if peer not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
-            raise FetchRefused(f"{len(self._sessions)} others are being served")
+        others = [other for other in self._sessions if other != peer]
+        if peer not in self._sessions and len(others) >= MAX_SESSIONS:
+            raise FetchRefused(f"{len(others)} others are being served")
+        for other in others:
+            if self._party_of(other) == self._party_of(peer):
+                raise FetchRefused(f"{other}, of the same party, is being served: one of each at a time")
         # A newer session of the same peer takes the place of one whose end we have not noticed.
         mine = self._sessions[peer] = object()
         loop = asyncio.get_running_loop()

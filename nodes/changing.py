@@ -76,6 +76,7 @@ class Changes:
         self._participation = participation
         self._on_removed = on_removed
         self._removed = False
+        self._waiting = 0
         self._answers: dict[bytes, asyncio.Future[peer_pb2.MembershipAnswer]] = {}
         self._changed = asyncio.Event()
         self._connected: dict[str, PeerEntry] = {}
@@ -142,11 +143,17 @@ class Changes:
                 self._roster.register.after(change)
         except (Malformed, Untrue) as error:
             return _refused(number, error.code, str(error.args[0]))
-        if self._roster.register.number < number:
-            refused = await self._hand_over(change, note)
-            if refused is not None:
-                return refused
-        return await self._await_commit(change, note)
+        if self._waiting >= MAX_WAITING:
+            return _refused(number, "overloaded", f"{self._waiting} changes are being waited for: hand it in again")
+        self._waiting += 1
+        try:
+            if self._roster.register.number < number:
+                refused = await self._hand_over(change, note)
+                if refused is not None:
+                    return refused
+            return await self._await_commit(change, note)
+        finally:
+            self._waiting -= 1
 
     async def _hand_over(self, change: Change, note: bytes) -> Outcome | None:
         """To whoever leads. None if it is proposed."""
@@ -237,7 +244,7 @@ class Changes:
     def learn(self, peer: str, notes: list[bytes]) -> None:
         """A peer shows us changes that we lack."""
         try:
-            if self._roster.learn(notes):
+            if self._roster.learn(notes, peer):
                 self._log.info("membership_learnt", peer=peer, number=self._roster.newest_number)
                 self.take_effect()
         except LedgerError as error:

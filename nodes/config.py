@@ -80,6 +80,8 @@ class Tuning:
     # a validator that was away for no longer gets those.
     order_tail_entries: int = 100_000
     order_tail_bytes: int = 512 * 1024 * 1024
+    # Entries of the order after which an observer that was let in, and was never heard of, holds nothing back any more.
+    unheard_observer_entries: int = 10_000
     switch_interval_us: int = 5000
 
 
@@ -228,6 +230,7 @@ _TUNING_LIMITS = {
     "scrub_bytes_per_s": (0, 1024 * 1024 * 1024),
     "scrub_interval_s": (1, 30 * 24 * 3600),
     "order_tail_entries": (16, 1_000_000_000),
+    "unheard_observer_entries": (1, 1_000_000_000),
     "order_tail_bytes": (64 * 1024, 1024 * 1024 * 1024 * 1024),
     "switch_interval_us": (50, 100_000),
 }

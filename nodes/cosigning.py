@@ -67,8 +67,19 @@ class Intent:
 class Cosigner:
     """The two keys of a validator: its own, and its authority's log key. Used in one thread at a time."""
 
-    def __init__(self, name: str, key: NoteSigner | None, log_key: NoteSigner | None, last: Intent | None) -> None:
-        """Without keys, as for a witness, nothing can be signed, and nothing may be asked to be."""
+    def __init__(
+        self,
+        name: str,
+        key: NoteSigner | None,
+        log_key: NoteSigner | None,
+        last: Intent | None,
+        *,
+        not_before_s: int = 0,
+    ) -> None:
+        """Without keys, as for a witness, nothing can be signed, and nothing may be asked to be. `not_before_s`: what
+        is known to have been signed last, where the intent itself is lost.
+        """
+        self._not_before_s = not_before_s
         self._name = name
         self._key = key
         self._log_key = log_key
@@ -79,7 +90,9 @@ class Cosigner:
         last = self.intent
         if last is not None and checkpoint.size <= last.size:
             raise Contradiction(f"size {checkpoint.size} cannot be signed: {last.size} was signed before")
-        return Intent(checkpoint.size, checkpoint.root, now_s if last is None else max(now_s, last.time_s))
+        return Intent(
+            checkpoint.size, checkpoint.root, max(now_s, self._not_before_s, 0 if last is None else last.time_s)
+        )
 
     def sign(self, checkpoint: Checkpoint, intent: Intent) -> tuple[NoteSignature, NoteSignature]:
         """The log's signature and the cosignature. `intent` must be on the disk."""

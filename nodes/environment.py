@@ -15,6 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from ledger.leveldb import DISK_RESERVE_BYTES
 from ledger.store import Store
 from nodes.checked_stores import open_checked
 from nodes.clock import Clock, SystemClock
@@ -53,6 +54,10 @@ class Transport(Protocol):
     def fetch(self, name: str, request: peer_pb2.FetchRequest) -> AsyncGenerator[peer_pb2.FetchPiece, None]: ...
 
 
+# Free space that a snapshot on its way leaves alone: twice what the order, which has to go on meanwhile, asks for.
+STAGING_RESERVE_BYTES = 2 * DISK_RESERVE_BYTES
+
+
 class Server(Protocol):
     """What answers gateways: a `grpc.aio.Server` promises it."""
 
@@ -73,6 +78,10 @@ class Environment:
     def open_store(self, path: Path) -> Store:
         """A store in which every record is checked. Raises StoreUnavailable, UnknownDurableState."""
         return open_checked(path)
+
+    def open_staging(self, path: Path) -> Store:
+        """As `open_store`, for what comes from others in any amount: it stops long before the order has no room."""
+        return open_checked(path, disk_reserve_bytes=STAGING_RESERVE_BYTES)
 
     def executor(self, threads: int, name: str) -> Executor:
         return ThreadPoolExecutor(threads, thread_name_prefix=name)

@@ -11,6 +11,11 @@ executed: the log may forget it from then on. From these records, and the change
 the same registers. The notes prove themselves, so they are also taken from any peer (`learn`): by them a validator
 that was away for long knows who may connect, and one that was removed learns why nobody talks to it.
 
+That all have signed a change does not say that it was ever ordered: two may have been signed for one place, and one of
+them lost. What peers show is therefore for connecting to whom it names. It counts as committed, and ends a validator
+that it removes, once a member of *every* authority has shown it: one of them tells the truth. Where two show different
+changes of one number, the one that more authorities show is gone by.
+
 Records, in the store of the order: `m/` + number (8 bytes, big-endian): index in the order, note. Index 0: not in our
 order yet, shown by a peer.
 """
@@ -114,6 +119,11 @@ class Roster:
                 raise UnknownDurableState(f"record of membership change {number} follows one without a place")
             (self._placed if index else self._hints).append(_Placed(index, register, note))
         self._recorded = len(self._placed) - 1
+        # What each peer showed beyond what is committed here, since the start: the notes from that number on.
+        self._shown: dict[str, tuple[int, tuple[bytes, ...]]] = {}
+        self._verified_notes: dict[bytes, Change] = {}
+        # So many of the hints a member of every authority has shown.
+        self._vouched = 0
         # Registers that an append leads to while consensus decides whether to take it.
         self._offered: dict[bytes, Register] = {}
         self._joint = False
@@ -200,6 +210,17 @@ class Roster:
         """
         return any(name in placed.register.members for placed in self._placed if placed.index < index)
 
+    def observer_since(self, name: str) -> int | None:
+        """Where in the order somebody came in who is an observer and has never been more; None for all others."""
+        since = None
+        for placed in self._placed:
+            member = placed.register.members.get(name)
+            if member is not None:
+                if member.role is not Role.OBSERVER:
+                    return None
+                since = placed.index if since is None else since
+        return since if name in self.register.members else None
+
     def registers(self) -> list[Register]:
         """All registers from genesis to the one in force."""
         return [placed.register for placed in self._placed]
@@ -215,8 +236,10 @@ class Roster:
         return notes
 
     def removed(self, name: str) -> int | None:
-        """The number of the change by which a member left for good, committed or shown by a peer; None if none."""
-        for placed in (*self._placed[: self._recorded + 1], *self._hints):
+        """The number of the change by which a member left for good, committed here or, as a member of every authority
+        says, there; None if none.
+        """
+        for placed in (*self._placed[: self._recorded + 1], *self._hints[: self._vouched]):
             if name in placed.register.retired:
                 return placed.register.number
         return None
@@ -374,6 +397,7 @@ class Roster:
         if any(hint.note != self._placed[number].note for number, hint in self._numbered_hints() if number <= done):
             self._hints.clear()
         self._hints = [hint for number, hint in self._numbered_hints() if number > done]
+        self._count_vouched()
         return True
 
     def _numbered_hints(self) -> list[tuple[int, _Placed]]:
@@ -381,21 +405,81 @@ class Roster:
 
     # --- from peers --------------------------------------------------------------------------------------------------
 
-    def learn(self, notes: Sequence[bytes]) -> bool:
-        """Notes that a peer showed us, from the first that we lack on. Whether they told anything new.
+    def learn(self, notes: Sequence[bytes], peer: str = "") -> bool:
+        """Notes that a peer showed us, from the first that we lack on; of nobody, what our folder came with. Whether
+        they told anything new.
 
         Raises LedgerError where they do not hold, or the disk cannot be written; nothing is kept of them then.
         """
-        if len(notes) <= len(self._hints):
+        shown = (self._recorded, tuple(notes[:MAX_NUMBER]))
+        if not notes or self._shown.get(peer) == shown:
             return False  # and nothing is verified for whoever shows the same again and again
+        register = self.committed
+        for note in shown[1]:
+            register = register.after(self._verify(note))
+        before, vouched = [hint.note for hint in self._hints], self._vouched
+        self._shown[peer] = shown
+        hints = self._best()
+        if [hint.note for hint in hints] != before:
+            # Synced: a snapshot may rest on these, and is opened before anybody could show them again.
+            batch: dict[bytes, bytes | None] = {self._key(hint.register.number): None for hint in self._hints}
+            batch |= {self._key(hint.register.number): self._value(hint) for hint in hints}
+            self._store.write(batch, sync=True)
+            self._hints = hints
+        self._count_vouched()
+        return [hint.note for hint in self._hints] != before or self._vouched != vouched
+
+    def _verify(self, note: bytes) -> Change:
+        """Verified once, whoever shows it: there are no more than the registrars have signed."""
+        change = self._verified_notes.get(note)
+        if change is None:
+            change = verify_change(self._genesis, note)
+            _check_certificates(change)
+            self._verified_notes[note] = change
+        return change
+
+    def _tellers(self) -> list[tuple[str, int, tuple[bytes, ...]]]:
+        """Whose each peer is that has shown us something, and what: from which number on."""
+        members = {**self.former(), **self.known()}
+        return [
+            (members[peer].party if peer in members else "", after, notes)
+            for peer, (after, notes) in self._shown.items()
+        ]
+
+    def _support(self, number: int, note: bytes, tellers: list[tuple[str, int, tuple[bytes, ...]]]) -> int:
+        """The authorities of which a member has shown this as the change of that number, counted."""
+        found = {
+            party
+            for party, after, notes in tellers
+            if after < number <= after + len(notes) and notes[number - after - 1] == note
+        }
+        return len(found.intersection(self.committed.authorities))
+
+    def _count_vouched(self) -> None:
+        tellers, everybody = self._tellers(), len(self.committed.authorities)
+        self._vouched = 0
+        for hint in self._hints:
+            if self._support(hint.register.number, hint.note, tellers) < everybody:
+                break
+            self._vouched += 1
+
+    def _best(self) -> list[_Placed]:
+        """One after the other: of those that were shown for a place, what most authorities show."""
         found: list[_Placed] = []
         register = self.committed
-        for note in notes[:MAX_NUMBER]:
-            document = verify_change(self._genesis, note)
-            register = register.after(document)
-            _check_certificates(document)
-            found.append(_Placed(0, register, note))
-        # Synced: a snapshot may rest on these, and is opened before anybody could show them again.
-        self._store.write({self._key(hint.register.number): self._value(hint) for hint in found}, sync=True)
-        self._hints = found
-        return True
+        present = {hint.register.number: hint.note for hint in self._hints}
+        tellers = self._tellers()
+        while True:
+            number = register.number + 1
+            candidates = {present[number]} if number in present else set()
+            for _, after, notes in tellers:
+                if after < number <= after + len(notes):
+                    candidates.add(notes[number - after - 1])
+            fitting = [note for note in candidates if self._verify(note).present == register.digest]
+            if not fitting:
+                return found
+            best = max(
+                fitting, key=lambda note: (self._support(number, note, tellers), note == present.get(number), note)
+            )
+            register = register.after(self._verify(best))
+            found.append(_Placed(0, register, best))

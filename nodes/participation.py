@@ -75,6 +75,16 @@ class Participation:
             "part again is a new validator under a new name"
         )
 
+    def is_given_up(self, name: str, committed: int) -> bool:
+        """Whether an observer was let in so long ago, and never heard of, that nobody waits for it any more."""
+        since = self._roster.observer_since(name)
+        return since is not None and committed - since > self._config.tuning.unheard_observer_entries
+
+    def party_of(self, name: str) -> str:
+        """Whose a member, or a former one, is; its own name where it never was one."""
+        members = self._roster.former() | self._roster.known()
+        return members[name].party if name in members else name
+
     # --- the others --------------------------------------------------------------------------------------------------
 
     def peers(self) -> list[PeerEntry]:

@@ -148,6 +148,11 @@ class Promises:
         """Nothing up to here is signed again; 0 for a validator that never lost its ledger."""
         return self._first.floor
 
+    @property
+    def last_time_s(self) -> int:
+        """The time of the last signature that the order knows of: of one that comes after the ledger was lost, too."""
+        return self._first.time_s
+
     def _unexecuted(self) -> int:
         order, total = self._order, 0
         index = max(self._chain.applied + 1, order.first_index())

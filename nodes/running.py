@@ -23,17 +23,22 @@ from nodes.config import ConfigError, ValidatorConfig
 from nodes.identity import load_identity
 from nodes.validator import EXIT_CONFIG, EXIT_DURABLE_STATE, EXIT_STOPPED, EXIT_UNAVAILABLE, REOPEN, Validator
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNAL_ON_ITS_WAY_S = 0.01
 # What the stores, the peers and the gateways of one validator may have open together, where the machine allows it.
 OPEN_FILES = 65_536
 
 
 async def serve_validator(
-    config: ValidatorConfig, *, on_started: Callable[[Validator], None] | None = None, reopen_here: bool = True
+    config: ValidatorConfig,
+    *,
+    on_started: Callable[[Validator], None] | None = None,
+    begin_anew: Callable[[], None] | None = None,
 ) -> int:
     """Run one validator until a signal or until it can no longer be trusted. Returns the exit status.
 
-    `reopen_here`: a validator that has caught up by a snapshot begins anew in this event loop; otherwise REOPEN is
-    returned for that.
+    `begin_anew`: how a validator that has caught up by a snapshot exchanges the process image, and does not come back;
+    without it, it begins anew in this event loop.
     """
     present: list[Validator] = []
     stopping = asyncio.Event()
@@ -44,16 +49,25 @@ async def serve_validator(
             present[-1].finish()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
+    # What came while this process exchanged its image was held back, and comes now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     while True:
         code = await _serve_once(config, present, on_started)
         if code != REOPEN:
             return code
         if stopping.is_set():
             return EXIT_STOPPED
-        if not reopen_here:
-            return REOPEN
+        if begin_anew is not None:
+            # From here on until the new image listens, a signal waits: it would end the process as if it had crashed.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            # One that came before is on its way to `stop`: through a pipe, and then as a callback.
+            await asyncio.sleep(SIGNAL_ON_ITS_WAY_S)
+            if not stopping.is_set():
+                begin_anew()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            return EXIT_STOPPED
 
 
 async def _serve_once(
@@ -107,17 +121,21 @@ def run_validator(config: ValidatorConfig) -> int:
     configure_logs(config.log_level, validator=config.name)
     _raise_file_limit()
     sys.setswitchinterval(config.tuning.switch_interval_us / 1_000_000)
-    code = _run_until_it_ends(config)
-    if code == REOPEN:
-        # The same process id, and nothing of what was in it. Beginning anew beside the remains of a gRPC server that
-        # was stopped has ended in an abort inside gRPC (a reference count below zero), some tenths of a second later.
-        sys.stderr.flush()
-        os.execv(sys.executable, sys.orig_argv)
-    return code
+    return _run_until_it_ends(config)
+
+
+def _exchange_the_image() -> None:
+    """The same process id, and nothing of what was in it. Beginning anew beside the remains of a gRPC server that was
+    stopped has ended in an abort inside gRPC (a reference count below zero), some tenths of a second later.
+
+    While the event loop still runs: once it is closed, a signal to stop would be nobody's.
+    """
+    sys.stderr.flush()
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def _run_until_it_ends(config: ValidatorConfig) -> int:
-    serving = serve_validator(config, reopen_here=False)
+    serving = serve_validator(config, begin_anew=_exchange_the_image)
     try:
         import uvloop
 

@@ -7,6 +7,7 @@ before the ledger has it on the disk, nor before every member of the network spe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from consensus.messages import Snapshot, SnapshotMetadata
@@ -19,6 +20,7 @@ from ledger.snapshot_building import SnapshotBuilder
 from ledger.statemap import StateMap
 from ledger.store import MemoryStore, Store
 from nodes.catch_up import CatchUp, Fetch, PeerFailed
+from nodes.catch_up_corroboration import Corroboration
 from nodes.catch_up_serving import OrderRecord, SnapshotServer
 from nodes.config import ValidatorConfig
 from nodes.environment import Environment
@@ -45,8 +47,18 @@ class Snapshots:
         fetch: Fetch,
         peers: Callable[[], Sequence[str]],
         policy: Callable[[], Policy],
+        party_of: Callable[[str], str],
+        halt: Callable[[str], None],
     ) -> None:
-        """`policy`: by which the checkpoint of a snapshot has to be final, of the newest members that are known."""
+        """`policy`: by which the checkpoint of a snapshot has to be final, of the newest members that are known.
+        `party_of`: whose a peer is. `halt`: when the place of our own snapshot turns out to be a lie.
+        """
+        self.corroboration = Corroboration(
+            stores.ledger,
+            fetch=fetch,
+            colleagues=lambda: [peer for peer in peers() if party_of(peer) == config.authority],
+            halt=halt,
+        )
         self._policy = policy
         self._identity = identity
         self._stores = stores
@@ -55,10 +67,12 @@ class Snapshots:
         tuning = config.tuning
         self._tail = OrderTail(stores.order, max_entries=tuning.order_tail_entries, max_bytes=tuning.order_tail_bytes)
         stores.order.snapshot_provider = self._beginning_of_order
-        self.server = SnapshotServer(stores.ledger, stores.chain, identity.network, order_record, executor)
+        self.server = SnapshotServer(
+            stores.ledger, stores.chain, identity.network, order_record, executor, party_of=party_of
+        )
         self.catch_up = CatchUp(
             config.data,
-            open_store=environment.open_store,
+            open_store=environment.open_staging,
             make_builder=self._make_builder,
             own=stores.chain,
             fetch=fetch,
@@ -113,6 +127,11 @@ class Snapshots:
         if self._stores.behind:
             self.catch_up.need(self._stores.base)
         await self.catch_up.run()
+
+    async def corroborate(self) -> None:
+        """Ask colleagues about the snapshot that this ledger came from, if they could not be asked then."""
+        await self.corroboration.run()
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         await self.catch_up.close()

@@ -52,6 +52,7 @@ GAUGES = {
     "catch_up_records": "Records of the state of the snapshot that are here",
     "catch_up_fraction": "How much of the snapshot is here, from 0 to 1",
     "snapshots_refused": "Snapshots of which something did not verify",
+    "snapshot_unconfirmed": "1 while no colleague has confirmed the place of the snapshot that this ledger came from",
     "snapshots_being_sent": "Validators that are being sent a snapshot",
 }
 
@@ -140,6 +141,8 @@ class StatusReport:
             return True, f"waiting {lag_ms // 1000} s for the cosignature of {' and '.join(late) or 'the others'}"
         for why in validator.offences.cut_off():
             return True, f"ready; {why}"
+        if validator.snapshots.corroboration.place is not None:
+            return True, f"ready; {validator.snapshots.corroboration}"
         if validator.divergences.odd:
             return True, f"ready; {', '.join(sorted(validator.divergences.odd))} signed another root and was outvoted"
         return True, "ready"
@@ -281,5 +284,6 @@ class StatusReport:
             "catch_up_records": progress.records if progress else 0,
             "catch_up_fraction": progress.fraction if progress else 0.0,
             "snapshots_refused": catch_up.refused,
+            "snapshot_unconfirmed": validator.snapshots.corroboration.place is not None,
             "snapshots_being_sent": validator.snapshots.server.sessions,
         }

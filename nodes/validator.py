@@ -102,7 +102,13 @@ class Validator:
         self.promises = Promises(self.stores.order, self.chain, self.stores.intent)
         self.roster = self.stores.roster
         self.participation = Participation(config, identity, self.roster, self.environment.files)
-        self.versions = Versions(config.name, self.roster.members, self._store, spoken=spoken)
+        self.versions = Versions(
+            config.name,
+            self.roster.members,
+            self._store,
+            spoken=spoken,
+            given_up=lambda name: self.participation.is_given_up(name, self.ordering.committed),
+        )
         self._assemble()
 
     # --- putting it together -----------------------------------------------------------------------------------------
@@ -162,6 +168,8 @@ class Validator:
             fetch=self.transport.fetch,
             peers=self.transport.connected,
             policy=self.participation.newest_policy,
+            party_of=self.participation.party_of,
+            halt=self.halt,
         )
         self.proposals = Proposals(
             config.name,
@@ -175,7 +183,13 @@ class Validator:
             due_ms=lambda: self.execution.next_due_ms,
             on_garbage=self.offences.add,
         )
-        cosigner = Cosigner(config.name, identity.cosigner_key, identity.log_key, self.stores.intent)
+        cosigner = Cosigner(
+            config.name,
+            identity.cosigner_key,
+            identity.log_key,
+            self.stores.intent,
+            not_before_s=self.promises.last_time_s,
+        )
         self.execution = Execution(
             self.chain,
             self._store,
@@ -261,6 +275,7 @@ class Validator:
             (self.ordering.run(), "ordering"),
             (self._apply(), "execution"),
             (self._catch_up(), "catching up"),
+            (self.snapshots.corroborate(), "corroborating"),
             (self.scrub.run(), "scrub"),
             (self.proposals.propose_blocks(), "proposing"),
             (self.proposals.keep_house(), "housekeeping"),

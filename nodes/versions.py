@@ -6,8 +6,9 @@ announces its range when a stream opens. The *effective* version is the highest 
 speaks, and a feature is used once the effective version has it: until then nobody says what somebody cannot understand.
 
 Promises: two validators whose ranges do not meet exchange nothing, and both are told which to upgrade first. A member
-that has never been heard counts as one that speaks the lowest version that we speak; what a member said last is kept on
-the disk, so that one that is away does not take features from the others.
+that has never been heard counts as one that speaks the lowest version that we speak, unless it is an observer that the
+caller has given up: it counts for nothing in the order, and gets what it missed by a snapshot if it ever comes. What a
+member said last is kept on the disk, so that one that is away does not take features from the others.
 
 Does not promise that an announcement is true: a member that announces less than it speaks holds features back, which
 it could do as well by staying away. It cannot make others use what they do not speak.
@@ -120,8 +121,16 @@ class Versions:
     """What is known of everybody's versions. Belongs to the event loop. `members` is the present membership."""
 
     def __init__(
-        self, name: str, members: Callable[[], Iterable[str]], store: Store, *, spoken: VersionRange = SPOKEN
+        self,
+        name: str,
+        members: Callable[[], Iterable[str]],
+        store: Store,
+        *,
+        spoken: VersionRange = SPOKEN,
+        given_up: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`given_up`: whether nobody waits for a member any more that was never heard."""
+        self._given_up = given_up
         self.own = own_announcement(spoken)
         self._name = name
         self._members = members
@@ -167,7 +176,7 @@ class Versions:
     @property
     def effective(self) -> int:
         """The highest version that every member speaks."""
-        return min(self._highest(member) for member in {self._name, *self._members()})
+        return min(self._highest(member) for member in self._counted())
 
     def speak(self, feature: Feature) -> bool:
         """Whether every member speaks the feature, so that it may be used."""
@@ -175,7 +184,7 @@ class Versions:
 
     def lacking(self, feature: Feature, *, leaving: Collection[str] = ()) -> list[str]:
         """The members that do not speak a feature, those left out that are about to leave."""
-        members = {self._name, *self._members()}.difference(leaving)
+        members = self._counted().difference(leaving)
         return sorted(member for member in members if self._highest(member) < SINCE[feature])
 
     def require(self, feature: Feature, *, leaving: Collection[str] = ()) -> None:
@@ -191,6 +200,11 @@ class Versions:
         if key not in self._unknown_logged and len(self._unknown_logged) < MAX_UNKNOWN_LOGGED:
             self._unknown_logged.add(key)
             self._log.warning("unknown_message_ignored", peer=peer, kind=kind)
+
+    def _counted(self) -> set[str]:
+        """The members that hold features back as long as they do not speak them."""
+        members = {self._name, *self._members()}
+        return {member for member in members if self.said(member) is not None or not self._given_up(member)}
 
     def _highest(self, member: str) -> int:
         said = self.said(member)

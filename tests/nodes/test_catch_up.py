@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -376,8 +377,8 @@ async def test_pieces_in_an_order_that_nobody_honest_sends_are_refused(world: Wo
 # --- who serves -----------------------------------------------------------------------------------------------------
 
 
-def server_of(world: World) -> SnapshotServer:
-    return SnapshotServer(world.store, world.chain, NETWORK, lambda _: (TERM, MEMBERS), ThreadPoolExecutor(1))
+def server_of(world: World, **more: Any) -> SnapshotServer:
+    return SnapshotServer(world.store, world.chain, NETWORK, lambda _: (TERM, MEMBERS), ThreadPoolExecutor(1), **more)
 
 
 async def test_a_position_is_confirmed_only_for_the_height_that_followed_it(world: World) -> None:
@@ -417,14 +418,33 @@ async def test_a_peer_that_asks_over_and_over_for_what_is_not_final_waits_in_one
     assert (await asked[-1]).HasField("beginning")
 
 
+async def test_two_that_lie_hold_no_session_that_a_machine_of_another_party_needs(world: World) -> None:
+    """Each takes a piece now and then, so that its session never ends."""
+    parties = {"kz-kgd-1": "kz-kgd", "kz-kgd-2": "kz-kgd", "cn-gacc-1": "cn-gacc"}
+    server = server_of(world, party_of=parties.__getitem__)
+    request = peer_pb2.FetchRequest(network=NETWORK)
+    first, second, honest = (server.serve(peer, request) for peer in parties)
+    assert (await anext(first)).HasField("beginning")
+    with pytest.raises(FetchRefused, match="kz-kgd-1, of the same party, is being served"):
+        await anext(second)
+    assert (await anext(honest)).HasField("beginning")
+    await first.aclose()
+    again = server.serve("kz-kgd-2", request)
+    assert (await anext(again)).HasField("beginning")
+    for session in (honest, again):
+        await session.aclose()
+
+
 async def test_sessions_are_few_and_one_for_each_peer(world: World) -> None:
     server = server_of(world)
     request = peer_pb2.FetchRequest(network=NETWORK)
-    first, second, third = (server.serve(peer, request) for peer in ("a", "b", "c"))
+    first, second, other, third = (server.serve(peer, request) for peer in ("a", "b", "o", "c"))
     assert (await anext(first)).HasField("beginning")
     assert (await anext(second)).HasField("beginning")
-    with pytest.raises(FetchRefused, match="2 others"):
+    assert (await anext(other)).HasField("beginning")
+    with pytest.raises(FetchRefused, match="3 others"):
         await anext(third)
+    await other.aclose()
     again = server.serve("a", request)
     assert (await anext(again)).HasField("beginning")
     with pytest.raises(FetchRefused, match="newer session"):

@@ -9,7 +9,7 @@ import pytest
 from ledger.checkpoint import Checkpoint
 from ledger.errors import UnknownDurableState
 from ledger.note import NoteSignature, parse_note
-from nodes.cosigning import EARLY_MAX_SIZES, Contradiction, Finality, Intent
+from nodes.cosigning import EARLY_MAX_SIZES, Contradiction, Cosigner, Finality, Intent
 from tests.nodes.world import ORIGIN, World
 
 WORLD = World()
@@ -70,6 +70,13 @@ def test_signing_again_after_a_crash_gives_the_same_bytes() -> None:
     lines = first.sign(checkpoint(5), intent)
     stored = Intent.decode(intent.encode())
     assert WORLD.cosigner("kz-kgd-1", stored).sign(checkpoint(5), stored) == lines
+
+
+def test_the_time_of_a_cosignature_does_not_go_back_where_the_ledger_was_lost_and_derived_again() -> None:
+    key = WORLD.cosigner("kz-kgd-1")._key
+    cosigner = Cosigner("kz-kgd-1", key, key, None, not_before_s=1000)
+    assert cosigner.intend(checkpoint(6), 400).time_s == 1000
+    assert cosigner.intend(checkpoint(6), 1200).time_s == 1200
 
 
 def test_the_time_of_a_cosignature_does_not_go_back_with_the_clock() -> None:

@@ -118,6 +118,8 @@ def test_a_validator_keeps_what_its_configuration_says(tmp_path: Path) -> None:
         stores,
         environment,
         order_record=lambda index: None,
+        party_of=str,
+        halt=lambda _: None,
         fetch=nobody,
         peers=list,
         policy=lambda: identity.policy,

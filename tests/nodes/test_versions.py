@@ -124,6 +124,22 @@ def test_a_new_member_counts_from_the_moment_it_is_one() -> None:
     assert versions.effective == 2
 
 
+def test_an_observer_that_nobody_ever_heard_holds_nothing_back_once_it_is_given_up() -> None:
+    given_up: set[str] = set()
+    members = ["kz-kgd-1", "cn-gacc-1", "cn-gacc-9"]
+    versions = Versions(
+        "kz-kgd-1", lambda: members, MemoryStore(), spoken=VersionRange(1, 2), given_up=given_up.__contains__
+    )
+    versions.hear("cn-gacc-1", TWO)
+    assert versions.lacking(Feature.SNAPSHOTS) == ["cn-gacc-9"]
+    given_up.add("cn-gacc-9")
+    assert versions.speak(Feature.SNAPSHOTS)
+    assert versions.effective == 2
+    # Once it is there it counts like any other, whatever it speaks.
+    versions.hear("cn-gacc-9", Announcement(UNANNOUNCED))
+    assert versions.lacking(Feature.SNAPSHOTS) == ["cn-gacc-9"]
+
+
 def test_what_a_member_said_is_remembered_while_it_is_away() -> None:
     store = MemoryStore()
     versions = versions_of(store)

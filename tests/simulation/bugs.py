@@ -442,7 +442,7 @@ def signs_before_it_persists() -> list[Patch]:
 def forgets_what_it_signed() -> list[Patch]:
     init = Cosigner.__init__
 
-    def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None) -> None:
+    def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None, **_: Any) -> None:
         init(self, name, key, log_key, None)
 
     return [(Cosigner, "__init__", wrong)]

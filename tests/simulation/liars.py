@@ -151,6 +151,25 @@ def altered_snapshot(simulation: Simulation, node: Node) -> None:
     simulation.links.altered[node.name] = alter
 
 
+def lost_change(simulation: Simulation, node: Node) -> None:
+    """Shows changes that all registrars signed and that were never ordered: the losers of a race, for the winners."""
+    operators = simulation.operators
+    if operators is None:
+        return
+    operators.competing = 0.7
+
+    def install(validator: Any) -> None:
+        notes = validator.roster.notes
+
+        def lying(after: int) -> list[bytes]:
+            signed = [note for note, change in operators.signed if change.number == after + 1]
+            return signed[-1:] or notes(after)
+
+        validator.roster.notes = lying
+
+    _on_start(node, install)
+
+
 KINDS: dict[str, Callable[[Simulation, Node], None]] = {
     each.__name__: each
     for each in (
@@ -161,6 +180,7 @@ KINDS: dict[str, Callable[[Simulation, Node], None]] = {
         diverging_execution,
         two_cosignatures,
         altered_snapshot,
+        lost_change,
     )
 }
 

@@ -64,6 +64,9 @@ class SimulatedEnvironment(Environment):
         )
         return CheckedStore(below, name=f"store {path}")
 
+    def open_staging(self, path: Path) -> Store:
+        return self.open_store(path)
+
     def executor(self, threads: int, name: str) -> Executor:
         return SimulatedExecutor(self._loop, threads)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from api.proto import validator_pb2
-from ledger.membership import Register, Role, Step, Verb, sign_change
+from ledger.membership import Change, Register, Role, Step, Verb, sign_change
 from tests.simulation.corridor import NEUTRAL, Corridor
 from tests.simulation.membership import SignedChange
 from tests.simulation.node import Node
@@ -43,6 +43,9 @@ class Operators:
         self.pending: dict[bytes, Register] = {}
         self.spent: list[bytes] = []
         self.abandoned: dict[bytes, Register] = {}
+        # All that both have signed, ordered or not.
+        self.signed: list[tuple[bytes, Change]] = []
+        self.competing = COMPETING
         oracle.on_change = self.committed
 
     def begin(self) -> None:
@@ -94,7 +97,7 @@ class Operators:
             steps = self._draw()
             if steps:
                 self._sign(steps)
-                if rng.random() < COMPETING:
+                if rng.random() < self.competing:
                     self._sign(self._draw())
         if self.spent and rng.random() < MISTAKES:
             self._hand_in(rng.choice(self.spent))
@@ -120,6 +123,7 @@ class Operators:
                 self.world.faults["change signed by one authority"] += 1
                 self._hand_in(note)
         self.pending[note] = after
+        self.signed.append((note, change))
         self.world.note(
             f"signed change {change.number}: {', '.join(step.line().split(' ca:')[0][:40] for step in steps)}"
         )
