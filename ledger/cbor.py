@@ -73,6 +73,8 @@ def head(major: int, argument: int) -> bytes:
 
 def encode(value: Encodable) -> bytes:
     """Return the one deterministic encoding of a value; Misuse for what has none."""
+    if type(value) is tuple:  # records and their parts
+        return head(_ARRAY, len(value)) + _encode_items(value, MAX_CBOR_DEPTH - 1)
     return _encode(value, MAX_CBOR_DEPTH)
 
 

@@ -64,7 +64,7 @@ def _offsets(used: int) -> tuple[int, ...]:
 class Page:
     """Sixteen slots: their hashes end to end, which are used, which of those are leaves, the paths of the leaves.
 
-    Flat, because a page is loaded, copied, hashed and stored far more often than one slot of it is looked at.
+    Flat, because a page is loaded, hashed and stored far more often than one slot of it is looked at.
     """
 
     __slots__ = ("hashes", "leaf_bits", "leaf_paths", "quads", "used")
@@ -79,9 +79,6 @@ class Page:
     @classmethod
     def empty(cls) -> Page:
         return cls(bytearray(512), bytearray(128), 0, 0, b"")
-
-    def copy(self) -> Page:
-        return Page(self.hashes[:], self.quads[:], self.used, self.leaf_bits, self.leaf_paths)
 
     def leaf_path(self, index: int) -> bytes | None:
         bits = self.leaf_bits
@@ -193,6 +190,10 @@ class StateMap:
         self._young: dict[bytes, Page | None] = {}
         self._old: dict[bytes, Page | None] = {}
         self._generation_pages = max(1, cache_pages // 2)
+        # Pages are altered in place, which is half as dear as copying them first; only updates look at them. So until
+        # the latest update is adopted, those in memory are of a state that may never be.
+        self._altered = False
+        self._latest: StateUpdate | None = None
         self._top = self._load_top()
 
     @property
@@ -214,6 +215,8 @@ class StateMap:
 
     def update(self, changes: Mapping[str, bytes | None]) -> StateUpdate:
         """Return what setting (bytes) and removing (None) the keys of ``changes`` would make of the map."""
+        if self._altered:
+            self._forget_pages()
         writes: dict[bytes, bytes | None] = {}
         leaves: list[tuple[bytes, bytes]] = []
         value_prefix = self._value_prefix
@@ -230,18 +233,24 @@ class StateMap:
         pages: dict[bytes, Page | None] = {}
         if leaves:
             leaves.sort()
-            batch = Batch(self._own_page, self._page_prefix)
+            self._altered = True
+            batch = Batch(self._hot_page, self._page_prefix)
             pages = batch.pages
             top = batch.set(top, leaves)
             for page_key, page in pages.items():
                 writes[page_key] = None if page is None else page.encode()
         writes[self._root_key] = top.hash + (top.leaf_path or b"")
-        return StateUpdate(root=top.hash, writes=writes, base=self._top.hash, top=top, pages=pages)
+        self._latest = StateUpdate(root=top.hash, writes=writes, base=self._top.hash, top=top, pages=pages)
+        return self._latest
 
     def adopt(self, update: StateUpdate) -> None:
         """Take ``update`` for the present state: its writes are durable."""
         if update.base != self._top.hash:
             raise Misuse("the update was computed from another state root")
+        if update is not self._latest:
+            self._forget_pages()
+        self._latest = None
+        self._altered = False
         self._young.update(update.pages)
         self._turn()
         self._top = update.top
@@ -335,9 +344,11 @@ class StateMap:
             self._young[page_key] = page
         return page
 
-    def _own_page(self, page_key: bytes) -> Page:
-        """A copy: what is in memory is the state before the block until the block is on the disk."""
-        return self._hot_page(page_key).copy()
+    def _forget_pages(self) -> None:
+        """An update has altered pages and was not adopted: what the store has is what they are."""
+        self._young = {}
+        self._old = {}
+        self._altered = False
 
     def _turn(self) -> None:
         if len(self._young) >= self._generation_pages:

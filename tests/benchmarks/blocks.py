@@ -1,4 +1,4 @@
-"""Catching up by blocks: the order executed again, as a validator does that was away: ``python -m tests.benchmarks.blocks``.
+"""Catching up by blocks, the order executed again as by a validator that was away: `python -m tests.benchmarks.blocks`.
 
 A network's real keys and a real mix of crossings, signed beforehand; blocks of 200 as the order has them. Then the part
 of a validator that executes (`nodes.execution`), over a checked LevelDB, with the thread that checks signatures running

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import Malformed, Misuse, UnknownDurableState, Untrue
-from ledger.statemap import StateMap, root_of_sorted_leaves
+from ledger.statemap import StateMap, StateUpdate, root_of_sorted_leaves
 from ledger.stateproof import EMPTY, StateProof, leaf_hash, parse_state_proof, state_path, verify_state_proof
 from ledger.store import MemoryStore
 
@@ -185,6 +185,30 @@ def test_an_update_computed_from_another_root_is_not_adopted() -> None:
     apply(state, store, {"b": b"1"})
     with pytest.raises(Misuse):
         state.adopt(stale)
+
+
+@given(st.lists(st.tuples(changes_strategy, st.sampled_from(["adopt", "drop", "adopt the one before"])), max_size=12))
+def test_updates_that_are_dropped_or_overtaken_leave_nothing_behind_in_memory(
+    steps: list[tuple[dict[str, bytes | None], str]],
+) -> None:
+    """A write that failed is tried again, after other updates perhaps: pages that it altered must not be used."""
+    store = MemoryStore()
+    state = StateMap(store)
+    values: dict[str, bytes] = {}
+    # Computed from the present root, not adopted yet.
+    made: list[tuple[StateUpdate, dict[str, bytes | None]]] = []
+    for changes, fate in steps:
+        made.append((state.update(changes), changes))
+        if fate == "drop":
+            continue
+        update, chosen = made[-1] if fate == "adopt" else made[0]
+        store.write(update.writes)
+        state.adopt(update)
+        made.clear()
+        values = {key: value for key, value in {**values, **chosen}.items() if value is not None}
+        assert state.root == oracle(values)
+    again = state.update({"k0": b"x"})
+    assert again.root == oracle({**values, "k0": b"x"})
 
 
 def test_an_empty_update_leaves_the_root() -> None:
