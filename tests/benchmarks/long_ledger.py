@@ -78,7 +78,7 @@ def make_long_ledger(network: Network, name: str, entries: int, records: int, pr
         chain.append_block(block + 1, time_ms, name, statements, changes, names)
         if block % 500 == 0:
             progress(f"{name}: {chain.size} of {entries} entries")
-    _make_final(network, chain)
+    make_final(network, chain)
     store.close()
     _make_order(environment, config.data, identity, name, blocks)
     Files().remove(config.data / FIRST_START)
@@ -97,7 +97,7 @@ def _statement(key: PrivateKey, number: int) -> Statement:
     )
 
 
-def _make_final(network: Network, chain: Chain) -> None:
+def make_final(network: Network, chain: Chain) -> None:
     checkpoint = Checkpoint(chain.genesis.origin, chain.size, chain.root)
     lines = []
     for authority in network.authorities:
