@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from api.outbox import Outbox
 from ledger.algorithms import PrivateKey
 from ledger.cbor import Value
 from ledger.statement import Statement, sign_statement
 from nodes.demo.delivery import Delivery, NotNow, PostOffice, TurnedAway
-from nodes.demo.outbox import Outbox
 
 CTI_BYTES: Final = 16
 RETRY_FIRST_S: Final = 0.25

@@ -4,7 +4,10 @@ Two files that only ever grow. `<name>.signed` holds the statements, each behind
 `<name>.final` the ids of those that need not be sent any more. A statement is on disk before it is sent for the first
 time, so that a device that loses power sends the very same bytes again: signed anew, it would be a second statement.
 
-A tail that a power cut left half written is cut off when the outbox is opened: its statement was never sent.
+A tail that a power cut left half written is cut off when the outbox is opened: its statement was never sent. A file of
+signed statements that has grown past `COMPACT_BYTES` is written anew when it is opened, with those that still wait.
+
+For any device that signs; it needs the light install only.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from ledger.errors import Malformed, Misuse
 from ledger.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
 
 LENGTH_BYTES: Final = 4
+COMPACT_BYTES: Final = 8 * 1024 * 1024
 ID_BYTES: Final = 32
 
 
@@ -36,8 +40,11 @@ class Outbox:
         self.signed = 0
         signed_path, final_path = directory / f"{stem}.signed", directory / f"{stem}.final"
         self._load(signed_path, final_path)
+        if signed_path.exists() and signed_path.stat().st_size > COMPACT_BYTES:
+            self._compact(signed_path, final_path)
         self._signed_file: BinaryIO = signed_path.open("ab")
         self._final_file: BinaryIO = final_path.open("ab")
+        _sync_directory(directory)  # or a power cut takes the name of a file whose bytes are safe
 
     def _load(self, signed_path: Path, final_path: Path) -> None:
         data = signed_path.read_bytes() if signed_path.exists() else b""
@@ -66,8 +73,23 @@ class Outbox:
                 raise OutboxDamaged(f"{final_path}: byte {position}: names a statement that was never signed here")
         _cut(final_path, whole, len(ids))
 
+    def _compact(self, signed_path: Path, final_path: Path) -> None:
+        """First forget what is final, then what was sent: in between, a power cut only means sending once more."""
+        final_path.unlink(missing_ok=True)
+        _sync_directory(final_path.parent)
+        anew = signed_path.with_suffix(".anew")
+        with anew.open("wb") as file:
+            for statement in self._pending.values():
+                file.write(len(statement.raw).to_bytes(LENGTH_BYTES, "big") + statement.raw)
+            _sync(file)
+        anew.replace(signed_path)
+
     def __len__(self) -> int:
         return len(self._pending)
+
+    def waiting(self) -> list[Statement]:
+        """Every statement that is not final yet, oldest first."""
+        return list(self._pending.values())
 
     def oldest(self, subject: str) -> Statement | None:
         """The statement about a subject that is to be sent next."""
@@ -114,6 +136,14 @@ class Outbox:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _cut(path: Path, whole_bytes: int, got_bytes: int) -> None:

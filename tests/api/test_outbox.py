@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from api.outbox import Outbox, OutboxDamaged
 from ledger.algorithms import PrivateKey
 from ledger.errors import Misuse
 from ledger.statement import Statement, sign_statement
-from nodes.demo.outbox import Outbox, OutboxDamaged
 
 KEY = PrivateKey.generate()
 NAME = "kz/truck/t-001"
