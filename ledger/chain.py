@@ -102,6 +102,9 @@ class Chain:
         self._head: Head | None = None
         self._genesis: Genesis | None = None
         self._failed: UnknownDurableState | None = None
+        # Odd while a block is being written: the store may already show a state that `head` does not name yet. Whoever
+        # reads beside the writer reads again unless this is even, and the same before and after.
+        self.growths = 0
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -375,11 +378,15 @@ class Chain:
             if key < FIRST_FOREIGN_KEY:
                 raise Misuse(f"key belongs to the ledger: {key.hex()}")
         batch = {**writes, **growth.writes, **update.writes, **own, HEAD: _encode_head(head)}
-        self._write(batch)
-        self._state.adopt(update)
-        self._frontier = growth.frontier
-        self._chunks = growth.chunks
-        self._head = head
+        self.growths += 1
+        try:
+            self._write(batch)
+            self._state.adopt(update)
+            self._frontier = growth.frontier
+            self._chunks = growth.chunks
+            self._head = head
+        finally:
+            self.growths += 1
 
     def _write(self, batch: Mapping[bytes, bytes | None], *, sync: bool = True) -> None:
         try:

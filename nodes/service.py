@@ -10,12 +10,11 @@ Reads see the ledger as of the last executed block. Nothing here changes anythin
 from __future__ import annotations
 
 import asyncio
-import collections
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from enum import Enum
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -34,22 +33,21 @@ from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.checking import Checked, SignatureChecks
 from nodes.config import ValidatorConfig
 from nodes.dwell_rows import TooMany, whole_blocks
-from nodes.execution import Accepted, Rejected, Unparsable
-from nodes.log_index import PAGE_MAX_FOUND, Incomplete, LogIndex
+from nodes.execution import Accepted, Rejected
+from nodes.log_index import PAGE_MAX_FOUND, Found, Incomplete, LogIndex
 from nodes.metrics import Metrics
 from nodes.peers import SERVER_OPTIONS
 from nodes.proposing import Proposals, Unordered
-from nodes.reading import FreshReads, NotConfirmed
+from nodes.reading import FreshReads, NotConfirmed, whole
 from nodes.records import RecordIndex
 from nodes.rejections import RejectionLimits
+from nodes.replies import REASON, Replies, malformed, to_result
 
 MAX_ITEMS = 4096
 MAX_UNANSWERED = 32_768
 MAX_KEYS = 512
 PAGE_MAX = 1000
 PAGE_MAX_BYTES = 4 * 1024 * 1024
-REPLY_MAX_RESULTS = 1024
-DETAIL_MAX_CHARS = 500
 ID_BYTES = 32
 MAX_IDENTIFIER_CHARS = 128
 MAX_POSITION_BYTES = 512
@@ -60,7 +58,7 @@ LOOKING_MAX_STATEMENTS = 1024
 # By this a gateway knows a read that was not confirmed from a validator that is not there.
 NOT_CONFIRMED = "read not confirmed: "
 
-_REASON = validator_pb2.Refused.Reason
+T = TypeVar("T")
 
 
 class Status(Protocol):
@@ -110,58 +108,6 @@ class Following:
         self.next_change = asyncio.Event()
 
 
-class _Replies:
-    """What is to be said on one submit stream."""
-
-    def __init__(self) -> None:
-        self._results: collections.deque[validator_pb2.Result] = collections.deque()
-        self.wake = asyncio.Event()
-        self.unanswered = 0
-        self.ended = False
-
-    def put(self, result: validator_pb2.Result) -> None:
-        self._results.append(result)
-        self.unanswered -= 1
-        self.wake.set()
-
-    def take(self) -> validator_pb2.SubmitReply:
-        reply = validator_pb2.SubmitReply()
-        while self._results and len(reply.results) < REPLY_MAX_RESULTS:
-            reply.results.append(self._results.popleft())
-        return reply
-
-
-def to_result(tag: int, result: object) -> validator_pb2.Result:
-    """An answer of execution or of the queue, as it goes over the wire."""
-    if isinstance(result, Accepted):
-        accepted = validator_pb2.Accepted(
-            index=result.index, height=result.height, block_time_ms=result.block_time_ms, duplicate=result.duplicate
-        )
-        return validator_pb2.Result(tag=tag, accepted=accepted)
-    if isinstance(result, Rejected):
-        # The name of a field that no schema knows is as long as its sender likes: a reply of many must stay a message.
-        detail = (result.detail or "")[:DETAIL_MAX_CHARS]
-        rejected = validator_pb2.Rejected(code=int(result.outcome), name=result.outcome.fact, detail=detail)
-        return validator_pb2.Result(tag=tag, rejected=rejected)
-    if isinstance(result, Unordered):
-        refused = validator_pb2.Refused(
-            reason=_REASON.OVERLOADED if result.overloaded else _REASON.UNAVAILABLE,
-            code="overloaded" if result.overloaded else "unavailable",
-            detail=result.detail,
-            retry_after_ms=result.retry_after_ms,
-            missing_authorities=result.missing_authorities,
-        )
-        return validator_pb2.Result(tag=tag, refused=refused)
-    if isinstance(result, Unparsable):
-        return _malformed(tag, result.error)
-    raise TypeError(f"no answer: {result!r}")
-
-
-def _malformed(tag: int, error: Malformed) -> validator_pb2.Result:
-    refused = validator_pb2.Refused(reason=_REASON.MALFORMED, code=error.code, detail=str(error))
-    return validator_pb2.Result(tag=tag, refused=refused)
-
-
 class ValidatorService(validator_pb2_grpc.ValidatorServicer):
     """See the module. The directory is that of this authority's gateways."""
 
@@ -208,7 +154,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self, request_iterator: AsyncIterator[validator_pb2.SubmitRequest], context: Any
     ) -> AsyncIterator[validator_pb2.SubmitReply]:
         await self._admit(context)
-        replies = _Replies()
+        replies = Replies()
         reader = asyncio.create_task(self._read_submissions(request_iterator, replies))
         try:
             while True:
@@ -221,7 +167,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         finally:
             reader.cancel()
 
-    async def _read_submissions(self, requests: AsyncIterator[validator_pb2.SubmitRequest], replies: _Replies) -> None:
+    async def _read_submissions(self, requests: AsyncIterator[validator_pb2.SubmitRequest], replies: Replies) -> None:
         try:
             async for request in requests:
                 items = list(request.items)
@@ -236,14 +182,14 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             replies.wake.set()
 
     def _admit_items(
-        self, items: list[validator_pb2.SubmitRequest.Item], replies: _Replies
+        self, items: list[validator_pb2.SubmitRequest.Item], replies: Replies
     ) -> list[tuple[int, Checked]]:
         """Begin to check those that are within the limits; answer the others."""
         within = []
         for position, item in enumerate(items):
             if len(item.statement) > MAX_STATEMENT_BYTES:
                 detail = f"statement is too large: at most {MAX_STATEMENT_BYTES} bytes, got {len(item.statement)}"
-                replies.put(_malformed(item.tag, Malformed("too_large", detail)))
+                replies.put(malformed(item.tag, Malformed("too_large", detail)))
             elif position >= MAX_ITEMS or replies.unanswered > MAX_UNANSWERED:
                 self._metrics.refused.labels("overloaded").inc()
                 replies.put(to_result(item.tag, Unordered(True, "too many statements on one stream", 500)))
@@ -252,7 +198,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         checked = self._checks.expect(item.statement for item in within)
         return list(zip((item.tag for item in within), checked, strict=True))
 
-    def _start(self, admitted: list[tuple[int, Checked]], replies: _Replies, looked: int = 0) -> None:
+    def _start(self, admitted: list[tuple[int, Checked]], replies: Replies, looked: int = 0) -> None:
         """Go on with each as soon as it is checked; those that one thread checks in one go come back in one go."""
         together: dict[Future[None], list[tuple[int, Checked]]] = {}
         for tag, checked in admitted:
@@ -269,20 +215,20 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self,
         loop: asyncio.AbstractEventLoop,
         part: list[tuple[int, Checked]],
-        replies: _Replies,
+        replies: Replies,
         looked: int,
         _: object,
     ) -> None:
         """In the thread that checked."""
         loop.call_soon_threadsafe(self._checked_together, part, replies, looked)
 
-    def _checked_together(self, part: list[tuple[int, Checked]], replies: _Replies, looked: int) -> None:
+    def _checked_together(self, part: list[tuple[int, Checked]], replies: Replies, looked: int) -> None:
         for tag, checked in part:
             self._checked(tag, checked, replies, looked)
         # The future keeps what it called, and each of these keeps the future: nobody would let go of the statements.
         part.clear()
 
-    def _checked(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
+    def _checked(self, tag: int, checked: Checked, replies: Replies, looked: int) -> None:
         """Parsed, and the signature checked if the key is known: answer what is bad, order the rest."""
         try:
             self._go_on(tag, checked, replies, looked)
@@ -291,16 +237,16 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             self._log.error("submission_failed", exc_info=True)
             replies.put(to_result(tag, Unordered(False, "this validator could not take it", 1000)))
 
-    def _go_on(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
+    def _go_on(self, tag: int, checked: Checked, replies: Replies, looked: int) -> None:
         if checked.malformed is not None:
             self._checks.forget([checked.raw])
             self._metrics.refused.labels("malformed").inc()
-            replies.put(_malformed(tag, checked.malformed))
+            replies.put(malformed(tag, checked.malformed))
             return
         if checked.untrue is not None:
             self._checks.forget([checked.raw])
             self._metrics.refused.labels("untrue").inc()
-            refused = validator_pb2.Refused(reason=_REASON.UNTRUE, code=checked.untrue.code, detail=str(checked.untrue))
+            refused = validator_pb2.Refused(reason=REASON.UNTRUE, code=checked.untrue.code, detail=str(checked.untrue))
             replies.put(validator_pb2.Result(tag=tag, refused=refused))
             return
         if checked.statement is None:
@@ -317,7 +263,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             return
         self._order(tag, checked.raw, checked.statement.iss, replies)
 
-    def _order(self, tag: int, raw: bytes, issuer: str, replies: _Replies) -> None:
+    def _order(self, tag: int, raw: bytes, issuer: str, replies: Replies) -> None:
         """Hand in a statement whose signature holds, unless too much of its issuer's was rejected lately."""
         wait_ms = self._rejections.wait_ms(issuer)
         if wait_ms:
@@ -333,7 +279,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self._rejections.begun(issuer)
         self._proposals.submit(raw, answered)
 
-    def _unknown_key(self, tag: int, checked: Checked, replies: _Replies, looked: int) -> None:
+    def _unknown_key(self, tag: int, checked: Checked, replies: Replies, looked: int) -> None:
         """Nobody we know signed this, so its signature could not be checked, and it is not ordered: what is ordered
         stays on every disk. Its enrolment may be on its way, though: look again for a moment.
         """
@@ -353,7 +299,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self._metrics.refused.labels(outcome.fact).inc()
         replies.put(to_result(tag, Rejected(outcome, None)))
 
-    def _look_again(self, tag: int, raw: bytes, replies: _Replies, looked: int) -> None:
+    def _look_again(self, tag: int, raw: bytes, replies: Replies, looked: int) -> None:
         self._looking -= 1
         self._start([(tag, self._checks.expect([raw])[0])], replies, looked)
 
@@ -390,6 +336,13 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
             except NotConfirmed as error:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"{NOT_CONFIRMED}{error}")
 
+    async def _whole(self, read: Callable[[], T], context: Any) -> T:
+        try:
+            return await whole(self._chain, read)
+        except NotConfirmed as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{NOT_CONFIRMED}{error}")
+            raise
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _find(self, request: validator_pb2.StatementQuery, context: Any) -> int | None:
@@ -397,7 +350,9 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         if len(request.id) != ID_BYTES:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"id must be {ID_BYTES} bytes, got {len(request.id)}")
         await self._fresh(request.linearizable, context)
-        return self._chain.find(request.id)
+        index = self._chain.find(request.id)
+        # The indexes are written a moment before the head names the block.
+        return index if index is not None and index < self._chain.size else None
 
     async def GetStatement(self, request: validator_pb2.StatementQuery, context: Any) -> validator_pb2.StatementInfo:
         index = await self._find(request, context)
@@ -432,16 +387,23 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         if len(request.keys) > MAX_KEYS:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"at most {MAX_KEYS} keys, got {len(request.keys)}")
         await self._fresh(request.linearizable, context)
-        reply = validator_pb2.RecordsReply(size=self._chain.size)
-        for key in request.keys:
-            value = self._chain.state.get(key)
-            if value is not None:
-                reply.records.append(validator_pb2.Record(key=key, value=value))
-        return reply
+
+        def read() -> validator_pb2.RecordsReply:
+            reply = validator_pb2.RecordsReply(size=self._chain.size)
+            for key in request.keys:
+                value = self._chain.state.get(key)
+                if value is not None:
+                    reply.records.append(validator_pb2.Record(key=key, value=value))
+            return reply
+
+        return await self._whole(read, context)
 
     async def ListRecords(self, request: validator_pb2.ListQuery, context: Any) -> validator_pb2.RecordsReply:
         await self._admit(context)
         await self._fresh(request.linearizable, context)
+        return await self._whole(lambda: self._page(request), context)
+
+    def _page(self, request: validator_pb2.ListQuery) -> validator_pb2.RecordsReply:
         limit = min(request.limit or PAGE_MAX, PAGE_MAX)
         reply = validator_pb2.RecordsReply(size=self._chain.size)
         size_bytes = 0
@@ -466,15 +428,19 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         if len(request.identifier) > MAX_IDENTIFIER_CHARS or len(request.after) > MAX_POSITION_BYTES:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "identifier or position is too long")
         await self._fresh(request.linearizable, context)
-        size = self._chain.size
-        try:
-            found, more = self._log_index.find(
+
+        def read() -> tuple[int, tuple[list[Found], bool]]:
+            found = self._log_index.find(
                 request.kind,
                 request.identifier,
                 limit=min(request.limit or PAGE_MAX_FOUND, PAGE_MAX_FOUND),
                 after=request.after,
                 newest_first=not request.oldest_first,
             )
+            return self._chain.size, found
+
+        try:
+            size, (found, more) = await self._whole(read, context)
         except Incomplete as error:
             return validator_pb2.FindReply(size=error.size, complete=False, covered=error.covered)
         reply = validator_pb2.FindReply(size=size, complete=True, covered=size, more=more)

@@ -334,6 +334,23 @@ def test_missing_pieces_are_named_when_they_are_read() -> None:
         world.chain.block_of(1)
 
 
+def test_whoever_reads_beside_the_writer_can_tell_that_a_block_is_half_there() -> None:
+    world, seen = World(), list[tuple[int, int, bool]]()
+    world.append(world.enrol("kz/truck/1"))
+    write = world.store.write
+
+    def watched(batch: Batch, sync: bool = True) -> None:
+        write(batch, sync)
+        seen.append((world.chain.growths % 2, world.chain.size, world.chain.state.get("counter/c") is not None))
+
+    world.store.write = watched  # type: ignore[method-assign]
+    before = world.chain.growths
+    size = world.chain.size
+    world.append(world.add("kz/truck/1", "c", 1))
+    assert seen == [(1, size, True)], "the state is there, and the head does not name it yet"
+    assert (world.chain.growths % 2, world.chain.growths != before, world.chain.size > size) == (0, True, True)
+
+
 def test_readers_in_other_threads_always_see_a_whole_block(tmp_path: Path) -> None:
     world = World(LevelDBStore(tmp_path / "db"))
     world.append(world.enrol("kz/truck/1"))

@@ -8,12 +8,12 @@ import contextlib
 import pytest
 
 from consensus import Config, Configuration, Membership, Message, MessageType
-from nodes import wire
+from nodes import reading, wire
 from nodes.metrics import Metrics
 from nodes.ordering import RaftOrdering
 from nodes.proto import peer_pb2
 from nodes.raft_store import RaftStore
-from nodes.reading import FreshReads, NotConfirmed
+from nodes.reading import FreshReads, NotConfirmed, whole
 from tests.nodes.test_ordering import CLOCK, Disk, Group, group, taken, until
 
 FOUR = Membership(Configuration({"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}))
@@ -134,3 +134,63 @@ async def test_the_answer_to_a_read_of_before_a_restart_answers_none_of_after_it
     assert await read == 9
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+# --- beside the thread that executes --------------------------------------------------------------------------------
+
+
+class Ledger:
+    """Its store shows a block before its head does, for as long as the disk takes."""
+
+    def __init__(self) -> None:
+        self.growths = 0
+        self.size = self.shown = 1
+
+    def begin(self) -> None:
+        self.growths += 1
+        self.shown += 1
+
+    def end(self) -> None:
+        self.size += 1
+        self.growths += 1
+
+    def read(self) -> tuple[int, int]:
+        return self.size, self.shown
+
+
+async def test_what_is_read_while_a_block_is_written_is_all_of_before_or_all_of_after_it() -> None:
+    ledger = Ledger()
+    assert await whole(ledger, ledger.read) == (1, 1)
+    ledger.begin()
+    assert ledger.read() == (1, 2), "half of it is there to be seen"
+    waiting = asyncio.create_task(whole(ledger, ledger.read))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    ledger.end()
+    assert await waiting == (2, 2)
+
+
+async def test_a_block_that_begins_while_somebody_reads_makes_it_read_again() -> None:
+    ledger = Ledger()
+    times: list[int] = []
+
+    def read() -> tuple[int, int]:
+        size = ledger.size
+        if not times:
+            ledger.begin()
+            ledger.end()
+        times.append(1)
+        return size, ledger.shown
+
+    assert await whole(ledger, read) == (2, 2)
+    assert len(times) == 2
+
+
+async def test_where_the_disk_takes_seconds_a_read_is_refused_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "WHOLE_TIMEOUT_S", 0.01)
+    ledger = Ledger()
+    ledger.begin()
+    with pytest.raises(NotConfirmed, match="a block is being written, and the disk is slow"):
+        await whole(ledger, ledger.read)

@@ -17,7 +17,8 @@ from nodes.checking import SignatureChecks
 from nodes.execution import Rejected
 from nodes.proposing import Unordered
 from nodes.rejections import REJECTIONS_MAX, REJECTIONS_PER_S, RejectionLimits
-from nodes.service import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, Following, ValidatorService, _Replies, to_result
+from nodes.replies import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, Replies, to_result
+from nodes.service import Following, ValidatorService
 from tests.nodes.world import HandClock, World
 
 
@@ -77,7 +78,7 @@ async def submitted(
         None,
         None,
     )
-    replies = _Replies()
+    replies = Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
     replies.unanswered += len(items)
     service._start(service._admit_items(items, replies), replies)
