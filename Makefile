@@ -59,8 +59,8 @@ soak: setup
 	@if unshare --mount --net --pid --fork true 2>/dev/null && [ -e /dev/loop-control ]; then \
 		$(BIN)/python -m tests.chaos --minutes 0.2 --out build/chaos-planted --plant no-sync --only power-cut-everything,power-cut-authority; \
 	else echo "no namespaces or loop devices here: chaos is not tried on a planted bug"; fi
-	COMITY_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n 2 tests/ledger tests/consensus tests/contracts
-	$(BIN)/pytest -q -m soak
+	COMITY_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n 2 -o faulthandler_timeout=0 tests/ledger tests/consensus tests/contracts
+	$(BIN)/pytest -q -m soak -o faulthandler_timeout=0
 
 # make chaos MINUTES=30 SEED=7 CHAOS="--only kill,loss"; a report in build/chaos
 MINUTES ?= 5

@@ -197,7 +197,8 @@ class DeviceClient:
 
     async def _stream(self) -> None:
         """One stream: everything unanswered is sent anew, in order."""
-        await asyncio.wait_for(self._channels[self._current].channel_ready(), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):  # wait_for may lose a cancellation: Python issue 86296
+            await self._channels[self._current].channel_ready()
         call = self._stubs[self._current].Submit()
         self._queue = deque([*self._awaiting_final.values(), *self._pending.values()])
         self._wake.set()

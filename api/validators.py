@@ -313,7 +313,8 @@ class ValidatorPool:
         backoff = Backoff()
         while True:
             try:
-                await asyncio.wait_for(lane.channel.channel_ready(), CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):  # wait_for may lose a cancellation: Python issue 86296
+                    await lane.channel.channel_ready()
                 call = lane.stub.Submit()
                 lane.submit_call = call
                 self._stream_opened(lane)

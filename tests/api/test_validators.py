@@ -117,6 +117,19 @@ async def test_a_stream_that_breaks_in_mid_flight_loses_nothing_and_doubles_noth
     assert pool.resent > 0
 
 
+async def test_it_closes_at_any_moment_of_connecting(validators: list[FakeValidator]) -> None:
+    endpoints = [ValidatorEndpoint(each.name, "127.0.0.1", each.port) for each in validators]
+    for moment in range(60):
+        pool = ValidatorPool(endpoints, None)
+        await pool.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        await asyncio.sleep(moment % 6 / 1000)
+        closing = asyncio.create_task(pool.close())
+        done, _ = await asyncio.wait({closing}, timeout=10)
+        assert done, f"still closing, begun {moment} turns after the start"
+
+
 async def test_a_validator_that_is_killed_is_replaced_and_found_again_when_it_is_back(
     pool: ValidatorPool, validators: list[FakeValidator]
 ) -> None:
