@@ -13,7 +13,7 @@ from __future__ import annotations
 import marshal
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +31,8 @@ MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + 0xFFFF)
 # Stands for the leaf of an entry that cannot be read and of which there is no tile either.
 UNKNOWN_LEAF = bytes(HASH_BYTES)
 
+# In the bytes of every statement whose payload may carry a participant's key.
+KEY_MARKERS = (b"comity.registry.", b"comity.governance.")
 # How a statement's signature stands before execution.
 SIGNATURE_VALID = 1
 SIGNATURE_BAD = 2
@@ -299,20 +301,20 @@ def read_first_entry(task: Task) -> bytes | None:
     return _read_entries(task, scratch)[0]
 
 
-def harvest_keys(task: Task, marker: bytes = b"comity.registry.") -> dict[bytes, bytes]:
-    """Return every COSE_Key that a registry statement or the genesis in this bundle carries, by thumbprint.
+def harvest_keys(task: Task) -> dict[bytes, bytes]:
+    """Return every COSE_Key that a statement about keys or the genesis in this bundle carries, by thumbprint.
 
-    Whether it was rightly enrolled is not asked here. Most bundles hold none and are only searched for ``marker``.
+    Whether it was rightly enrolled is not asked here. Most bundles hold none and are only searched for the markers.
     """
     keys: dict[bytes, bytes] = {}
     data = read_file(task.directory, tile_path(ENTRIES, task.index, task.width), MAX_BUNDLE_BYTES)
-    if isinstance(data, str) or (marker not in data and task.index):
+    if isinstance(data, str) or (task.index and not _may_carry_keys(data)):
         return keys
     # The lengths may be damaged: then the entries are found again with the tile's help, and the faults told elsewhere.
     scratch = Chunk(task.index, task.width)
     scratch.tile = _read_tile(task, scratch)
     for number, raw in enumerate(_read_entries(task, scratch)):
-        if raw is None or (marker not in raw and (task.index or number)):
+        if raw is None or ((task.index or number) and not _may_carry_keys(raw)):
             continue
         try:
             entry = parse_entry(raw)
@@ -322,11 +324,24 @@ def harvest_keys(task: Task, marker: bytes = b"comity.registry.") -> dict[bytes,
         if isinstance(entry, Genesis):
             found = [authority.registrar_key for authority in entry.authorities]
         elif isinstance(entry, Statement):
-            found = list(entry.payload.values())
+            found = list(_values(entry.payload))
         for value in found:
             if isinstance(value, bytes):
                 _add_key(keys, value)
     return keys
+
+
+def _may_carry_keys(data: bytes) -> bool:
+    return any(marker in data for marker in KEY_MARKERS)
+
+
+def _values(value: object) -> Iterator[object]:
+    """Everything in a payload, however deep: `MAX_CBOR_DEPTH` bounds it."""
+    if isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _values(member)
+    else:
+        yield value
 
 
 def _add_key(keys: dict[bytes, bytes], cose_key: bytes) -> None:

@@ -64,10 +64,9 @@ class Governed(c.Ledger):
     def until(self, height: int) -> None:
         """Blocks, each of one statement that changes nothing else, until the next has this height."""
         while self.height < height:
-            kid = DEPUTY_KEYS[KZ_DEPUTY].kid
-            state = {"kid": kid, "reason": "a block"}
-            held = self.participant(KZ_DEPUTY).keys[0].state == "suspended"
-            self.must("registry.resume" if held else "registry.suspend", KZ, KZ_DEPUTY, state)
+            state = {"kid": c.KEYS["kz-kgd/officer"].kid, "reason": "a block"}
+            held = self.participant("kz-kgd/officer").keys[0].state == "suspended"
+            self.must("registry.resume" if held else "registry.suspend", KZ, "kz-kgd/officer", state)
 
     def empty_block(self) -> int:
         """How many proposals take effect, or deadlines fire, in a block without statements."""
