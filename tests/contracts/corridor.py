@@ -189,6 +189,7 @@ class Ledger:
     height: int = 1  # of the next block that leaves a trace
     last_changes: dict[str, bytes | None] = field(default_factory=dict)
     detail: str | None = None
+    last_statement: Statement | None = None
 
     @classmethod
     def of_corridor(cls, **parameters: int | str) -> Ledger:
@@ -207,6 +208,7 @@ class Ledger:
         key: PublicKey | None = None,
     ) -> Outcome:
         statement = fake_statement(kind, iss, sub, payload, self.now_ms // 1000 - age_s, key)
+        self.last_statement = statement
         execution = BlockExecution(self.state, self.now_ms, self.height)
         execution.begin()
         before = execution.changes
