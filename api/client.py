@@ -158,6 +158,10 @@ class _Driver:
     def change_membership(self, note: bytes) -> Conversation[dict[str, Any]]:
         return exchange.change_membership(note, self.retry, self._rng)
 
+    def dwell_times(self, post: str, first: str, last: str, size: int | None) -> Conversation[dict[str, Any]]:
+        query = {"post": post or None, "from": first or None, "to": last or None, "size": size}
+        return exchange.queried("/v1/statistics/dwell", query, self.retry, self._rng)
+
     def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
         return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
 
@@ -308,6 +312,12 @@ class Client:
             yield from found
             if cursor is None:
                 return
+
+    def dwell_times(
+        self, *, post: str = "", first: str = "", last: str = "", size: int | None = None
+    ) -> dict[str, Any]:
+        """How long passages took: at a post or all, on days `YYYY-MM-DD`, by the first `size` entries of the log."""
+        return self._run(self._driver.dwell_times(post, first, last, size))
 
     def status(self) -> dict[str, Any]:
         return self._run(self._driver.document("/v1/status", authenticated=False))
@@ -503,6 +513,12 @@ class AsyncClient:
                 yield each
             if cursor is None:
                 return
+
+    async def dwell_times(
+        self, *, post: str = "", first: str = "", last: str = "", size: int | None = None
+    ) -> dict[str, Any]:
+        """How long passages took: at a post or all, on days `YYYY-MM-DD`, by the first `size` entries of the log."""
+        return await self._run(self._driver.dwell_times(post, first, last, size))
 
     async def status(self) -> dict[str, Any]:
         return await self._run(self._driver.document("/v1/status", authenticated=False))

@@ -443,6 +443,12 @@ def document(path: str, retry: Retry, rng: random.Random, *, authenticated: bool
     return json_of(reply)
 
 
+def queried(path: str, query: Mapping[str, object], retry: Retry, rng: random.Random) -> Conversation[dict[str, Any]]:
+    """One JSON object, asked for with a query and a token."""
+    reply = yield from exchange(get(path, authenticated=True, query=query), retry, rng)
+    return json_of(reply)
+
+
 def page_of(
     path: str, items: str, query: Mapping[str, object], retry: Retry, rng: random.Random
 ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:

@@ -15,6 +15,7 @@ from ledger.algorithms import PrivateKey
 from nodes.demo.context import Run
 from nodes.demo.delivery import Delivery, PostOffice
 from nodes.demo.devices import Device
+from nodes.demo.looking_up import compare_dwell_times, find_from_everything
 from nodes.demo.offices import GrpcOffice, HttpOffice
 from nodes.demo.offline import run_comity
 from nodes.demo.outage import bring_back, take_away, until_due
@@ -48,9 +49,11 @@ async def run_online(run: Run) -> Network:
                 await _declare(run, stage)
                 await _cross(run, running, stage)
                 await _check_records(run, running, stage)
+                await find_from_everything(run, running)
                 await _read_timelines(run, running, stage)
                 await _save_proofs(run, running, stage)
                 await _export(run, network, running)
+                await compare_dwell_times(run, running)
         finally:
             watching.cancel()
         _stop(run, running)
