@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from contracts.identifiers import IdentifierError, parse_place
 from contracts.incidents import ABORTED, INCIDENTS
-from ledger import cbor
 from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.errors import Malformed
 from ledger.statement import Statement, parse_statement
@@ -32,6 +33,7 @@ DAY_MS = 86_400_000
 MAX_DAYS = 92
 DEFAULT_DAYS = 7
 MAX_PASSAGE_BYTES = 1024
+MAX_REMEMBERED_PLACES = 1024
 PERCENTILES = (50, 95)
 _STATEMENT_TAG = b"\xd2"
 _ESCORT = b"application/comity.escort."
@@ -95,8 +97,7 @@ FOLLOWED = _ENDING | frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A movement under way. Times are block times; None: not yet."""
 
     exit_post: str
@@ -112,17 +113,24 @@ class Passage:
     arrived_ms: int | None = None
 
     def encode(self) -> bytes:
-        return cbor.encode([getattr(self, name) for name in _NAMES])
+        """For who keeps passages: each time as a number of eight bytes, then the texts."""
+        exit_post, entry_post, truck, *times = self
+        packed = _TIMES.pack(*(_NOT_YET if time_ms is None else time_ms for time_ms in times))
+        return packed + f"{exit_post}\x00{entry_post}\x00{truck}".encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Passage:
-        values = cbor.decode(raw, max_bytes=MAX_PASSAGE_BYTES)
-        if not isinstance(values, list) or len(values) != len(_NAMES):
-            raise Malformed("bad_passage", f"expected an array of {len(_NAMES)}")
-        return cls(*values)  # type: ignore[arg-type]
+        texts = raw[_TIMES.size :].decode(errors="replace").split("\x00")
+        if len(raw) > MAX_PASSAGE_BYTES or len(raw) < _TIMES.size or len(texts) != _TEXTS:
+            raise Malformed("bad_passage", f"expected {_TIMES.size} bytes of times and {_TEXTS} texts")
+        exit_post, entry_post, truck = texts
+        times = (None if each == _NOT_YET else each for each in _TIMES.unpack_from(raw))
+        return cls(exit_post, entry_post, truck, *times)
 
 
-_NAMES = tuple(field.name for field in fields(Passage))
+_TEXTS = 3
+_TIMES = struct.Struct(f">{len(Passage._fields) - _TEXTS}Q")
+_NOT_YET = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,7 @@ class _Step:
             self.measured.append(Measured(post, side, interval, ended_ms, max(0, ended_ms - began_ms)))
 
     def change(self, **changes: Any) -> None:
-        self.passage = replace(self.passage, **changes)
+        self.passage = self.passage._replace(**changes)
 
     def reach_border(self, issuer: str) -> None:
         passage, by_truck = self.passage, issuer == self.passage.truck
@@ -199,8 +207,8 @@ def follow(
         return Passage(exit_post, entry_post, payload["truck"]), []
     if passage is None or kind in _ENDING:
         return None, []
-    step, event = _Step(passage, time_ms), kind.removeprefix("escort.")
-    match event:
+    step = _Step(passage, time_ms)
+    match kind.removeprefix("escort."):
         case "reach_border":
             step.reach_border(issuer)
         case "resume":
@@ -230,6 +238,7 @@ def follow(
     return step.passage, step.measured
 
 
+@lru_cache(MAX_REMEMBERED_PLACES)
 def post_code(place: str) -> str:
     """A post without its position: two spellings of where it stands are one post."""
     return parse_place(place).code

@@ -61,7 +61,7 @@ def _take_each(element: _Take) -> _Take:
 
 def _take_fields(fields: tuple[tuple[str, _Take], ...]) -> _Take:
     def take(value: Any) -> Iterator[Mention]:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             for name, each in fields:
                 if name in value:
                     yield from each(value[name])

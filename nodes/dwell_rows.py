@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from contracts.dwell import DAY_MS, FOLLOWED, Measured, Passage, follow
-from ledger import cbor
+from contracts.dwell import DAY_MS, FOLLOWED, INTERVALS, Measured, Passage, follow
 from ledger.chain import Chain
 from ledger.errors import LedgerError, UnknownDurableState
 from ledger.statement import Statement
@@ -22,7 +21,6 @@ from ledger.store import Store
 
 PASSAGE = b"index/p/"
 INTERVAL = b"index/d/"
-MAX_INTERVAL_BYTES = 64
 _TIME_AND_ENTRY_BYTES = 16
 
 
@@ -49,8 +47,8 @@ def dwell_writes(
             writes[key] = None if after is None else after.encode()
         for number, each in enumerate(measured):
             place = each.ended_ms.to_bytes(8, "big") + index.to_bytes(8, "big") + bytes((number,))
-            row = cbor.encode([each.interval, each.side, each.took_ms])
-            writes[INTERVAL + each.post.encode() + b"\x00" + place] = row
+            row = f"{each.interval} {each.side} {each.took_ms}"
+            writes[INTERVAL + each.post.encode() + b"\x00" + place] = row.encode()
     return writes
 
 
@@ -95,9 +93,8 @@ def _posts(store: Store) -> Iterator[bytes]:
 
 
 def _row(value: bytes) -> tuple[str, str, int]:
-    row = cbor.decode(value, max_bytes=MAX_INTERVAL_BYTES)
-    if isinstance(row, list) and len(row) == 3:
-        interval, side, took_ms = row
-        if isinstance(interval, str) and isinstance(side, str) and isinstance(took_ms, int):
-            return interval, side, took_ms
-    raise UnknownDurableState("an interval in the index cannot be read")
+    interval, _, rest = value.decode(errors="replace").partition(" ")
+    side, _, took_ms = rest.partition(" ")
+    if interval not in INTERVALS or not took_ms.isdecimal():
+        raise UnknownDurableState(f"an interval in the index cannot be read: {value[:80]!r}")
+    return interval, side, int(took_ms)

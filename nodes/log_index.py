@@ -73,7 +73,6 @@ class LogIndex:
     def __init__(self, store: Store, chain: Chain) -> None:
         self._store = store
         self._chain = chain
-        self._log = structlog.get_logger().bind(part="log index")
         # Where subjects that are busy begin: to look for it in the chain costs as much as to execute a statement.
         self._first_entries: dict[str, int] = {}
         stored = store.get(AT)

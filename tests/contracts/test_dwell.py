@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,3 +234,9 @@ def test_days_are_counted_from_1970_and_a_week_is_shown_where_nobody_says() -> N
     assert dwell.date_text(dwell.day_number(date(2026, 11, 22))) == "2026-11-22"
     first, last = dwell.days_before(1_795_312_800_000)
     assert (dwell.date_text(first), dwell.date_text(last)) == ("2026-11-16", "2026-11-22")
+
+
+def test_the_page_says_of_every_interval_what_the_program_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dwell-times.md").read_text()
+    rows = [f"| `{name}` | {', '.join(each.sides)} | {each.begins} | {each.ends} |" for name, each in INTERVALS.items()]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows

@@ -142,6 +142,8 @@ def test_the_operators_page_can_be_followed_command_by_command(
         "storage",
         "export",
         "audit",
+        "dwell",
+        "identify",
         "keys",
         "enrol",
         "sign",
