@@ -477,7 +477,7 @@ def kinds_by_outcome() -> dict[Outcome, tuple[str, ...]]:
                 kind = f"{contract.name}.{event}"
                 own = [outcome for guard in row.guards for outcome in refusals(guard)]
                 creates = (ABSENT, event) in machine.transitions
-                for outcome in (contract.exists if creates else contract.unknown, machine.not_allowed, *own):
-                    if not (creates and outcome is machine.not_allowed):
-                        found.setdefault(outcome, {})[kind] = None
+                met = (contract.exists,) if creates else (contract.unknown, *machine.no_state, machine.not_allowed)
+                for outcome in (*met, *own):
+                    found.setdefault(outcome, {})[kind] = None
     return {outcome: tuple(kinds) for outcome, kinds in found.items()}

@@ -584,4 +584,5 @@ DECLARATION = Contract(
     unknown=Outcome.DECLARATION_UNKNOWN,
     exists=Outcome.DECLARATION_ALREADY_LODGED,
     outcomes=range(200, 300),
+    sources=("Revised Kyoto Convention, General Annex, chapter 3", "WCO Data Model 3.6"),
 )

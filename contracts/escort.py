@@ -322,4 +322,9 @@ ESCORT = Contract(
     unknown=Outcome.MOVEMENT_UNKNOWN,
     exists=Outcome.MOVEMENT_ALREADY_PLANNED,
     outcomes=range(300, 400),
+    sources=(
+        "Convention on a common transit procedure (1987), Appendix I",
+        "TIR Convention (1975), articles 10 and 11",
+        "Revised Kyoto Convention, Specific Annex E, chapter 1",
+    ),
 )

@@ -123,6 +123,7 @@ class Machine:
     ends: tuple[str, ...] = ()
     begins: tuple[str, ...] = (ABSENT,)
     by_itself: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    no_state: tuple[Outcome, ...] = ()  # what `state_of` can answer in the place of a state
 
 
 @dataclass(slots=True)
@@ -202,6 +203,7 @@ class Contract:
     exists: Outcome
     outcomes: range
     deadlines: Deadlines | None = None
+    sources: tuple[str, ...] = ()  # the conventions and standards whose procedure this is
 
     def machine_of(self, event: str) -> Machine | None:
         """The machine that an event belongs to."""

@@ -144,7 +144,7 @@ SCHEMAS = {
 PHYTOSANITARY = plain_contract(
     Certificate,
     version=1,
-    title="Phytosanitary certificates of one side, recognised by the other",
+    title="Phytosanitary certificates (ISPM 12) of one side, recognised by the other",
     subject=Subject(parse_certificate_number, "certificate number"),
     visible_to=lambda certificate: frozenset({certificate.declarant}),
     transitions=TRANSITIONS,

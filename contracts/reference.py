@@ -151,6 +151,9 @@ def _contract(contract: Contract) -> Iterator[str]:
     where = contract.record.key("…")
     yield f"{contract.title}. The subject is the {contract.subject.noun}; a record stands under `{where}`."
     yield ""
+    if contract.sources:
+        yield f"Where the agreement of the two sides is silent it follows: {'; '.join(contract.sources)}."
+        yield ""
     for machine in contract.machines:
         yield f"### {machine.name.capitalize()}"
         yield ""

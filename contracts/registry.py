@@ -500,6 +500,7 @@ def _registry(version: int, participants: Transitions) -> Contract:
                 },
                 ends=(REVOKED,),
                 begins=(ACTIVE,),  # enrolment and rotation bring it in
+                no_state=(Outcome.KEY_NOT_OF_PARTICIPANT,),
             ),
         ),
         schemas=SCHEMAS,

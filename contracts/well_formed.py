@@ -76,6 +76,8 @@ def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
         for end in (state, *row.to):
             if end != ABSENT and end not in machine.states:
                 yield f"row ({state}, {event}): expected a state with a meaning, got {end}"
+    for outcome in machine.no_state:
+        yield from _number(contract, "state", outcome)
     for (state, to), why in machine.by_itself.items():
         for end in (state, to):
             if end not in machine.states:

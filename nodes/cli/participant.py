@@ -292,7 +292,9 @@ def submit(files: tuple[Path, ...], gateway: str, wait: str, as_json: bool) -> N
         click.echo(json.dumps({"results": shown}, indent=2))
     else:
         for result in shown:
-            click.echo(" ".join(str(value) for value in result.values()))
+            click.echo(" ".join(str(value) for name, value in result.items() if name != "do"))
+            if "do" in result:
+                click.echo(f"  what to do: {result['do']}")
     if any(isinstance(result, Unavailable) for result in results):
         raise SystemExit(EXIT_UNAVAILABLE)
     if any(isinstance(result, ProblemError) for result in results):
@@ -327,12 +329,26 @@ def _batches(statements: list[bytes], most: int, most_bytes: int) -> Iterator[li
         yield batch
 
 
+def _advice(problem: Any) -> dict[str, Any]:
+    """Of a rejection, its outcome and what to do; nothing of one that is newer than this program."""
+    from contracts.advice import advice_of
+    from contracts.outcome import Outcome
+
+    try:
+        outcome = Outcome(problem.document["outcome_code"])
+    except (KeyError, ValueError):
+        return {}
+    return {"outcome_code": int(outcome), "do": advice_of(outcome).do}
+
+
 def _result(result: Any, raw: bytes) -> dict[str, Any]:
     from api.client import ProblemError
 
     statement_id = parse_statement(raw).id_hex
     if isinstance(result, ProblemError):
-        return {"id": statement_id, "state": "failed", "problem": result.code, "detail": result.detail}
+        return {"id": statement_id, "state": "failed", "problem": result.code, "detail": result.detail} | _advice(
+            result
+        )
     return {"id": statement_id, "state": result.state, "index": result.index, "duplicate": result.duplicate}
 
 

@@ -12,6 +12,7 @@ from contracts.outcome import Outcome
 from contracts.phytosanitary import Certificate
 from contracts.working import UnreadableRecord
 from tests.api.conftest import Running
+from tests.api.fakes import signed_statement
 from tests.api.people import MRNS, ROLES, UCR, declaration, movement, put_declaration, put_movement
 
 NUMBER = "KZ/2026-004711"
@@ -127,3 +128,19 @@ async def test_every_kind_has_its_schema_and_the_description_has_them_all(runnin
 def test_a_record_that_no_version_can_read_is_told_and_not_guessed() -> None:
     with pytest.raises(UnreadableRecord):
         read_record("phytosanitary", declaration().encode())
+
+
+async def test_a_statement_is_for_those_who_may_see_the_record_it_is_about(running: Running) -> None:
+    put_certificate(running)
+    statement = signed_statement(kind="phytosanitary.issue", iss="kz-kgd/system", sub=NUMBER)
+    running.ledger.append(statement.raw)
+    statuses = {}
+    for who in ("kz/declarant/astyk", "kz/declarant/other", "kz/truck/t-001", "cn-gacc/system"):
+        response = await running.http.get(f"/v1/statements/{statement.id_hex}", headers=running.auth(who))
+        statuses[who] = response.status_code
+    assert statuses == {
+        "kz/declarant/astyk": 200,
+        "kz/declarant/other": 404,
+        "kz/truck/t-001": 404,
+        "cn-gacc/system": 200,
+    }

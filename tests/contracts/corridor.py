@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from contracts.advice import kinds_by_outcome
 from contracts.declaration_record import Declaration, load_declaration
 from contracts.execute import BlockExecution, genesis_state
 from contracts.identifiers import iso6346_check_digit
@@ -27,6 +28,8 @@ from ledger.statement import Statement
 START_MS = 1_790_000_000_000
 OPEN_MS = START_MS + 60_000  # everybody is enrolled
 FAKE_PROTECTED_END = 2
+FIRST_OF_A_CONTRACT = 130
+MET_BY = kinds_by_outcome()
 
 # id -> (authority's registrar, roles)
 CAST: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -216,6 +219,8 @@ class Ledger:
         self.detail = execution.detail
         if outcome is not Outcome.ACCEPTED and execution.changes != before:
             raise AssertionError(f"{kind} was {outcome.fact} and changed {execution.changes}")
+        if outcome >= FIRST_OF_A_CONTRACT and outcome in MET_BY and kind not in MET_BY[outcome]:
+            raise AssertionError(f"{kind} was {outcome.fact}, which its contract does not declare")
         self.last_changes = execution.changes
         self.state.write(self.last_changes)
         self.height += outcome is Outcome.ACCEPTED or execution.fired > 0
