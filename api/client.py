@@ -155,6 +155,9 @@ class _Driver:
         query = {kind or "q": identifier, "cursor": cursor, "limit": page_items}
         return exchange.page_of("/v1/lookup", "found", query, self.retry, self._rng)
 
+    def import_declaration(self, raw: bytes, query: dict[str, str]) -> Conversation[dict[str, Any]]:
+        return exchange.import_declaration(raw, query, self.retry, self._rng)
+
     def change_membership(self, note: bytes) -> Conversation[dict[str, Any]]:
         return exchange.change_membership(note, self.retry, self._rng)
 
@@ -287,6 +290,22 @@ class Client:
 
     def movement(self, mrn: str) -> dict[str, Any]:
         return self._run(self._driver.record("movements", mrn))
+
+    def movement_events(self, mrn: str) -> bytes:
+        """The movement as EPCIS 2.0 events, JSON-LD: what an archive of the same size gives, byte for byte."""
+        return self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/events", authenticated=True))
+
+    def notifications(self, ucr: str) -> bytes:
+        """What the authorities decided of a declaration, as WCO Data Model responses."""
+        path = f"/v1/declarations/{exchange.segment(ucr)}/notifications"
+        return self._run(self._driver.octets(path, authenticated=True))
+
+    def import_declaration(
+        self, document: bytes, *, home: str = "", partner: str = "", carrier: str = "", ucr: str = ""
+    ) -> dict[str, Any]:
+        """A declaration in WCO Data Model XML as a payload to sign, with what became of every element."""
+        query = {"home": home, "partner": partner, "carrier": carrier, "ucr": ucr}
+        return self._run(self._driver.import_declaration(document, query))
 
     def participant(self, participant_id: str) -> dict[str, Any]:
         return self._run(self._driver.record("participants", participant_id))
@@ -484,6 +503,22 @@ class AsyncClient:
 
     async def movement(self, mrn: str) -> dict[str, Any]:
         return await self._run(self._driver.record("movements", mrn))
+
+    async def movement_events(self, mrn: str) -> bytes:
+        """The movement as EPCIS 2.0 events, JSON-LD: what an archive of the same size gives, byte for byte."""
+        return await self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/events", authenticated=True))
+
+    async def notifications(self, ucr: str) -> bytes:
+        """What the authorities decided of a declaration, as WCO Data Model responses."""
+        path = f"/v1/declarations/{exchange.segment(ucr)}/notifications"
+        return await self._run(self._driver.octets(path, authenticated=True))
+
+    async def import_declaration(
+        self, document: bytes, *, home: str = "", partner: str = "", carrier: str = "", ucr: str = ""
+    ) -> dict[str, Any]:
+        """A declaration in WCO Data Model XML as a payload to sign, with what became of every element."""
+        query = {"home": home, "partner": partner, "carrier": carrier, "ucr": ucr}
+        return await self._run(self._driver.import_declaration(document, query))
 
     async def participant(self, participant_id: str) -> dict[str, Any]:
         return await self._run(self._driver.record("participants", participant_id))

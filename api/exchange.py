@@ -498,6 +498,15 @@ def delete_attachment(sha256: str, retry: Retry, rng: random.Random) -> Conversa
     yield from exchange(request, Retry(1, retry.total_pause_s), rng)
 
 
+def import_declaration(
+    raw: bytes, query: Mapping[str, object], retry: Retry, rng: random.Random
+) -> Conversation[dict[str, Any]]:
+    """The report of a declaration in XML. Nothing happens there: sent again where there was no answer."""
+    path = f"/v1/import?{urlencode(query)}"
+    reply = yield from exchange(Request("POST", path, {"content-type": "application/xml"}, raw, True), retry, rng)
+    return json_of(reply)
+
+
 def change_membership(note: bytes, retry: Retry, rng: random.Random) -> Conversation[dict[str, Any]]:
     """A signed change of the membership. Sent again where there was no answer: it happens once."""
     request = Request("POST", "/v1/membership", {"content-type": "text/plain; charset=utf-8"}, note)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from api.client import AsyncClient, Client, TokenSigner
 from api.epcis.document import movement_document
 from api.models import ImportReport
 from api.problems import type_of
@@ -17,6 +19,7 @@ from contracts.declaration_record import number_key
 from ledger.cbor import encode
 from tests.api import tales
 from tests.api.conftest import Running
+from tests.api.fakes import ORIGIN
 from tests.api.people import MRNS, UCR, declaration, movement, put_declaration, put_movement
 from tests.api.wco.documents import lodged, request
 from tests.contracts import corridor as c
@@ -162,6 +165,25 @@ async def test_what_is_no_declaration_is_refused(
     headers = running.auth("kz/declarant/astyk") | {"content-type": media_type}
     response = await running.http.post("/v1/import", content=raw, headers=headers)
     assert (response.status_code, response.json()["type"]) == (status, type_of(code))
+
+
+async def test_both_clients_give_the_same_documents_and_reports(running: Running) -> None:
+    await tell(running)
+    key = running.people["kz/declarant/astyk"]
+    signer = TokenSigner(key, participant="kz/declarant/astyk", origin=ORIGIN)
+
+    def ask() -> tuple[bytes, bytes, dict[str, Any]]:
+        with Client(running.url, signer=signer) as client:
+            report = client.import_declaration(lodged(), **SIDES)
+            return client.movement_events(MRN), client.notifications(UCR), report
+
+    blocking = await asyncio.to_thread(ask)
+    async with AsyncClient(running.url, signer=signer) as client:
+        report = await client.import_declaration(lodged(), **SIDES)
+        assert blocking == (await client.movement_events(MRN), await client.notifications(UCR), report)
+    assert report["ready"] is True
+    officer = running.auth(OFFICER)
+    assert blocking[0] == (await running.http.get(f"/v1/movements/{MRN}/events", headers=officer)).content
 
 
 async def test_importing_needs_a_token(running: Running) -> None:
