@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from api import lookup
 from api.client import AsyncClient, Retry
@@ -14,6 +18,7 @@ from api.models import LookupPage
 from api.problems import type_of
 from contracts.declaration_record import Content, Recognition
 from contracts.movement import Seal
+from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, comity
 from nodes.cli.lookup import KINDS
 from tests.api.conftest import Running
 from tests.api.people import MRNS, OTHER_UCR, UCR, declaration, movement, put_declaration, put_movement
@@ -227,3 +232,39 @@ async def test_the_client_finds_page_after_page(running: Running) -> None:
 def test_the_command_and_the_gateway_know_the_same_kinds() -> None:
     assert set(KINDS) == set(lookup.ASKED)
     assert RequestLimits().page_max_items >= 100
+
+
+async def test_the_command_shows_what_was_found_and_its_status_says_whether_anything_was(
+    running: Running, tmp_path: Path
+) -> None:
+    fill(running)
+    key = tmp_path / "officer.key"
+    key.write_bytes(running.people[OFFICER].to_pem())
+
+    def find(*arguments: str) -> Result:
+        signer_of = ("--gateway", running.url, "--as", OFFICER, "--key", str(key))
+        return CliRunner().invoke(comity, ["find", *arguments, *signer_of])
+
+    found, shown, limited, nothing, wrong = [
+        await asyncio.to_thread(find, *arguments)
+        for arguments in (
+            (BOX,),
+            (BOX, "--json"),
+            (BOX, "--limit", "1"),
+            ("CBHU3202732",),
+            ("CSQU3054384", "--kind", "container"),
+        )
+    ]
+    assert (found.exit_code, nothing.exit_code, wrong.exit_code) == (EXIT_HOLDS, EXIT_DOES_NOT_HOLD, EXIT_DOES_NOT_HOLD)
+    assert found.stdout.splitlines()[:4] == [
+        f"escort/{MRNS[0]}: started",
+        f"  found by container {BOX}, entries 1 to 2",
+        f"  mrn {MRNS[0]}",
+        f"  declarations {UCR} version 1, KZ {KZ_NUMBER}, CN {CN_NUMBER}",
+    ]
+    assert [each["key"] for each in json.loads(shown.stdout)["found"]] == BOTH
+    assert "there are more than 1: ask for more with --limit" in limited.stdout
+    assert f"nothing that {OFFICER} may see mentions CBHU3202732" in nothing.output
+    assert "expected check digit 3" in wrong.output
+    unsigned = await asyncio.to_thread(CliRunner().invoke, comity, ["find", BOX, "--gateway", running.url])
+    assert (unsigned.exit_code, "say who asks with --as and --key" in unsigned.output) == (EXIT_MISUSE, True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ledger.statement import Statement, sign_statement
 from ledger.store import Batch, MemoryStore, StoreUnavailable
 from nodes import log_index
 from nodes.blocks import encode_block
-from nodes.log_index import AT, MENTION, PREFIX, Incomplete, LogIndex
+from nodes.log_index import AT, MENTION, PREFIX, Incomplete, LogIndex, keep_up
 from tests.nodes.world import World
 
 KEY = PrivateKey.generate(EDDSA)
@@ -311,3 +312,35 @@ def test_execution_writes_the_index_with_the_block_and_a_start_finds_it_whole() 
     assert isinstance(parse_entry(node.chain.entry(node.chain.size - 1)), BlockRecord)
     assert node.log_index.complete
     assert LogIndex(node.store, Chain.open(node.store)).complete
+
+
+async def test_a_running_validator_makes_its_index_between_blocks_and_then_leaves_it_to_execution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_index, "SLICE_ENTRIES", 2)
+    monkeypatch.setattr(log_index, "PAUSE_S", 0.0)
+    monkeypatch.setattr(log_index, "RETRY_S", 0.0)
+    store = FullDisk()
+    ledger = Ledger(store)
+    a_crossing(ledger)
+    live = ledger.rows()
+    store.write(dict.fromkeys(live))
+    index, executing = LogIndex(store, ledger.chain), asyncio.Lock()
+    loop = asyncio.get_running_loop()
+    slices = 0
+
+    def in_thread(catch_up: Callable[[], bool]) -> asyncio.Future[bool]:
+        nonlocal slices
+        slices += 1
+        assert executing.locked()
+        store.full = slices == 3  # a disk that is full for a moment only puts it off
+        return loop.run_in_executor(None, catch_up)
+
+    task = asyncio.create_task(keep_up(index, executing, in_thread))
+    async with asyncio.timeout(10):
+        while not index.complete:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert not task.done()
+    assert slices > 5
+    assert ledger.rows() == live
+    task.cancel()
