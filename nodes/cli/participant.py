@@ -346,9 +346,8 @@ def _result(result: Any, raw: bytes) -> dict[str, Any]:
 
     statement_id = parse_statement(raw).id_hex
     if isinstance(result, ProblemError):
-        return {"id": statement_id, "state": "failed", "problem": result.code, "detail": result.detail} | _advice(
-            result
-        )
+        failed = {"id": statement_id, "state": "failed", "problem": result.code, "detail": result.detail}
+        return failed | _advice(result)
     return {"id": statement_id, "state": result.state, "index": result.index, "duplicate": result.duplicate}
 
 

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from api.client import Client, NotFound, RejectedStatement, TokenSigner
+from api.problems import of_rejection
 from contracts.replay import ContractReplay
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.archive import export_archive
 from ledger.audit import audit_archive
 from ledger.entry import Genesis
 from ledger.statement import sign_statement
+from nodes.cli import comity
+from nodes.cli.participant import _advice
 from nodes.config import ConfigError
 from nodes.network import Network, contracts_of, newest_contracts
 from tests.nodes.network import ORIGIN, gateway_of, running
-from tests.nodes.test_documented_commands import ROOT, comity, documented_commands
+from tests.nodes.test_documented_commands import ROOT, documented_commands
 
 NUMBER, UCR = "KZ/2026-004711", "26KZBKT/000123"
 DECLARANT = "kz/declarant/agro"
@@ -108,16 +112,30 @@ async def test_a_contract_that_the_genesis_names_runs_on_a_real_network_and_is_a
         assert set(processes.stop().values()) == {0}
 
 
-def test_the_command_of_the_page_makes_a_network_that_has_the_contract(tmp_path: Path) -> None:
+def test_the_command_of_the_page_makes_a_network_that_has_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     commands = documented_commands(ROOT / "docs" / "writing-a-contract.md")
     assert [command[:3] for command in commands] == [["comity", "network", "init"]]
-    done = comity(commands[0][1:], tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(comity, commands[0][1:])
+    assert done.exit_code == 0, done.output
     genesis = Genesis.decode((tmp_path / "border" / "genesis.cbor").read_bytes())
     assert genesis.contracts == {**newest_contracts(), "phytosanitary": 1}
-    refused = comity(["network", "init", "other", "--contract", "weather"], tmp_path)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "expected one of registry:1" in refused.stderr
+    refused = CliRunner().invoke(comity, ["network", "init", "other", "--contract", "weather"])
+    assert refused.exit_code == 2
+    assert "expected one of registry:1" in refused.output
+
+
+def test_a_rejected_statement_is_shown_with_what_to_do_about_it() -> None:
+    known = of_rejection(500, "certificate_unknown").document()
+    assert _advice(RejectedStatement("rejected", known)) == {
+        "outcome_code": 500,
+        "do": "Look at the number, or issue it.",
+    }
+    newer = {**known, "outcome_code": 998}
+    assert _advice(RejectedStatement("rejected", newer)) == {}
+    assert _advice(RejectedStatement("rejected", {})) == {}
 
 
 def test_contracts_are_named_by_name_or_with_a_version() -> None:
