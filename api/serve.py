@@ -224,18 +224,20 @@ async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
         await asyncio.sleep(0.005)
 
 
+def grpc_options(streams_max: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+        ("grpc.max_concurrent_streams", streams_max),
+        ("grpc.so_reuseport", 0),
+        # Devices on unreliable links ask whether the line is still there.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+    ]
+
+
 async def _grpc_server(config: GatewayConfig, gateway: Gateway) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
-            ("grpc.max_concurrent_streams", config.limits.event_streams_max),
-            ("grpc.so_reuseport", 0),
-            # Devices on unreliable links ask whether the line is still there.
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-            ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-        ]
-    )
+    server = grpc.aio.server(options=grpc_options(config.limits.event_streams_max))
     add_GatewayServicer_to_server(DeviceService(gateway), server)
     address = f"[{config.grpc_host}]:{config.grpc_port}" if ":" in config.grpc_host else None
     address = address or f"{config.grpc_host}:{config.grpc_port}"

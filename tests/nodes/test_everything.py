@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ from contracts.incidents import INCIDENTS
 from contracts.movement import load_movement
 from contracts.working import Working
 from ledger.algorithms import PrivateKey
-from ledger.statement import sign_statement
+from ledger.entry import BlockRecord
+from ledger.statement import Statement, sign_statement
+from nodes.demo.processes import comity_command
 from nodes.demo.reading import ScenarioError
 from nodes.demo.rows import COUNTED, RowsTaken, every_row
+from nodes.demo.scaling import with_crossings
 from nodes.demo.scenario import SHIPPED, Scenario, shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import Script, write_script
@@ -34,6 +40,8 @@ class Playing:
         self.rows = RowsTaken.from_genesis(genesis)
         self.now_ms = genesis.time_ms
         self.height = 0
+        self.genesis = genesis
+        self.log: list[Statement | BlockRecord] = []
         registrars = {authority.name: authority.registrar for authority in scenario.authorities}
         for participant in scenario.participants.values():
             if participant.id not in registrars.values():
@@ -53,7 +61,15 @@ class Playing:
             cti=self.height.to_bytes(16, "big"),
             payload=dict(payload),
         )
-        return self.rows.take(statement, self.now_ms, self.height)
+        outcome = self.rows.take(statement, self.now_ms, self.height)
+        self._close([statement] if outcome == ACCEPTED else [])
+        return outcome
+
+    def _close(self, statements: list[Statement]) -> None:
+        """A block as it stands in the log; its hashes are the audit's to look at."""
+        zero = bytes(32)
+        record = BlockRecord(self.height, self.now_ms, len(self.log), len(statements), zero, zero, "kz-kgd-1")
+        self.log += [*statements, record]
 
     def play(self, story: Story) -> None:
         for step in story.steps:
@@ -70,6 +86,7 @@ class Playing:
             self.now_ms = due_ms
             self.height += 1
             self.rows.begin(self.now_ms, self.height)
+            self._close([])
 
     def state(self, mrn: str) -> str:
         record = load_movement(Working(self.rows), mrn)
@@ -112,6 +129,36 @@ def test_the_report_counts_what_was_used_and_names_what_was_not(played: tuple[Sc
     empty = RowsTaken({}).as_report()
     assert empty["contracts"]["escort"]["used"] == 0
     assert "escort: offered --(time passes)--> at_border" in empty["contracts"]["escort"]["not_used"]
+
+
+def test_a_log_that_is_followed_afterwards_tells_the_same_rows(played: tuple[Scenario, Script, Playing]) -> None:
+    playing = played[2]
+    again = RowsTaken.from_genesis(playing.genesis)
+    again.follow(playing.log)
+    assert again.taken == playing.rows.taken
+    assert again.state == playing.rows.state
+
+
+def test_stories_told_step_by_step_are_not_copied() -> None:
+    scenario = load_scenario(shipped_scenario("everything"))
+    grown = with_crossings(scenario, len(scenario.crossings) + 3)
+    assert not any(item.steps for item in grown.crossings[len(scenario.crossings) :])
+    all_told = replace(scenario, crossings=tuple(item for item in scenario.crossings if item.steps))
+    with pytest.raises(ValueError, match="tells each of them step by step"):
+        with_crossings(all_told, len(all_told.crossings) + 1)
+    assert len(with_crossings(all_told, 4).crossings) == 4
+
+
+@pytest.mark.processes
+@pytest.mark.soak
+def test_a_run_of_it_over_real_processes_uses_every_row_and_holds(tmp_path: Path) -> None:
+    command = comity_command("demo", "--scenario", "everything", "--json", "--out", str(tmp_path / "out"))
+    done = subprocess.run(command, capture_output=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)
+    assert all(step["ok"] for step in report["steps"])
+    assert all(found["not_used"] == [] for found in report["rows"]["contracts"].values())
+    assert report["rows"]["incidents"]["not_used"] == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)
