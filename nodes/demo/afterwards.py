@@ -8,6 +8,7 @@ from typing import Any, Final
 from ledger.entry import Genesis
 from nodes.demo.context import Run
 from nodes.demo.offline import archive_entries, archive_size, check_exactly_once, flip_one_byte, run_comity
+from nodes.demo.private import verify_disclosure
 from nodes.demo.rows import RowsTaken
 from nodes.demo.steps import require
 from nodes.network import Network
@@ -18,6 +19,7 @@ TWO_JOBS_FROM_ENTRIES: Final = 20_000
 def run_offline(run: Run, network: Network) -> None:
     """All steps that need nothing but files. Raises StepFailed at the first that does not hold."""
     _verify_proofs(run, network)
+    verify_disclosure(run)
     _audit(run, network)
     _count(run)
     _rows(run)

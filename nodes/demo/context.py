@@ -42,6 +42,10 @@ class Places:
         return self.root / "proofs"
 
     @property
+    def disclosure(self) -> Path:
+        return self.root / "disclosure"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.json"
 

@@ -19,6 +19,7 @@ from nodes.demo.looking_up import compare_dwell_times, find_from_everything
 from nodes.demo.offices import GrpcOffice, HttpOffice
 from nodes.demo.offline import run_comity
 from nodes.demo.outage import bring_back, take_away, until_due
+from nodes.demo.private import conceal_declarations, open_and_disclose, publish_envelope_keys
 from nodes.demo.running import RunningNetwork
 from nodes.demo.stage import COSE_ALGORITHMS, Stage
 from nodes.demo.steps import CheckFailed, counted, require
@@ -46,12 +47,15 @@ async def run_online(run: Run) -> Network:
         try:
             async with _devices(run, running) as stage:
                 await _enrol(run, network, running, stage)
+                private = await publish_envelope_keys(run, stage)
+                await conceal_declarations(run, running, stage)
                 await _declare(run, stage)
                 await _cross(run, running, stage)
                 await _check_records(run, running, stage)
                 await find_from_everything(run, running)
                 await _read_timelines(run, running, stage)
                 await _save_proofs(run, running, stage)
+                await open_and_disclose(run, running, stage, private)
                 await _export(run, network, running)
                 await compare_dwell_times(run, running)
         finally:
