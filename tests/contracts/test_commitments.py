@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from contracts.commitments import (
     encode_openings,
     parse_openings,
 )
+from contracts.telemetry import Fix, encode_telemetry
 from ledger.cbor import Value, encode
 from ledger.errors import Malformed, Misuse, Untrue
 
@@ -48,6 +51,15 @@ def test_a_commitment_is_the_hash_of_salt_name_and_value_in_deterministic_cbor()
     """Spelled byte by byte: an array of three, 16 bytes, a text of 9, a text of 4."""
     spelled = bytes.fromhex("8350") + bytes(range(16)) + b"\x69consignee" + b"\x64Mill"
     assert Opening("consignee", bytes(range(16)), "Mill").commitment == hashlib.sha256(spelled).digest()
+
+
+def test_the_example_of_the_document_is_what_the_code_makes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    opening = Opening("consignee", bytes(range(16)), "Mill")
+    shown = re.sub(r"\s", "", page)
+    assert encode(opening.fields()).hex() in shown
+    assert f"commitment{opening.commitment.hex()}" in shown
+    assert encode_telemetry([Fix(1, -2, 3, None)]).hex() in shown
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
