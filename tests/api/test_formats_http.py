@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,18 +11,23 @@ import pytest
 
 from api.client import AsyncClient, Client, TokenSigner
 from api.epcis.document import movement_document
+from api.history import read_archive
 from api.models import ImportReport
 from api.problems import type_of
 from api.routes import formats
 from api.routes.formats import EPCIS, JSON, JSON_LD, XML, preferred
+from api.wco.notifications import notifications_document
 from contracts.declaration_record import number_key
 from ledger.cbor import encode
+from ledger.entry import BlockRecord
 from tests.api import tales
 from tests.api.conftest import Running
-from tests.api.fakes import ORIGIN
+from tests.api.fakes import BLOCK_TIME_MS, ORIGIN
 from tests.api.people import MRNS, UCR, declaration, movement, put_declaration, put_movement
 from tests.api.wco.documents import lodged, request
 from tests.contracts import corridor as c
+from tests.ledger.archives import write_archive
+from tests.ledger.toy import World
 
 MRN = MRNS[0]
 OFFICER = "kz-kgd/officer"
@@ -191,12 +196,25 @@ async def test_importing_needs_a_token(running: Running) -> None:
     assert response.status_code == 401
 
 
-async def test_an_event_document_is_what_the_offline_export_writes_of_the_same_log(running: Running) -> None:
-    """The same entries, sizes and times give the same bytes, whoever reads them."""
-    await tell(running)
-    history = await formats.history_of(running.gateway, MRN)
-    document = json.loads(movement_document(MRN, history))
-    assert document["id"] == f"urn:comity:movement:{MRN}/{history.size}"
-    assert [each.name for each in history.authorities] == ["cn-gacc", "kz-kgd"]
-    assert {e["comity:custody"] for e in document["epcisBody"]["eventList"]} == {"kz-kgd", "cn-gacc"}
-    assert c.MRN != MRN
+async def test_the_gateway_gives_what_the_offline_export_writes_of_an_archive_byte_for_byte(
+    running: Running, tmp_path: Path
+) -> None:
+    put_declaration(running.ledger, declaration())
+    put_movement(running.ledger, movement(MRN))
+    statements = [tales.signed(number, step, UCR) for number, step in enumerate(tales.DECLARATION)]
+    statements += [tales.signed(number, step, MRN) for number, step in enumerate(tales.ESCORT)]
+    entries: list[tuple[bytes, int]] = [(c.genesis().encode(), 0)]
+    for height, statement in enumerate(statements, 1):
+        record = BlockRecord(height, BLOCK_TIME_MS + height, len(entries), 1, bytes(32), bytes(32), "kz-kgd-1")
+        entries += [(statement.raw, height), (record.encode(), height)]
+    running.ledger.entries = entries
+    running.ledger.finalise()
+    async with asyncio.timeout(10):
+        await running.gateway.pool.finality.beyond(len(entries) - 1)
+    world = World()
+    write_archive(tmp_path, [raw for raw, _ in entries], world)
+    officer = running.auth(OFFICER)
+    events = await running.http.get(f"/v1/movements/{MRN}/events", headers=officer)
+    assert events.content == movement_document(MRN, read_archive(tmp_path, world.policy(), MRN))
+    answers = await running.http.get(f"/v1/declarations/{UCR}/notifications", headers=officer)
+    assert answers.content == notifications_document(UCR, read_archive(tmp_path, world.policy(), UCR))
