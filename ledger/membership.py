@@ -50,6 +50,8 @@ MAX_RETIRED = 2048
 MAX_NUMBER = MAX_RETIRED * 4
 MAX_ADDRESS_CHARS = 255
 MAX_CERTIFICATE_BYTES = 4096
+# Keys of one authority of which any signs changes: the registrar's, a deputy's, and those of a rotation.
+MAX_SIGNERS = 4
 MAX_CHAIN_BYTES = 64 * 1024 * 1024
 
 _match_name = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII).fullmatch
@@ -74,6 +76,8 @@ class Verb(Enum):
     PROMOTE = "promote"
     DEMOTE = "demote"
     REMOVE = "remove"
+    TRUST = "trust"
+    DISTRUST = "distrust"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,17 @@ class Step:
     name: str
     # All of a newcomer, as an observer; of others the name says who it is.
     member: Member | None = None
+    # Of `trust` and `distrust`, whose name is an authority's: a key that signs changes for it.
+    signer: VerifierKey | None = None
+
+    @property
+    def about(self) -> str:
+        """What it changes: of one thing there is one step in a change."""
+        return self.name if self.signer is None else format_vkey(self.signer)
 
     def line(self) -> str:
+        if self.signer is not None:
+            return f"{self.verb.value} {self.name} {format_vkey(self.signer)}\n"
         if self.member is None:
             return f"{self.verb.value} {self.name}\n"
         member = self.member
@@ -165,6 +178,10 @@ class Register:
     members: Mapping[str, Member]
     # Name to cosigner key (or CA) of those who left, in the order in which they did.
     retired: Mapping[str, str]
+    # By authority, the keys of which any signs changes for it. None that is Ed25519: it can sign none.
+    signers: Mapping[str, tuple[VerifierKey, ...]]
+    # Whether they are others than those of the genesis record.
+    signers_changed: bool = False
 
     @classmethod
     def of_genesis(cls, genesis: Genesis) -> Register:
@@ -179,13 +196,18 @@ class Register:
                 witness.name, witness.party, Role.WITNESS, "", ca_certificate=witness.ca_certificate
             )
         names = tuple(authority.name for authority in genesis.authorities)
-        return cls(genesis.origin, sha256(genesis.encode()).digest(), names, 0, members, {})
+        network = sha256(genesis.encode()).digest()
+        return cls(genesis.origin, network, names, 0, members, {}, _genesis_signers(genesis))
 
     def text(self) -> str:
         """The one spelling, which is what `digest` is of."""
         head = f"{REGISTER_HEADER}\norigin {self.origin}\nnetwork {self.network.hex()}\nnumber {self.number}\n"
         members = "".join(self.members[name].line() for name in sorted(self.members))
-        return head + members + "".join(f"retired {name} {key}\n" for name, key in sorted(self.retired.items()))
+        retired = "".join(f"retired {name} {key}\n" for name, key in sorted(self.retired.items()))
+        if not self.signers_changed:
+            return head + members + retired
+        lines = [f"signer {name} {format_vkey(key)}\n" for name, keys in self.signers.items() for key in keys]
+        return head + members + retired + "".join(sorted(lines))
 
     @property
     def digest(self) -> bytes:
@@ -208,7 +230,13 @@ class Register:
         """The register after a change. Raises Untrue; signatures are for `verify_change`."""
         self._check_place(change)
         members, retired = dict(self.members), dict(self.retired)
+        signers = {name: list(keys) for name, keys in self.signers.items()}
+        if all(step.signer is not None for step in change.steps):
+            raise Untrue("no_member_step", "expected a step about a member beside trust and distrust: add an observer")
         for step in change.steps:
+            if step.signer is not None:
+                self._change_signer(step, step.signer, signers)
+                continue
             if step.member is not None:
                 self._check_newcomer(step.member, members)
                 members[step.name] = step.member
@@ -223,7 +251,15 @@ class Register:
                 members[step.name] = replace(member, role=self._new_role(step.verb, member))
         if len(members) > MAX_MEMBERS or len(retired) > MAX_RETIRED:
             raise Untrue("too_many_members", f"expected at most {MAX_MEMBERS} members and {MAX_RETIRED} retired ones")
-        after = replace(self, number=change.number, members=members, retired=retired)
+        kept = {name: tuple(keys) for name, keys in signers.items()}
+        after = replace(
+            self,
+            number=change.number,
+            members=members,
+            retired=retired,
+            signers=kept,
+            signers_changed=self.signers_changed or kept != self.signers,
+        )
         for authority in self.authorities:
             if not after.of(Role.VOTER, authority):
                 raise Untrue("authority_without_voter", f"would leave {authority} without a voter")
@@ -238,6 +274,24 @@ class Register:
         ):
             if expected != got:
                 raise Untrue(code, f"{what}: expected {expected}, got {got}")
+
+    def _change_signer(self, step: Step, key: VerifierKey, signers: dict[str, list[VerifierKey]]) -> None:
+        """Add or take a key that signs for an authority. Nobody is left without one, nor with one of the other's."""
+        keys = signers.get(step.name)
+        if keys is None:
+            raise Untrue("unknown_authority", f"{step.verb.value} {step.name}: is no authority of the genesis record")
+        if step.verb is Verb.DISTRUST:
+            if key not in keys:
+                raise Untrue("unknown_signer", f"distrust {key.name}: signs nothing for {step.name}")
+            if len(keys) == 1:
+                raise Untrue("authority_without_signer", f"would leave {step.name} without a key that signs changes")
+            keys.remove(key)
+            return
+        if any(key.public_key == other.public_key for others in signers.values() for other in others):
+            raise Untrue("key_used", f"trust {key.name}: the key signs changes already")
+        if len(keys) >= MAX_SIGNERS:
+            raise Untrue("too_many_signers", f"trust {key.name}: expected at most {MAX_SIGNERS} keys of {step.name}")
+        keys.append(key)
 
     def _check_newcomer(self, new: Member, members: Mapping[str, Member]) -> None:
         if new.name in members or new.name in self.retired:
@@ -295,7 +349,9 @@ def parse_step(line: str) -> Step:
     try:
         kind = Verb(verb)
     except ValueError as error:
-        raise _bad(f"expected add, promote, demote or remove, got {line[:80]!r}") from error
+        raise _bad(f"expected add, promote, demote, remove, trust or distrust, got {line[:80]!r}") from error
+    if kind in (Verb.TRUST, Verb.DISTRUST):
+        return _signer_step(kind, items, line)
     if len(items) != (4 if kind is Verb.ADD else 1):
         expected = "add NAME PARTY HOST:PORT KEY" if kind is Verb.ADD else f"{verb} NAME"
         raise _bad(f"expected {expected}, got {line[:80]!r}")
@@ -321,6 +377,15 @@ def parse_step(line: str) -> Step:
             f"key of {name}: expected a cosigner's of that name, got that of {key.name} type {key.algorithm:#04x}"
         )
     return Step(kind, name, Member(name, party, Role.OBSERVER, address, key.public_key))
+
+
+def _signer_step(kind: Verb, items: list[str], line: str) -> Step:
+    if len(items) != 2 or not _match_name(items[0]):
+        raise _bad(f"expected {kind.value} AUTHORITY KEY, got {line[:80]!r}")
+    key = parse_vkey(items[1])
+    if key.algorithm != ED25519:
+        raise _bad(f"key of {key.name}: expected one that signs notes, type {ED25519:#04x}, got {key.algorithm:#04x}")
+    return Step(kind, items[0], signer=key)
 
 
 def _field(line: str, name: str) -> str:
@@ -356,7 +421,7 @@ def parse_change(text: str) -> Change:
         _digest(lines[4], "present"),
         tuple(map(parse_step, lines[5:])),
     )
-    if len({step.name for step in change.steps}) != len(change.steps):
+    if len({step.about for step in change.steps}) != len(change.steps):
         raise _bad("a member stands in two steps: expected one change of a member at a time")
     if change.text() != text:
         raise _bad("change is not in its canonical form")
@@ -366,32 +431,64 @@ def parse_change(text: str) -> Change:
 # --- signatures ------------------------------------------------------------------------------------------------------
 
 
-def registrar_verifiers(genesis: Genesis) -> dict[str, VerifierKey]:
-    """Authority to the key that signs changes for it: its registrar's of the genesis record, named by its id.
-
-    Raises Untrue where that is no Ed25519 key: notes know no other.
-    """
-    keys = {}
+def _genesis_signers(genesis: Genesis) -> dict[str, tuple[VerifierKey, ...]]:
+    """Authority to its registrar's key of the genesis record, named by its id; none where notes do not know it."""
+    keys: dict[str, tuple[VerifierKey, ...]] = {}
     for authority in genesis.authorities:
         key = PublicKey.from_cose_key(authority.registrar_key)
-        if key.alg != EDDSA:
-            raise Untrue("registrar_key_unsuitable", f"registrar key of {authority.name}: expected Ed25519")
-        keys[authority.name] = VerifierKey(authority.registrar_id, ED25519, key.material)
+        known = key.alg == EDDSA
+        keys[authority.name] = (VerifierKey(authority.registrar_id, ED25519, key.material),) if known else ()
     return keys
 
 
-def sign_change(data: bytes, key: PrivateKey, genesis: Genesis) -> bytes:
+def registrar_verifiers(by: Genesis | Register) -> dict[str, tuple[VerifierKey, ...]]:
+    """Authority to the keys of which any signs changes for it: those of the genesis record, or of a register.
+
+    Raises Untrue where an authority has none: its registrar's key is no Ed25519 key, and notes know no other.
+    """
+    signers = _genesis_signers(by) if isinstance(by, Genesis) else dict(by.signers)
+    for name, keys in signers.items():
+        if not keys:
+            raise Untrue("registrar_key_unsuitable", f"registrar key of {name}: expected Ed25519")
+    return signers
+
+
+def signer_key(name: str, cose_key: bytes) -> VerifierKey:
+    """A registrar's public key as changes name it. Raises Malformed, Untrue."""
+    key = PublicKey.from_cose_key(cose_key)
+    if key.alg != EDDSA:
+        raise Untrue("registrar_key_unsuitable", f"key of {name}: expected Ed25519")
+    return VerifierKey(name, ED25519, key.material)
+
+
+def sign_change(data: bytes, key: PrivateKey, by: Genesis | Register) -> bytes:
     """A change, bare or signed by others, with one signature more. Raises Untrue if the key is no registrar's."""
     change, signatures = split_change(data)
-    for name, verifier in registrar_verifiers(genesis).items():
-        if key.public.material == verifier.public_key and key.public.alg == EDDSA:
-            line = NoteSignature(verifier.name, verifier.key_id, key.sign(change.text().encode()))
-            if (line.name, line.key_id) in ((each.name, each.key_id) for each in signatures):
-                raise Untrue("signed_already", f"{name} has signed this change already")
-            order = {each.name: number for number, each in enumerate(registrar_verifiers(genesis).values())}
-            lines = sorted([*signatures, line], key=lambda each: order.get(each.name, len(order)))
-            return format_note(Note(change.text(), tuple(lines)))
-    raise Untrue("not_a_registrar", "key is of no registrar of the genesis record: expected one that signs changes")
+    signers = registrar_verifiers(by)
+    for name, keys in signers.items():
+        for verifier in keys:
+            if key.public.alg == EDDSA and key.public.material == verifier.public_key:
+                line = NoteSignature(verifier.name, verifier.key_id, key.sign(change.text().encode()))
+                if name in _owners(signers, signatures):
+                    raise Untrue("signed_already", f"{name} has signed this change already")
+                return _signed(change, signers, [*signatures, line])
+    raise Untrue(
+        "not_a_registrar", "key is of no registrar that signs changes: expected one of the membership in force"
+    )
+
+
+def _owners(signers: Mapping[str, tuple[VerifierKey, ...]], lines: Iterable[NoteSignature]) -> list[str | None]:
+    """Whose each line is, by its name and key id."""
+    known = {(key.name, key.key_id): name for name, keys in signers.items() for key in keys}
+    return [known.get((line.name, line.key_id)) for line in lines]
+
+
+def _signed(change: Change, signers: Mapping[str, tuple[VerifierKey, ...]], lines: list[NoteSignature]) -> bytes:
+    """The note, its lines in the order of the authorities."""
+    order = {name: number for number, name in enumerate(signers)}
+    owners = _owners(signers, lines)
+    placed = sorted(zip(owners, lines, strict=True), key=lambda each: order.get(each[0] or "", len(order)))
+    return format_note(Note(change.text(), tuple(line for _, line in placed)))
 
 
 def signed_change(genesis: Genesis, notes: Sequence[bytes], text: str, signatures: Mapping[str, bytes]) -> bytes:
@@ -401,14 +498,26 @@ def signed_change(genesis: Genesis, notes: Sequence[bytes], text: str, signature
     """
     change = parse_change(text)
     register = verify_chain(genesis, notes)[-1]
+    signers = registrar_verifiers(register)
     lines = []
-    for name, verifier in registrar_verifiers(genesis).items():
+    for name, keys in signers.items():
         if name in signatures:
-            verifier.verify(text.encode(), signatures[name])
-            lines.append(NoteSignature(verifier.name, verifier.key_id, signatures[name]))
-    check_signatures(genesis, change, lines).check()
+            key = _that_signed(keys, text.encode(), signatures[name])
+            lines.append(NoteSignature(key.name, key.key_id, signatures[name]))
+    check_signatures(register, change, lines).check()
     register.after(change)
-    return format_note(Note(text, tuple(lines)))
+    return _signed(change, signers, lines)
+
+
+def _that_signed(keys: Sequence[VerifierKey], message: bytes, signature: bytes) -> VerifierKey:
+    for key in keys[:-1]:
+        try:
+            key.verify(message, signature)
+        except Untrue:
+            continue
+        return key
+    keys[-1].verify(message, signature)
+    return keys[-1]
 
 
 def split_change(data: bytes) -> tuple[Change, tuple[NoteSignature, ...]]:
@@ -424,29 +533,32 @@ def split_change(data: bytes) -> tuple[Change, tuple[NoteSignature, ...]]:
     return parse_change(note.text), note.signatures
 
 
-def check_signatures(genesis: Genesis, change: Change, lines: Sequence[NoteSignature]) -> Signatures:
-    """Who has signed. Raises Untrue for a line that is no authority's, that stands twice, or that does not verify."""
-    keys = registrar_verifiers(genesis)
+def check_signatures(by: Genesis | Register, change: Change, lines: Sequence[NoteSignature]) -> Signatures:
+    """Who has signed. Raises Untrue for a line that is no authority's, that stands twice, or that does not verify.
+
+    `by`: the register that the change applies to, whose signers count; the genesis record stands for the first.
+    """
+    signers = registrar_verifiers(by)
     signed: list[str] = []
     message = change.text().encode()
-    for line in lines:
-        owner = next((name for name, key in keys.items() if (key.name, key.key_id) == (line.name, line.key_id)), None)
+    for line, owner in zip(lines, _owners(signers, lines), strict=True):
         if owner is None:
-            raise Untrue("unknown_signer", f"{line.name} with key id {line.key_id.hex()} is no registrar of genesis")
+            raise Untrue("unknown_signer", f"{line.name} with key id {line.key_id.hex()} signs for no authority")
         if owner in signed:
             raise Untrue("signed_twice", f"{owner} has signed twice: expected one signature of each authority")
-        keys[owner].verify(message, line.signature)
+        key = next(each for each in signers[owner] if (each.name, each.key_id) == (line.name, line.key_id))
+        key.verify(message, line.signature)
         signed.append(owner)
-    order = list(keys)
+    order = list(signers)
     if signed != sorted(signed, key=order.index):
         raise Untrue("wrong_order", f"signatures: expected in the order {', '.join(order)}")
-    return Signatures(tuple(signed), tuple(name for name in keys if name not in signed))
+    return Signatures(tuple(signed), tuple(name for name in signers if name not in signed))
 
 
-def verify_change(genesis: Genesis, data: bytes) -> Change:
-    """The change that all authorities of the genesis record have signed. Raises Malformed, Untrue."""
+def verify_change(by: Genesis | Register, data: bytes) -> Change:
+    """The change that all authorities have signed, by the keys of `by`. Raises Malformed, Untrue."""
     change, lines = split_change(data)
-    check_signatures(genesis, change, lines).check()
+    check_signatures(by, change, lines).check()
     return change
 
 
@@ -472,7 +584,7 @@ def verify_chain(genesis: Genesis, notes: Sequence[bytes]) -> list[Register]:
     registers = [Register.of_genesis(genesis)]
     for number, note in enumerate(notes, 1):
         try:
-            registers.append(registers[-1].after(verify_change(genesis, note)))
+            registers.append(registers[-1].after(verify_change(registers[-1], note)))
         except (Malformed, Untrue) as error:
             raise type(error)(error.code, f"change {number}: {error.args[0]}") from error
     return registers

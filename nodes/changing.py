@@ -23,7 +23,7 @@ import structlog
 from api.proto import validator_pb2
 from consensus import ChangeRefused, ProposalDropped
 from ledger.errors import LedgerError, Malformed, Untrue
-from ledger.membership import MAX_CHANGE_BYTES, Change, Verb, verify_change
+from ledger.membership import MAX_CHANGE_BYTES, Change, Verb, split_change, verify_change
 from nodes.config import PeerEntry
 from nodes.membership import Roster, change_of
 from nodes.participation import Participation
@@ -137,8 +137,11 @@ class Changes:
         """Have a signed change ordered, and wait for that. Any validator takes it."""
         number = 0
         try:
-            change = verify_change(self._validator.identity.genesis, note[: MAX_CHANGE_BYTES + 1])
+            change, _ = split_change(note[: MAX_CHANGE_BYTES + 1])
             number = change.number
+            # By the keys of the register that it applies to: they may have changed since, and by it.
+            applies_to = self._roster.knows(number - 1) or self._roster.register
+            verify_change(applies_to, note)
             if self._roster.register.number < number:
                 self._roster.register.after(change)
         except (Malformed, Untrue) as error:
@@ -199,14 +202,17 @@ class Changes:
         answer = peer_pb2.MembershipAnswer(change=sha256(note).digest())
         register = self._roster.register
         try:
-            change = verify_change(self._validator.identity.genesis, note)
+            change, _ = split_change(note)
             if register.number >= change.number:
                 return answer  # the sender will see whether it is this one
+            verify_change(register, note)
             proposal = change_of(register, change, note)
             # Somebody who is about to leave holds nothing back, and who comes has not spoken yet.
             leaving = [step.name for step in change.steps if step.verb is Verb.REMOVE]
             silent = [name for name in self._roster.members() if self._validator.versions.said(name) is None]
             self._validator.versions.require(Feature.MEMBERSHIP_CHANGES, leaving=[*leaving, *silent])
+            if any(step.signer is not None for step in change.steps):
+                self._validator.versions.require(Feature.REGISTRAR_KEYS, leaving=[*leaving, *silent])
             self._validator.ordering.propose_change(proposal)
         except (Malformed, Untrue) as error:
             answer.refused, answer.detail = error.code, str(error.args[0])

@@ -40,7 +40,17 @@ from consensus import (
 from ledger import cbor
 from ledger.entry import Genesis
 from ledger.errors import LedgerError, UnknownDurableState, Untrue
-from ledger.membership import MAX_CHANGE_BYTES, MAX_NUMBER, Change, Member, Register, Role, Verb, verify_change
+from ledger.membership import (
+    MAX_CHANGE_BYTES,
+    MAX_NUMBER,
+    Change,
+    Member,
+    Register,
+    Role,
+    Verb,
+    split_change,
+    verify_change,
+)
 from ledger.store import Store
 from nodes.certificates import certificate_pem
 
@@ -74,6 +84,8 @@ def steps_of(register: Register, change: Change) -> tuple[consensus.Step, ...]:
     steps = []
     after = register.after(change)
     for step in change.steps:
+        if step.signer is not None:
+            continue  # who signs is nothing to the order
         if step.verb is Verb.REMOVE:
             steps.append(consensus.Step(Action.REMOVE, step.name, None))
             continue
@@ -104,7 +116,6 @@ class Roster:
 
     def __init__(self, genesis: Genesis, store: Store) -> None:
         """Reads the records of what is known; `replay` then follows the log. Raises UnknownDurableState."""
-        self._genesis = genesis
         self._store = store
         self._placed = [_Placed(0, Register.of_genesis(genesis), b"")]
         # Changes beyond the committed ones that peers showed us: there they are committed.
@@ -112,7 +123,7 @@ class Roster:
         for number, index, note in self._read_records():
             before = self._hints[-1] if self._hints else self._placed[-1]
             try:
-                register = before.register.after(verify_change(genesis, note))
+                register = before.register.after(verify_change(before.register, note))
             except LedgerError as error:
                 raise UnknownDurableState(f"record of membership change {number} does not hold: {error}") from error
             if index and self._hints:
@@ -121,7 +132,7 @@ class Roster:
         self._recorded = len(self._placed) - 1
         # What each peer showed beyond what is committed here, since the start: the notes from that number on.
         self._shown: dict[str, tuple[int, tuple[bytes, ...]]] = {}
-        self._verified_notes: dict[bytes, Change] = {}
+        self._verified_notes: dict[tuple[bytes, bytes], Change] = {}
         # So many of the hints a member of every authority has shown.
         self._vouched = 0
         # Registers that an append leads to while consensus decides whether to take it.
@@ -310,7 +321,7 @@ class Roster:
             self._placed.append(_Placed(entry.index, register, change.authorisation))
 
     def _verified(self, register: Register, change: ConfigurationChange) -> Register:
-        document = verify_change(self._genesis, change.authorisation)
+        document = verify_change(register, change.authorisation)
         after = register.after(document)
         _check_certificates(document)
         if steps_of(register, document) != change.steps:
@@ -347,7 +358,7 @@ class Roster:
     def authorise(self, change: ConfigurationChange, membership: Membership) -> None:
         """What consensus asks of a change, as leader and as follower. Raises MessageRefused."""
         try:
-            document = verify_change(self._genesis, change.authorisation)
+            document, _ = split_change(change.authorisation)
             register = self._offered.get(document.present)
             if register is None:
                 register = next(
@@ -416,7 +427,7 @@ class Roster:
             return False  # and nothing is verified for whoever shows the same again and again
         register = self.committed
         for note in shown[1]:
-            register = register.after(self._verify(note))
+            register = register.after(self._verify(register, note))
         before, vouched = [hint.note for hint in self._hints], self._vouched
         self._shown[peer] = shown
         hints = self._best()
@@ -429,13 +440,14 @@ class Roster:
         self._count_vouched()
         return [hint.note for hint in self._hints] != before or self._vouched != vouched
 
-    def _verify(self, note: bytes) -> Change:
-        """Verified once, whoever shows it: there are no more than the registrars have signed."""
-        change = self._verified_notes.get(note)
+    def _verify(self, register: Register, note: bytes) -> Change:
+        """Verified once for a register, whoever shows it: there are no more than the registrars have signed."""
+        key = (register.digest, note)
+        change = self._verified_notes.get(key)
         if change is None:
-            change = verify_change(self._genesis, note)
+            change = verify_change(register, note)
             _check_certificates(change)
-            self._verified_notes[note] = change
+            self._verified_notes[key] = change
         return change
 
     def _tellers(self) -> list[tuple[str, int, tuple[bytes, ...]]]:
@@ -475,11 +487,11 @@ class Roster:
             for _, after, notes in tellers:
                 if after < number <= after + len(notes):
                     candidates.add(notes[number - after - 1])
-            fitting = [note for note in candidates if self._verify(note).present == register.digest]
+            fitting = [note for note in candidates if split_change(note)[0].present == register.digest]
             if not fitting:
                 return found
             best = max(
                 fitting, key=lambda note: (self._support(number, note, tellers), note == present.get(number), note)
             )
-            register = register.after(self._verify(best))
+            register = register.after(self._verify(register, best))
             found.append(_Placed(0, register, best))

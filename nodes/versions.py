@@ -67,7 +67,7 @@ class VersionRange:
 
 # Version 1 was spoken before versions were announced: whoever announces none speaks it, and nothing else.
 UNANNOUNCED = VersionRange(1, 1)
-SPOKEN = VersionRange(1, 2)
+SPOKEN = VersionRange(1, 3)
 
 
 class Feature(Enum):
@@ -76,6 +76,7 @@ class Feature(Enum):
     MEMBERSHIP_CHANGES = "membership changes"
     LINEARIZABLE_READS = "linearizable reads"
     SNAPSHOTS = "snapshots"
+    REGISTRAR_KEYS = "registrar keys in a change of the membership"
 
 
 # The first version that has each. An entry here never changes once a release carried it.
@@ -83,6 +84,7 @@ SINCE = {
     Feature.MEMBERSHIP_CHANGES: 2,
     Feature.LINEARIZABLE_READS: 2,
     Feature.SNAPSHOTS: 2,
+    Feature.REGISTRAR_KEYS: 3,
 }
 
 

@@ -25,6 +25,7 @@ from ledger.membership import (
     check_signatures,
     parse_step,
     sign_change,
+    signer_key,
     split_chain,
     split_change,
     verify_chain,
@@ -97,6 +98,8 @@ def _write(path: Path, data: bytes, *, replace: bool = False) -> None:
         _stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
 
 
+# An authority, the id of its registrar or deputy, and the .pub file of that one's key.
+_SIGNER = click.Tuple([str, str, _FILE])
 _GENESIS = click.option("--genesis", "genesis_path", required=True, type=_FILE, help="The network's genesis.cbor.")
 _GATEWAY = click.option("--gateway", metavar="URL", help="A gateway, as http://127.0.0.1:8080.")
 _CHANGES = click.option("--changes", type=_FILE, help="The signed changes since genesis, as `show --changes` writes.")
@@ -116,6 +119,20 @@ def membership() -> None:
 @click.option("--promote", multiple=True, metavar="NAME", help="An observer that is to have a vote.")
 @click.option("--demote", multiple=True, metavar="NAME", help="A voter or witness that is to observe.")
 @click.option("--remove", multiple=True, metavar="NAME", help="A member that is to leave, for good.")
+@click.option(
+    "--trust",
+    type=_SIGNER,
+    multiple=True,
+    metavar="AUTHORITY ID FILE",
+    help="A registrar's .pub file that is to sign changes for AUTHORITY too; with a step about a member.",
+)
+@click.option(
+    "--distrust",
+    type=_SIGNER,
+    multiple=True,
+    metavar="AUTHORITY ID FILE",
+    help="One that is to sign no more.",
+)
 @click.option("--out", required=True, type=_FILE, help="Where to write the change.")
 def propose(
     genesis_path: Path,
@@ -125,6 +142,8 @@ def propose(
     promote: tuple[str, ...],
     demote: tuple[str, ...],
     remove: tuple[str, ...],
+    trust: tuple[tuple[str, str, Path], ...],
+    distrust: tuple[tuple[str, str, Path], ...],
     out: Path,
 ) -> None:
     """Write a change of the present membership, for both registrars to sign."""
@@ -134,6 +153,8 @@ def propose(
         steps = [parse_step(read_small_file(path).decode(errors="replace").removesuffix("\n")) for path in added]
         for verb, names in ((Verb.PROMOTE, promote), (Verb.DEMOTE, demote), (Verb.REMOVE, remove)):
             steps += [Step(verb, name) for name in names]
+        for verb, signers in ((Verb.TRUST, trust), (Verb.DISTRUST, distrust)):
+            steps += [Step(verb, name, signer=signer_key(who, read_small_file(path))) for name, who, path in signers]
         if not steps:
             _stop("nothing to change: expected --add, --promote, --demote or --remove", EXIT_MISUSE)
         change = register.change(steps)
@@ -150,13 +171,21 @@ def propose(
 @click.argument("file", type=_FILE)
 @_GENESIS
 @click.option("--key", "key_path", required=True, type=_FILE, help="The registrar's private key.")
-def sign(file: Path, genesis_path: Path, key_path: Path) -> None:
-    """Add a registrar's signature to FILE. Read what FILE says before: `comity membership check`."""
+@_GATEWAY
+@_CHANGES
+def sign(file: Path, genesis_path: Path, key_path: Path, gateway: str | None, changes: Path | None) -> None:
+    """Add a registrar's signature to FILE. Read what FILE says before: `comity membership check`.
+
+    Where changes have let other keys sign than those of the genesis record, say where the changes are to be had.
+    """
     genesis = _genesis(genesis_path)
+    register = Register.of_genesis(genesis)
+    if gateway is not None or changes is not None:
+        register, _ = _register(genesis, gateway, changes)
     change, _, data = _change(file)
     try:
-        signed = sign_change(data, private_key(key_path), genesis)
-        signatures = check_signatures(genesis, *split_change(signed))
+        signed = sign_change(data, private_key(key_path), register)
+        signatures = check_signatures(register, *split_change(signed))
     except (Malformed, Untrue) as error:
         _stop(f"{file}: {error}", EXIT_DOES_NOT_HOLD)
     _write(file, signed, replace=True)
@@ -186,7 +215,7 @@ def check(file: Path, genesis_path: Path, gateway: str | None, changes: Path | N
     signed: tuple[str, ...] = ()
     missing = tuple(authority.name for authority in genesis.authorities)
     try:
-        signatures = check_signatures(genesis, change, lines)
+        signatures = check_signatures(register, change, lines)
         signed, missing = signatures.signed, signatures.missing
         members = [member.line().strip() for member in register.after(change).members.values()]
         signatures.check()

@@ -19,8 +19,9 @@ from consensus import (
     enter,
 )
 from consensus import Step as RaftStep
-from ledger.errors import UnknownDurableState
-from ledger.membership import Change, Register, Role, Step, Verb, ca_credential, newcomer, sign_change
+from ledger.algorithms import PrivateKey
+from ledger.errors import LedgerError, UnknownDurableState
+from ledger.membership import Change, Register, Role, Step, Verb, ca_credential, newcomer, sign_change, signer_key
 from ledger.note import COSIGNATURE_V1, NoteSigner, VerifierKey, format_vkey
 from ledger.store import MemoryStore
 from nodes.membership import Roster, change_of, configuration_of
@@ -310,3 +311,29 @@ def test_what_a_snapshot_is_to_rest_on_survives_a_power_cut(log: Log) -> None:
     again = Roster(log.genesis, store)
     again.anchor(40, 1)
     assert again.committed.number == 1
+
+
+def test_a_key_that_a_change_let_sign_signs_the_next_one_in_the_log_over_a_restart_and_from_a_peer(log: Log) -> None:
+    deputy = PrivateKey.generate()
+    signer = signer_key("kz-kgd/deputy", deputy.public.cose_key)
+    first = log.change(log.add(), Step(Verb.TRUST, "kz-kgd", signer=signer))
+    assert [step.member for step in first.steps] == ["kz-kgd-3"]  # who signs is nothing to the order
+    register = after(log, first)
+    change = register.change([Step(Verb.REMOVE, "kz-kgd-3")])
+    note = change.text().encode()
+    for key in (deputy, log.world.registrars["cn-gacc"]):
+        note = sign_change(note, key, register)
+    store = MemoryStore()
+    roster = Roster(log.genesis, store)
+    roster.appended([log.entry(1, first), log.entry(2, change_of(register, change, note))])
+    roster.record(2)
+    assert Roster(log.genesis, store).committed.digest == roster.committed.digest == register.after(change).digest
+    newcomer_roster = Roster(log.genesis, MemoryStore())
+    newcomer_roster.learn([first.authorisation, note])
+    assert newcomer_roster.newest_number == 2
+    # The same signatures under the register of genesis are nothing.
+    alone = log.register.change([Step(Verb.REMOVE, "kz-kgd-2")])
+    by_deputy = sign_change(alone.text().encode(), log.world.registrars["cn-gacc"], log.register)
+    forged = b"".join([by_deputy, note.splitlines(keepends=True)[-2]])
+    with pytest.raises(LedgerError):
+        newcomer_roster.learn([forged], "cn-gacc-1")
