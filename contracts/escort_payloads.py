@@ -152,8 +152,10 @@ SCHEMAS: dict[str, Schema] = {
         meaning="Customs of destination records the unloading; as declared, it discharges the movement at once.",
     ),
     "discrepancy": Schema((_FINDINGS,), meaning="Customs of destination records what differs."),
-    "recover": Schema((_REASON,), meaning="Customs of destination begins to recover duties."),
-    "discharge": Schema((_REASON,), meaning="Customs of destination discharges the movement; the guarantee is free."),
+    "recover": Schema((_REASON,), meaning="Customs of the side that has custody begins to recover what is owed."),
+    "discharge": Schema(
+        (_REASON,), meaning="Customs of the side that has custody discharges the movement; the guarantee is free."
+    ),
     "incident": Schema(
         (
             Field("code", choice(*INCIDENTS)),

@@ -90,14 +90,19 @@ def _machine(contract: Contract, machine: Machine) -> Iterator[str]:
 
 
 def _events(contract: Contract) -> Iterator[str]:
-    """Who may do what: a row an event, a column a role, in a cell the side."""
+    """Who may do what: a row an event, a column a role, in a cell the side; and in which states."""
     rows = {event: row for machine in contract.machines for (_, event), row in machine.transitions.items()}
+    states: dict[str, list[str]] = {}
+    for machine in contract.machines:
+        for state, event in machine.transitions:
+            states.setdefault(event, []).append(state if state == ABSENT else f"`{state}`")
     roles = [role for role in ROLES if any(each.role == role for row in rows.values() for each in row.who)]
-    yield "| event | meaning | " + " | ".join(f"`{role}`" for role in roles) + " |"
-    yield "| --- | --- |" + " --- |" * len(roles)
+    yield "| event | meaning | in states | " + " | ".join(f"`{role}`" for role in roles) + " |"
+    yield "| --- | --- | --- |" + " --- |" * len(roles)
     for event, row in rows.items():
         cells = [", ".join(_words(each.side.__name__) for each in row.who if each.role == role) for role in roles]
-        yield f"| `{event}` | {contract.schemas[event].meaning} | {' | '.join(cells)} |"
+        meaning, where = contract.schemas[event].meaning, ", ".join(states[event])
+        yield f"| `{event}` | {meaning} | {where} | {' | '.join(cells)} |"
     yield ""
     sides = {each.side: None for row in rows.values() for each in row.who}
     yield "| side | who stands there |"
