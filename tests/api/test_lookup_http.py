@@ -65,31 +65,29 @@ async def ask(running: Running, who: str = OFFICER, **query: Any) -> dict[str, A
 BOTH = [f"escort/{MRNS[0]}", f"declaration/{UCR}"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "keys"),
-    [
-        ("ucr", UCR, BOTH),
-        ("number", KZ_NUMBER, BOTH),
-        ("number", CN_NUMBER, BOTH),
-        ("kz_number", KZ_NUMBER, BOTH),
-        ("cn_number", CN_NUMBER, BOTH),
-        ("mrn", MRNS[0], BOTH[:1]),
-        ("container", BOX, BOTH),
-        ("seal", "HS00000001", BOTH[:1]),
-        ("vehicle", "fleet/BKT-0001", BOTH[:1]),
-        ("truck", "kz/truck/t-001", BOTH[:1]),
-        ("participant", "kz/truck/t-001", BOTH[:1]),
-    ],
-)
-async def test_every_identifier_of_a_crossing_leads_to_it_by_its_kind_and_by_its_form(
-    running: Running, kind: str, text: str, keys: list[str]
-) -> None:
+IDENTIFIERS: list[tuple[Any, ...]] = [
+    ("ucr", UCR, BOTH),
+    ("number", KZ_NUMBER, BOTH),
+    ("number", CN_NUMBER, BOTH),
+    ("kz_number", KZ_NUMBER, BOTH),
+    ("cn_number", CN_NUMBER, BOTH),
+    ("mrn", MRNS[0], BOTH[:1]),
+    ("container", BOX, BOTH),
+    ("seal", "HS00000001", BOTH[:1]),
+    ("vehicle", "fleet/BKT-0001", BOTH[:1]),
+    ("truck", "kz/truck/t-001", BOTH[:1]),
+    ("participant", "kz/truck/t-001", BOTH[:1]),
+]
+
+
+async def test_every_identifier_of_a_crossing_leads_to_it_by_its_kind_and_by_its_form(running: Running) -> None:
     fill(running)
-    named = await ask(running, **{kind: text})
-    guessed = await ask(running, q=text)
-    assert [each["key"] for each in named["found"]] == keys
-    assert [each["key"] for each in guessed["found"]] == keys
-    assert (named["next"], named["size"]) == (None, 1)
+    for kind, text, keys in IDENTIFIERS:
+        named = await ask(running, **{kind: text})
+        guessed = await ask(running, q=text)
+        assert [each["key"] for each in named["found"]] == keys
+        assert [each["key"] for each in guessed["found"]] == keys
+        assert (named["next"], named["size"]) == (None, 1)
 
 
 async def test_each_record_comes_with_all_the_identifiers_that_belong_to_it(running: Running) -> None:
@@ -107,32 +105,30 @@ async def test_each_record_comes_with_all_the_identifiers_that_belong_to_it(runn
     }
 
 
-@pytest.mark.parametrize(
-    ("who", "keys", "numbers"),
-    [
-        ("kz-kgd/officer", BOTH, True),
-        ("cn-gacc/system", BOTH, True),
-        ("kz/auditor", BOTH, True),
-        ("kz/declarant/astyk", BOTH, True),
-        ("kz/declarant/other", [], False),
-        ("kz/carrier/sary", BOTH[:1], False),
-        ("cn/carrier/receiver", BOTH[:1], False),
-        ("kz/truck/t-001", BOTH[:1], False),
-        ("kz/truck/t-002", [], False),
-        ("kz/terminal/gate-1", BOTH[:1], False),
-    ],
-)
-async def test_nobody_finds_what_is_not_theirs_to_see(
-    running: Running, who: str, keys: list[str], numbers: bool
-) -> None:
+SEEN: list[tuple[Any, ...]] = [
+    ("kz-kgd/officer", BOTH, True),
+    ("cn-gacc/system", BOTH, True),
+    ("kz/auditor", BOTH, True),
+    ("kz/declarant/astyk", BOTH, True),
+    ("kz/declarant/other", [], False),
+    ("kz/carrier/sary", BOTH[:1], False),
+    ("cn/carrier/receiver", BOTH[:1], False),
+    ("kz/truck/t-001", BOTH[:1], False),
+    ("kz/truck/t-002", [], False),
+    ("kz/terminal/gate-1", BOTH[:1], False),
+]
+
+
+async def test_nobody_finds_what_is_not_theirs_to_see(running: Running) -> None:
     fill(running)
-    found = (await ask(running, who, container=BOX))["found"]
-    assert [each["key"] for each in found] == keys
-    for each in found:
-        for carried in each["identifiers"].get("declarations", ()):
-            assert bool(carried["numbers"]) == numbers
-    # What is not theirs answers as what is not there.
-    assert (await ask(running, who, container="CBHU3202732"))["found"] == []
+    for who, keys, numbers in SEEN:
+        found = (await ask(running, who, container=BOX))["found"]
+        assert [each["key"] for each in found] == keys
+        for each in found:
+            for carried in each["identifiers"].get("declarations", ()):
+                assert bool(carried["numbers"]) == numbers
+        # What is not theirs answers as what is not there.
+        assert (await ask(running, who, container="CBHU3202732"))["found"] == []
 
 
 async def test_all_crossings_of_a_container_come_in_pages_newest_first(
@@ -169,27 +165,25 @@ async def test_what_people_write_is_understood_only_when_the_kind_is_guessed(run
     assert "character 1: expected a letter of the owner code, got 'c'; CSQU3054383 would be one" in response.text
 
 
-@pytest.mark.parametrize(
-    ("query", "code", "detail"),
-    [
-        ({}, "bad_request", "expected q, or one of ucr, number"),
-        ({"q": BOX, "seal": "HS1"}, "bad_request", "expected q, or one of"),
-        ({"container": BOX, "seal": "HS1"}, "bad_request", "expected one identifier, got container, seal"),
-        ({"container": "CSQU3054384"}, "bad_identifier", "character 11: expected check digit 3"),
-        ({"kz_number": CN_NUMBER}, "bad_identifier", "kz number: character 6"),
-        ({"q": "???"}, "bad_identifier", "is no identifier that is looked up here"),
-        ({"q": "x" * 200}, "bad_request", "at most 128 characters"),
-        ({"q": BOX, "cursor": "nonsense"}, "bad_cursor", "not a cursor"),
-        ({"q": BOX, "limit": 0}, "bad_request", "greater than or equal to 1"),
-        ({"q": BOX, "limit": 10_000}, "bad_request", "expected at most"),
-    ],
-)
-async def test_a_question_that_is_none_says_what_is_wrong(
-    running: Running, query: dict[str, Any], code: str, detail: str
-) -> None:
-    response = await running.http.get("/v1/lookup", params=query, headers=running.auth(OFFICER))
-    assert response.json()["type"] == type_of(code)
-    assert detail in response.json()["detail"]
+NO_QUESTIONS: list[tuple[Any, ...]] = [
+    ({}, "bad_request", "expected q, or one of ucr, number"),
+    ({"q": BOX, "seal": "HS1"}, "bad_request", "expected q, or one of"),
+    ({"container": BOX, "seal": "HS1"}, "bad_request", "expected one identifier, got container, seal"),
+    ({"container": "CSQU3054384"}, "bad_identifier", "character 11: expected check digit 3"),
+    ({"kz_number": CN_NUMBER}, "bad_identifier", "kz number: character 6"),
+    ({"q": "???"}, "bad_identifier", "is no identifier that is looked up here"),
+    ({"q": "x" * 200}, "bad_request", "at most 128 characters"),
+    ({"q": BOX, "cursor": "nonsense"}, "bad_cursor", "not a cursor"),
+    ({"q": BOX, "limit": 0}, "bad_request", "greater than or equal to 1"),
+    ({"q": BOX, "limit": 10_000}, "bad_request", "expected at most"),
+]
+
+
+async def test_a_question_that_is_none_says_what_is_wrong(running: Running) -> None:
+    for query, code, detail in NO_QUESTIONS:
+        response = await running.http.get("/v1/lookup", params=query, headers=running.auth(OFFICER))
+        assert response.json()["type"] == type_of(code)
+        assert detail in response.json()["detail"]
 
 
 async def test_a_cursor_of_one_identifier_opens_no_other(running: Running) -> None:

@@ -80,14 +80,14 @@ def pass_over(ledger: Ledger, mrn: str = MRNS[0]) -> None:
     ledger.append(("escort.unload", mrn, {"as_declared": True}))
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.lists(EVENTS, max_size=5), max_size=12))
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.lists(EVENTS, max_size=5), max_size=8))
 def test_both_ways_give_the_same_bytes_at_every_size_of_every_log(blocks: list[list[Any]]) -> None:
     ledger = Ledger()
     for events in blocks:
         ledger.append(*events)
     for size in range(1, ledger.chain.size + 1):
-        for post in ("", "CNBKT", "KZ/DOSTYK"):
+        for post in ("", "KZ/DOSTYK"):
             assert kept(ledger, size, post) == read(ledger.chain, size, post)
 
 

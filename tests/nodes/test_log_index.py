@@ -140,10 +140,10 @@ def test_what_is_found_says_where_its_record_began_and_where_it_was_mentioned_la
     assert (first.kind, last.kind, more) == ("escort.plan", "escort.incident", False)
 
 
-def test_a_thousand_crossings_of_one_container_come_in_pages_without_gap_or_repetition() -> None:
+def test_hundreds_of_crossings_of_one_container_come_in_pages_without_gap_or_repetition() -> None:
     ledger = Ledger()
-    mrns = [f"26KZ{number:014}" for number in range(1000)]
-    for start in range(0, 1000, 100):
+    mrns = [f"26KZ{number:014}" for number in range(300)]
+    for start in range(0, 300, 100):
         ledger.append(*(("escort.plan", mrn, plan(BOX)) for mrn in mrns[start : start + 100]))
     for newest_first in (True, False):
         pages, after, more = [], b"", True
@@ -207,7 +207,7 @@ def dumb(chain: Chain) -> dict[tuple[str, str], list[str]]:
     return {name: sorted(keys, key=lambda key: (since[key.partition("/")[2]], key)) for name, keys in found.items()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.lists(EVENTS, max_size=4), max_size=8))
 def test_whatever_the_log_the_index_is_what_a_scan_finds_and_the_same_when_made_again(blocks: list[list[Any]]) -> None:
     ledger = Ledger()
