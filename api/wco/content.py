@@ -65,8 +65,7 @@ class ContentReader:
             content["documents"] = documents
         self._check_counts(items, content["goods"])
         self._transport(shipment)
-        if len(items) > 1 and any(item.named("Consignee") for item in items[1:]):
-            leaves.fault(items[1], "content.consignee", "expected one consignee, got one of each item")
+        self._check_one_consignee(shipment, items)
         return {name: value for name, value in content.items() if value not in ("", None)}
 
     def _party(self, *places: tuple[Element, str], field_name: str) -> str:
@@ -80,6 +79,12 @@ class ContentReader:
                     return text
         leaves.fault(None, to, f"expected a {field_name}, got none")
         return ""
+
+    def _check_one_consignee(self, shipment: Element, items: list[Element]) -> None:
+        named = [each for each in (shipment, *items) if each.named("Consignee")]
+        if len(named) > 1:
+            place = named[1].named("Consignee")[0]
+            self._leaves.fault(place, "content.consignee", f"expected one consignee, got {len(named)}")
 
     def _origin(self, shipment: Element) -> str:
         leaves, to = self._leaves, "content.origin"
@@ -95,24 +100,23 @@ class ContentReader:
         return ""
 
     def _destination(self, shipment: Element, items: list[Element]) -> str:
+        """Of the shipment, else of its items; wherever it is said, it is the same."""
         leaves, to = self._leaves, "content.destination"
-        element = leaves.one(shipment, "Destination", "CountryCode")
-        if element is not None and (text := leaves.take(element, Fate.FIELD, to)):
-            return identified(self._leaves, element, text, parse_country, to)
-        countries = []
-        for item in items:
-            element = leaves.one(item, "Destination", "CountryCode")
-            if element is not None and (text := leaves.take(element, Fate.FIELD, to)):
-                countries.append(identified(self._leaves, element, text, parse_country, to))
-                if len(set(countries)) > 1:
-                    leaves.fault(element, to, f"expected one destination, got {countries[0]} and {text}")
+        countries: list[str] = []
+        for parent in (shipment, *items):
+            element = leaves.one(parent, "Destination", "CountryCode")
+            if element is None or not (text := leaves.take(element, Fate.FIELD, to)):
+                continue
+            if countries and text != countries[0]:
+                leaves.fault(element, to, f"expected one destination, got {countries[0]} and {text}")
+            countries.append(identified(leaves, element, text, parse_country, to))
         if countries:
             return countries[0]
         element = leaves.one(shipment, "Consignee", "Address", "CountryCode")
         text = leaves.take(element, Fate.CHECK, f"{to}, as no Destination says it")
         if text:
             self.notes.append(f"{to} is {text}, the consignee's country: no Destination says otherwise")
-            return identified(self._leaves, element, text, parse_country, to)
+            return identified(leaves, element, text, parse_country, to)
         leaves.fault(None, to, "expected a country of destination, got none")
         return ""
 
@@ -137,7 +141,7 @@ class ContentReader:
         known = [each for each in measured if each is not None]
         if len(leaves.problems) > faults:
             return None
-        if total is not None and len(known) == len(items) and sum(known) != total:
+        if total is not None and (sum(known) > total or (len(known) == len(items) and sum(known) < total)):
             element = leaves.one(self._declaration, "TotalGrossMassMeasure")
             leaves.fault(element, to, f"expected the sum of the items, {sum(known)} g, got {total} g")
             return None
@@ -233,6 +237,8 @@ class ContentReader:
         declared = leaves.take(code, Fate.CHECK, "1: there are containers, 0: there are none")
         if declared == "0" and containers:
             leaves.fault(code, "content.containers", f"expected no containers, got {len(containers)}")
+        if declared == "1" and consignment is not None and not consignment.named("TransportEquipment"):
+            leaves.fault(code, "content.containers", "expected containers, got none")
         if seals:
             self.escort["seals"] = seals
         return containers
@@ -271,7 +277,11 @@ class ContentReader:
         ):
             element = leaves.one(self._declaration, name)
             declared = self._counted(element, Fate.CHECK, f"compared with {field_name}")
-            if declared is not None and declared != got:
+            if declared is not None and declared != got and name == "GoodsItemQuantity":
+                leaves.fault(
+                    element, field_name, f"expected as many goods items as are declared, {declared}, got {got}"
+                )
+            elif declared is not None and declared != got:
                 self.notes.append(f"{name} says {declared}, and the goods items have {got}")
 
     def _value(self, to: str, *elements: Element | None) -> Payload | None:

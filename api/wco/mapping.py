@@ -104,7 +104,7 @@ ROWS: tuple[Row, ...] = (
     # Where from, where to.
     Row("GoodsShipment/ExportCountry/ID", Fate.FIELD, "content.origin"),
     Row("GoodsShipment/Destination/CountryCode", Fate.FIELD, "content.destination"),
-    Row(f"{_ITEM}/Destination/CountryCode", Fate.FIELD, "content.destination, where the shipment has none"),
+    Row(f"{_ITEM}/Destination/CountryCode", Fate.FIELD, "content.destination; the same wherever it is said"),
     Row("ExitOffice/ID", Fate.ESCORT, "exit_office"),
     Row("SupervisingOffice/ID", Fate.NOWHERE, "the home authority knows its offices"),
     Row(f"{_CONSIGNMENT}/GoodsLocation/Name", Fate.ESCORT, "goods_location, a UN/LOCODE where it is one"),

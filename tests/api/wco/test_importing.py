@@ -109,6 +109,22 @@ def test_a_national_subdivision_of_a_tariff_code_is_said_to_be_left_off() -> Non
         (("<ContainerCode>1", "<ContainerCode>0"), "ContainerCode, line 6: content.containers: expected no containers"),
         (('currencyID="USD"', ""), "content.goods[0].value: currency: expected three capital letters"),
         (("<FunctionCode>9", "<FunctionCode>6"), "expected FunctionCode 4, 5, 9 or 13, got 6"),
+        (("<GoodsItemQuantity>1", "<GoodsItemQuantity>2"), "expected as many goods items as are declared, 2, got 1"),
+        (
+            ("<Commodity>", "<Destination><CountryCode>RU</CountryCode></Destination><Commodity>"),
+            "content.destination: expected one destination, got CN and RU",
+        ),
+        (
+            ("<Commodity>", "<Consignee><Name>Another</Name></Consignee><Commodity>"),
+            "content.consignee: expected one consignee, got 2",
+        ),
+        (
+            (
+                "<GoodsItemQuantity>",
+                '<TotalGrossMassMeasure unitCode="TNE">24</TotalGrossMassMeasure><GoodsItemQuantity>',
+            ),
+            "content.gross_mass_g: expected the sum of the items, 24600000 g, got 24000000 g",
+        ),
         (("3.6<", "3.7<"), "expected WCODataModelVersionCode 3.6, got 3.7"),
         (("DEC</md:WCOType", "RES</md:WCOType"), "expected WCOTypeName DEC, got RES"),
     ],
@@ -117,6 +133,20 @@ def test_a_national_subdivision_of_a_tariff_code_is_said_to_be_left_off() -> Non
 def test_what_is_wrong_is_a_problem_with_its_element_and_line(change: tuple[str, str], problem: str) -> None:
     found = problems_of(change)
     assert any(problem in one for one in found), found
+
+
+def test_containers_that_are_announced_and_not_there_are_missed() -> None:
+    start, stop = LODGED.index("<TransportEquipment>"), LODGED.index("</TransportEquipment>") + 21
+    imported = import_declaration((LODGED[:start] + LODGED[stop:]).encode(), SIDES)
+    assert [str(problem) for problem in imported.problems] == [
+        "/MetaData/Declaration/GoodsShipment/Consignment/ContainerCode, line 6: content.containers: expected "
+        "containers, got none"
+    ]
+
+
+def test_the_same_destination_said_twice_is_one() -> None:
+    again = ("<Commodity>", "<Destination><CountryCode>CN</CountryCode></Destination><Commodity>")
+    assert import_declaration(lodged(again), SIDES).ready
 
 
 def test_a_fault_is_the_fate_of_its_leaf() -> None:
