@@ -14,11 +14,9 @@ A validator that holds its connection open but no longer answers is found by ask
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 from typing import Any, Protocol, TypeVar
@@ -30,19 +28,15 @@ import structlog
 from api.answers import DEFAULT_RETRY_AFTER_MS, Answer, Unavailable, answer_of
 from api.config import ValidatorEndpoint
 from api.finality import Finality
+from api.lanes import HEALTH_MISSES_MAX, Backoff, Callback, InFlight, Lane, channel_to
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
-from api.proto import validator_pb2_grpc as service
 
 BATCH_MAX_STATEMENTS = 256
 BATCH_MAX_BYTES = 512 * 1024
-MESSAGE_MAX_BYTES = 32 * 1024 * 1024
-BACKOFF_FIRST_S = 0.05
-BACKOFF_MAX_S = 2.0
 CONNECT_TIMEOUT_S = 2.0
 HEALTH_INTERVAL_S = 1.0
 HEALTH_TIMEOUT_S = 2.0
-HEALTH_MISSES_MAX = 2
 AHEAD_TIMES_MAX = 3
 STREAMS_DOWN_PATIENCE_S = 2.0
 SWEEP_INTERVAL_S = 0.1
@@ -52,14 +46,6 @@ INDEX_RETRY_AFTER_MS = 5_000
 # How a validator begins to say that a read was not confirmed.
 NOT_CONFIRMED = "read not confirmed: "
 
-CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
-    ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-
 # grpc's ways of saying that a call ended while it was being used.
 BROKEN_CALL = (grpc.aio.UsageError, asyncio.InvalidStateError)
 
@@ -67,7 +53,6 @@ log = structlog.get_logger("api.validators")
 
 Indexed = TypeVar("Indexed", wire.FindReply, wire.DwellReply)
 Reply = TypeVar("Reply")
-Callback = Callable[[Answer], None]
 
 
 class Age(Enum):
@@ -76,68 +61,6 @@ class Age(Enum):
     CURRENT = 1
     BEHIND = 2
     UNSAID = 3
-
-
-class Backoff:
-    """Full jitter over a doubling bound, so that many who lost one validator do not come back at one instant."""
-
-    __slots__ = ("_bound_s", "_random")
-
-    def __init__(self) -> None:
-        self._bound_s = BACKOFF_FIRST_S
-        self._random = random.Random()
-
-    def next_s(self) -> float:
-        bound_s = self._bound_s
-        self._bound_s = min(BACKOFF_MAX_S, bound_s * 2)
-        return self._random.uniform(bound_s / 2, bound_s)
-
-    def reset(self) -> None:
-        self._bound_s = BACKOFF_FIRST_S
-
-
-@dataclass(slots=True, eq=False)
-class InFlight:
-    """A statement that has not been answered yet, and everyone who waits for its answer."""
-
-    tag: int
-    id: bytes
-    raw: bytes
-    deadline_s: float
-    waiters: list[Callback]
-    answered: bool = False
-    tried: tuple[str, ...] = ()
-    orphaned_since_s: float = 0.0
-
-
-class Lane:
-    """The connection to one validator: its channel, its open stream, and what is on the way through it."""
-
-    def __init__(self, endpoint: ValidatorEndpoint, channel: grpc.aio.Channel) -> None:
-        self.endpoint = endpoint
-        self.channel = channel
-        self.stub = service.ValidatorStub(channel)
-        self.up = False
-        self.misses = 0
-        self.ahead = 0
-        self.status: wire.ValidatorStatus | None = None
-        self.queue: deque[InFlight] = deque()
-        self.wake = asyncio.Event()
-        self.in_flight: dict[int, InFlight] = {}
-        self.submit_call: Any = None
-        self.follow_call: Any = None
-
-    @property
-    def name(self) -> str:
-        return self.endpoint.name
-
-    def rank(self, position: int) -> tuple[bool, bool, bool, int]:
-        """Sorts the best validator first."""
-        status = self.status
-        answering = self.misses < HEALTH_MISSES_MAX
-        ready = status is not None and status.ready and not status.halted
-        leads = status is not None and status.leader == self.name
-        return (not (self.up and answering), not ready, not leads, position)
 
 
 class Wait(Protocol):
@@ -160,7 +83,7 @@ class ValidatorPool:
         request_timeout_s: float = 5.0,
     ) -> None:
         self.finality = Finality()
-        self._lanes = [Lane(endpoint, _channel(endpoint, credentials)) for endpoint in validators]
+        self._lanes = [Lane(endpoint, channel_to(endpoint, credentials)) for endpoint in validators]
         self._in_flight_max = in_flight_max
         self._in_flight_max_bytes = in_flight_max_bytes
         self.in_flight_bytes = 0
@@ -635,15 +558,6 @@ def _age_of_proof(reply: wire.ProofReply, known: int) -> Age:
 
 def _age_of_records(reply: wire.RecordsReply, known: int) -> Age:
     return Age.CURRENT if reply.size >= known else Age.BEHIND
-
-
-def _channel(endpoint: ValidatorEndpoint, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    target = f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=list(CHANNEL_OPTIONS))
-    # The certificate names the validator, not the machine it runs on today.
-    options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", endpoint.name)]
-    return grpc.aio.secure_channel(target, credentials, options=options)
 
 
 def _task_is_cancelled() -> bool:

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 
 from api.core import Gateway
 from api.expiry import Ending, nearing
+from api.lanes import HEALTH_MISSES_MAX
 from api.models import EXAMPLE_STATUS, Health, NetworkStatus
 from api.routes.common import NO_STORE, GatewayDep, example, json_response
-from api.validators import HEALTH_MISSES_MAX
 
 router = APIRouter(tags=["status"])
 

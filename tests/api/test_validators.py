@@ -11,9 +11,10 @@ import pytest
 
 from api.answers import Accepted, Answer, Refused, Rejected, Unavailable
 from api.config import ValidatorEndpoint
+from api.lanes import HEALTH_MISSES_MAX
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
-from api.validators import HEALTH_MISSES_MAX, ValidatorPool
+from api.validators import ValidatorPool
 from ledger.merkle import leaf_hash
 from tests.api.fakes import FakeLedger, FakeValidator, signed_statement
 
