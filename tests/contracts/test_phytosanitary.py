@@ -23,6 +23,7 @@ from contracts.working import Working
 from ledger.cbor import encode
 from tests.contracts import corridor as c
 from tests.contracts import stages as s
+from tests.contracts.governing import Governed, contract
 
 NUMBER, OTHER = "KZ/2026-004711", "KZ/2026-004712"
 KZ, CN = "kz-kgd/system", "cn-gacc/officer"
@@ -221,6 +222,21 @@ def test_a_network_has_the_example_only_if_its_genesis_names_it() -> None:
     assert genesis_state(named)[contract_key("phytosanitary")] == encode([1])
     assert set(usual_versions()) == set(newest_versions()) - set(EXAMPLES)
     assert set(ALWAYS) <= set(usual_versions())
+
+
+def test_a_network_that_runs_takes_it_in_by_a_change_that_both_authorities_approve() -> None:
+    ledger = Governed.begin()
+    for who in ("kz/declarant/agro", "kz/carrier/steppe", KZ):
+        registrar, roles = c.CAST[who]
+        ledger.must("registry.enrol", registrar, who, {"key": c.KEYS[who].cose_key, "roles": list(roles)})
+    c.to_declaration(ledger, "lodge")
+    before = ledger.send("phytosanitary.issue", KZ, NUMBER, _payload(ledger))
+    ledger.agree("kz-kgd/2026-001", contract("phytosanitary", 0, 1))
+    ledger.until(ledger.proposal("kz-kgd/2026-001").effect_height)
+    ledger.empty_block()
+    after = ledger.send("phytosanitary.issue", KZ, NUMBER, _payload(ledger))
+    assert (before, after) == (Outcome.KIND_UNKNOWN, Outcome.ACCEPTED)
+    assert ledger.state.get(contract_key("phytosanitary")) == encode([1])
 
 
 @given(st.sampled_from(STATES))
