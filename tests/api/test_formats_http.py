@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,12 +16,14 @@ from api.epcis.document import movement_document
 from api.history import read_archive
 from api.models import ImportReport
 from api.problems import type_of
+from api.proto import validator_pb2 as wire
 from api.routes import formats
 from api.routes.formats import EPCIS, JSON, JSON_LD, XML, preferred
 from api.wco.notifications import notifications_document
 from contracts.declaration_record import number_key
 from ledger.cbor import encode
 from ledger.entry import BlockRecord
+from ledger.statement import parse_statement
 from tests.api import tales
 from tests.api.conftest import Running
 from tests.api.fakes import BLOCK_TIME_MS, ORIGIN
@@ -28,6 +32,7 @@ from tests.api.wco.documents import lodged, request
 from tests.contracts import corridor as c
 from tests.ledger.archives import write_archive
 from tests.ledger.toy import World
+from tests.nodes.test_cli import run
 
 MRN = MRNS[0]
 OFFICER = "kz-kgd/officer"
@@ -218,3 +223,35 @@ async def test_the_gateway_gives_what_the_offline_export_writes_of_an_archive_by
     assert events.content == movement_document(MRN, read_archive(tmp_path, world.policy(), MRN))
     answers = await running.http.get(f"/v1/declarations/{UCR}/notifications", headers=officer)
     assert answers.content == notifications_document(UCR, read_archive(tmp_path, world.policy(), UCR))
+
+
+async def test_an_imported_declaration_is_sent_where_that_is_asked_for_and_a_rejection_ends_with_1(
+    running: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "wheat.xml").write_bytes(lodged())
+    (tmp_path / "key.pem").write_bytes(running.people["kz/declarant/astyk"].to_pem())
+    signer = ("--key", tmp_path / "key.pem", "--as", "kz/declarant/astyk", "--open", "--submit", running.url, "--json")
+    command = ("import", tmp_path / "wheat.xml", "--home", "kz-kgd", "--partner", "cn-gacc", *signer)
+    sent = await asyncio.to_thread(run, *command, "--out", tmp_path / "a")
+    (report,) = json.loads(sent.stdout)["documents"]
+    assert (sent.exit_code, report["state"]) == (0, "final")
+    statement = parse_statement((tmp_path / "a" / "wheat.cose").read_bytes())
+    assert running.ledger.submissions == [statement.raw]
+    running.ledger.decide = lambda raw: wire.Result(rejected=wire.Rejected(code=301, name="declaration_already_lodged"))
+    refused = await asyncio.to_thread(run, *command, "--out", tmp_path / "b")
+    (report,) = json.loads(refused.stdout)["documents"]
+    assert (refused.exit_code, report["state"], report["problem"]) == (1, "failed", "rejected")
+
+
+async def test_a_gateway_that_is_not_there_ends_an_import_with_3_and_leaves_what_was_signed(
+    running: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "wheat.xml").write_bytes(lodged())
+    (tmp_path / "key.pem").write_bytes(running.people["kz/declarant/astyk"].to_pem())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    signer = ("--key", tmp_path / "key.pem", "--as", "kz/declarant/astyk", "--open", "--submit", nobody)
+    command = ("import", tmp_path / "wheat.xml", "--home", "kz-kgd", "--partner", "cn-gacc", *signer)
+    result = await asyncio.to_thread(run, *command, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert (tmp_path / "out" / "wheat.cose").exists()
