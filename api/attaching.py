@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from api.access import Principal
@@ -28,6 +31,10 @@ from ledger.statement import parse_statement
 if TYPE_CHECKING:
     from api.core import Gateway
 
+# Bodies that are being received are in memory: so many at a time, so many of one participant.
+UPLOADS_MAX = 32
+UPLOADS_OF_ONE_MAX = 2
+
 
 class Attaching:
     """The attachments of one gateway."""
@@ -35,6 +42,8 @@ class Attaching:
     def __init__(self, gateway: Gateway, limits: AttachmentLimits | None) -> None:
         self._gateway = gateway
         self._store = AttachmentStore(limits, time.time) if limits is not None else None
+        self._uploading: Counter[str] = Counter()
+        self._writing = asyncio.Semaphore(1)  # parsing a long batch takes a core
 
     @property
     def store(self) -> AttachmentStore:
@@ -57,7 +66,8 @@ class Attaching:
         try:
             if kind is ENVELOPE:
                 await self._check_recipients(data)
-            return await asyncio.to_thread(store.put, sha256, kind, principal.id, data)
+            async with self._writing:
+                return await asyncio.to_thread(store.put, sha256, kind, principal.id, data)
         except Malformed as error:
             raise Problem("bad_attachment", str(error)) from error
         except Untrue as error:
@@ -71,6 +81,25 @@ class Attaching:
         """Raise before the body is read, of whoever may not send this kind."""
         if not principal.roles & kind.roles:
             raise Problem("not_yours_to_send", f"{kind.name}: expected one of {', '.join(sorted(kind.roles))}")
+
+    @property
+    def receiving(self) -> int:
+        """How many bodies are on their way in."""
+        return self._uploading.total()
+
+    @contextmanager
+    def uploading(self, principal: Principal) -> Iterator[None]:
+        """A place to receive a body in; Problem("overloaded") if there is none."""
+        if self.receiving >= UPLOADS_MAX or self._uploading[principal.id] >= UPLOADS_OF_ONE_MAX:
+            detail = f"{UPLOADS_MAX} attachments are being received at most, {UPLOADS_OF_ONE_MAX} of one participant"
+            raise Problem("overloaded", detail, retry_after_ms=1_000)
+        self._uploading[principal.id] += 1
+        try:
+            yield
+        finally:
+            self._uploading[principal.id] -= 1
+            if not self._uploading[principal.id]:
+                del self._uploading[principal.id]
 
     async def _check_recipients(self, data: bytes) -> None:
         boxes = {box.authority: box.kid for box in parse_envelope(data).boxes}

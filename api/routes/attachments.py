@@ -97,6 +97,7 @@ def _hash(text: str) -> bytes:
             "attachment_differs",
             "envelope_not_sealed_to_all",
             "attachments_full",
+            "overloaded",
             "validators_unreachable",
         ),
     },
@@ -109,10 +110,11 @@ async def put_attachment(request: Request, sha256: Sha256, gateway: GatewayDep, 
     except Misuse as error:
         raise Problem("unsupported_media_type", str(error)) from error
     gateway.attaching.admit(caller, kind)
-    data = await body_within(request, kind.max_bytes, UPLOAD_TIMEOUT_S)
-    if not data:
-        raise Problem("empty_body")
-    new = await gateway.attaching.put(caller, digest, kind, data)
+    with gateway.attaching.uploading(caller):
+        data = await body_within(request, kind.max_bytes, UPLOAD_TIMEOUT_S)
+        if not data:
+            raise Problem("empty_body")
+        new = await gateway.attaching.put(caller, digest, kind, data)
     document = {"sha256": sha256, "kind": kind.name, "size_bytes": len(data), "new": new}
     return json_response(document, 201 if new else 200, NO_STORE)
 

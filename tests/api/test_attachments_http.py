@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -138,6 +139,31 @@ async def test_a_participant_that_has_used_its_room_is_told_so(running: Running)
     other = encode_telemetry([Fix(at_ms, 1_000_000, 1_000_000, 1) for at_ms in range(1, 13_000)])
     assert code(await put(running, TRUCK, other)) == (507, "attachments_full")
     assert (await put(running, "kz/truck/t-002", other)).status_code == 201
+
+
+async def test_bodies_that_come_slowly_hold_few_places_and_give_them_back(running: Running) -> None:
+    more = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield BATCH[:3]
+        await more.wait()
+        yield BATCH[3:]
+
+    async def send_slowly() -> httpx.Response:
+        headers = {**running.auth(TRUCK), "content-type": TELEMETRY.media_type}
+        return await running.http.put(f"/v1/attachments/{sha(BATCH)}", content=slowly(), headers=headers)
+
+    slow = [asyncio.create_task(send_slowly()) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while running.gateway.attaching.receiving < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    refused = await put(running, TRUCK, BATCH)
+    assert code(refused) == (429, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    assert (await put(running, "kz/truck/t-002", BATCH)).status_code in (200, 201), "others are served"
+    more.set()
+    assert {(await task).status_code for task in slow} <= {200, 201}
+    assert (await put(running, TRUCK, BATCH)).status_code == 200
 
 
 async def test_a_declaration_is_taken_only_once_its_envelope_is_here(running: Running) -> None:

@@ -226,6 +226,15 @@ def test_every_signed_statement_is_on_the_log_once_or_refused_and_every_kept_fix
     assert len(gateway.attachments) == len(batches), "no batch without its statement"
 
 
+def test_what_is_in_a_batch_that_was_sent_is_not_in_another_one_after_a_power_cut(tmp_path: Path) -> None:
+    world, gateway = World(tmp_path), always("there")
+    for action in (("record", 3), ("batch",), ("send",), ("power",), ("batch",), ("send",)):
+        world.act(action, gateway)
+    (statement,) = gateway.log
+    signed: Any = statement.payload["batch"]
+    assert signed["fixes"] == 3
+
+
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[OnboardDevice]:
     made = OnboardDevice(TRUCK, KEY, tmp_path, clock_s=lambda: 1_790_000_000)
