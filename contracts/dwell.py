@@ -203,8 +203,7 @@ def follow(
 ) -> tuple[Passage | None, list[Measured]]:
     """The passage after an accepted statement about it (None before the plan, and when it is over), and what ended."""
     if kind == "escort.plan":
-        exit_post, entry_post = post_code(payload["exit_post"]), post_code(payload["entry_post"])
-        return Passage(exit_post, entry_post, payload["truck"]), []
+        return _planned(payload), []
     if passage is None or kind in _ENDING:
         return None, []
     step = _Step(passage, time_ms)
@@ -230,12 +229,24 @@ def follow(
             step.ended("unloading", passage.arrived_ms)
             return None, step.measured
         case "incident":
-            if INCIDENTS[payload["code"]].consequence == ABORTED:
+            rule = INCIDENTS.get(payload.get("code", ""))
+            if rule is not None and rule.consequence == ABORTED:
                 return None, []
         case "resolve_overdue":
-            if payload["decision"] != "continue":
+            if payload.get("decision") != "continue":
                 return None, []
     return step.passage, step.measured
+
+
+def _planned(payload: Mapping[Any, Any]) -> Passage | None:
+    """None for a plan of another form than this program knows: what is only counted must never stop a validator."""
+    exit_post, entry_post, truck = (payload.get(name) for name in ("exit_post", "entry_post", "truck"))
+    if not isinstance(exit_post, str) or not isinstance(entry_post, str) or not isinstance(truck, str):
+        return None
+    try:
+        return Passage(post_code(exit_post), post_code(entry_post), truck)
+    except IdentifierError:
+        return None
 
 
 @lru_cache(MAX_REMEMBERED_PLACES)

@@ -165,6 +165,19 @@ def test_what_goes_on_is_remembered() -> None:
         assert ridden(*TRUCK_FIRST, last)[0] is not None
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [{}, {**PLAN, "exit_post": 7}, {**PLAN, "exit_post": "nowhere"}, {"exit_post": ENTRY, "entry_post": ENTRY}],
+)
+def test_a_plan_of_a_form_that_a_later_version_may_have_is_not_counted_and_harms_nothing(
+    payload: dict[str, Any],
+) -> None:
+    assert follow(None, "escort.plan", TRUCK, payload, 0) == (None, [])
+    passage, _ = ridden(*TRUCK_FIRST)
+    for event in sorted(dwell.FOLLOWED - {"escort.plan"}):
+        follow(passage, event, TRUCK, {}, 8_000_000)
+
+
 def test_every_event_that_is_followed_is_one_of_the_contract() -> None:
     events = {f"escort.{event}" for machine in ESCORT.machines for _, event in machine.transitions}
     assert events >= dwell.FOLLOWED
