@@ -2,7 +2,7 @@
 
 Promises: all faults are reported, not the first; each names its entry or file, under one of the numbered checks of
 `ledger.audit_report`. A byte altered anywhere in the archive is a fault. The audit ends, whatever the archive holds, in
-memory that does not grow with the length of the log but for 24 bytes a statement and the records of the state itself.
+memory that does not grow with the log or its state: what would is in temporary files.
 
 Does not: use a network, a clock or a server; know the contracts (a `Replay` is handed in); say whether the latest
 checkpoint is recent, or what was never put on the log.

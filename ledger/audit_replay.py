@@ -8,7 +8,6 @@ from which entry on. Everything that does not rest on the state is checked to th
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Protocol
@@ -23,7 +22,7 @@ from ledger.audit_chunks import (
     read_file,
 )
 from ledger.audit_report import Check, FaultList
-from ledger.audit_state import AuditState
+from ledger.audit_state import AuditState, Numbers
 from ledger.entry import MAX_BLOCK_STATEMENTS, BlockRecord, Genesis, parse_entry
 from ledger.errors import LedgerError, Untrue
 from ledger.merkle import HASH_BYTES, TILE_WIDTH
@@ -252,7 +251,7 @@ class _SignatureCheck:
 
 
 class UniqueCheck:
-    """Finds statements, and ctis of one issuer, that stand twice, in 24 bytes of memory a statement.
+    """Finds statements, and ctis of one issuer, that stand twice, with 24 bytes a statement in temporary files.
 
     Only 64 bits of each are kept; what looks repeated is read again and compared in full.
     """
@@ -261,9 +260,9 @@ class UniqueCheck:
         self._directory = directory
         self._size = size
         self._faults = faults
-        self._indexes = array("Q")
-        self._ids = array("Q")
-        self._ctis = array("Q")
+        self._indexes = Numbers()
+        self._ids = Numbers()
+        self._ctis = Numbers()
 
     def add(self, chunk: Chunk) -> None:
         for number, parsed in enumerate(chunk.entries):
@@ -280,8 +279,10 @@ class UniqueCheck:
         for first, again in self._repeated(self._ctis, lambda statement: (statement.iss, statement.cti)):
             if again not in twice_ids:
                 self._faults.add(Check.UNIQUE, f"issuer and cti are those of entry {first}", entry=again)
+        for numbers in (self._indexes, self._ids, self._ctis):
+            numbers.close()
 
-    def _repeated(self, numbers: array[int], identity: Callable[[Statement], object]) -> list[tuple[int, int]]:
+    def _repeated(self, numbers: Numbers, identity: Callable[[Statement], object]) -> list[tuple[int, int]]:
         parts = 1 + len(numbers) // MAX_SORTED_NUMBERS
         suspects: set[int] = set()
         for part in range(parts):

@@ -11,10 +11,13 @@ contents has. Memory is bounded by the numbers below. Does not survive the proce
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar, cast
 
 from ledger.errors import UnknownDurableState
 from ledger.statemap import EMPTY_SLOT, Batch, Page, Slot, check_sizes
@@ -25,6 +28,7 @@ from ledger.store import StoreUnavailable
 MAX_HELD_VALUES = 16_384
 MAX_HELD_PAGES = 16_384
 SCRATCH_CACHE_KIB = 8 * 1024
+MAX_HELD_NUMBERS = 128 * 1024
 
 T = TypeVar("T")
 
@@ -80,11 +84,56 @@ def _absent(values: Iterable[tuple[bytes, bytes | None]]) -> Iterable[tuple[byte
     return ((name,) for name, value in values if value is None)
 
 
-def _unavailable(error: sqlite3.Error) -> StoreUnavailable:
+def _unavailable(error: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(
         f"the audit cannot keep its scratch file: {error}; make room for temporary files, "
         "or name a folder that has some in TMPDIR"
     )
+
+
+class Numbers:
+    """Numbers of 64 bits in the order in which they came; all but the last are in a temporary file without a name."""
+
+    def __init__(self, held: int = MAX_HELD_NUMBERS) -> None:
+        self._held = held
+        self._last = array("Q")
+        self._file: BinaryIO | None = None
+        self._filed = 0
+
+    def __len__(self) -> int:
+        return self._filed + len(self._last)
+
+    def append(self, number: int) -> None:
+        self._last.append(number)
+        if len(self._last) >= self._held:
+            self._put_away()
+
+    def _put_away(self) -> None:
+        try:
+            if self._file is None:
+                self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115, closed by `close`
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(self._last.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise _unavailable(error) from error
+        self._filed += len(self._last)
+        self._last = array("Q")
+
+    def __iter__(self) -> Iterator[int]:
+        """One at a time: not while another iteration goes on."""
+        if self._file is not None:
+            self._file.seek(0)
+            for _ in range(self._filed // self._held):
+                part = array("Q")
+                part.frombytes(self._file.read(self._held * part.itemsize))
+                yield from part
+        yield from self._last
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 class _Held(Generic[T]):

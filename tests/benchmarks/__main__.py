@@ -53,17 +53,23 @@ def run(scale: Scale, only: list[str] | None, directory: Path) -> dict[str, Any]
     bare = measure_signatures(scale.signature_s)
     report["bare_signature_checks"] = bare
     if "micro" in wanted or "signatures" in wanted:
+        from tests.benchmarks.executing import measure_execute
         from tests.benchmarks.micro import measure_micro
 
         progress("single operations")
         report["micro_us"], report["signature_checks_per_s"] = measure_micro(scale.signature_s)
+        progress("executing whole crossings")
+        report["execute_us"] = measure_execute(*scale.executing)
     if wanted & set(STAGES):
         report |= asyncio.run(measure_whole(scale, wanted, directory, progress))
     if CATCHING_UP in wanted:
         from tests.benchmarks import catching_up
+        from tests.benchmarks.blocks import measure_blocks
 
         parts = catching_up.STAGES if scale.network_beside else ("snapshot", "start")
         report[CATCHING_UP] = catching_up.run(scale.ledger, scale.ledger, parts, directory / "catching-up")
+        progress("catching up by blocks")
+        report[CATCHING_UP]["blocks"] = measure_blocks(*scale.blocks)
     report["ratios"] = ratios(report, bare, VALIDATORS)
     report["targets"] = targets_met(report)
     return report

@@ -106,12 +106,12 @@ def _blocks(proposer: str, raws: list[bytes], time_ms: int) -> Iterator[bytes]:
         )
 
 
-def measure_blocks(entries: int) -> dict[str, Any]:
+def measure_blocks(statements: int, lanes: int = LANES) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="comity-bench-blocks-") as name:
         directory = Path(name)
         network = init_network(directory / "network", origin=ORIGIN, authorities=AUTHORITIES)
         proposer = network.validators[0].name
-        workload = Workload(network, LANES, seed=5)
+        workload = Workload(network, lanes, seed=5)
         executor = BlockExecutor(network, directory / "ledger")
         time_ms = time.time_ns() // 1_000_000
         for waves in (workload.enrolments(), workload.to_their_places()):
@@ -120,7 +120,7 @@ def measure_blocks(entries: int) -> dict[str, Any]:
         spent = {"clock_s": 0.0, "thread_s": 0.0, "process_s": 0.0}
         bare: list[float] = []
         done = 0
-        while done < entries:
+        while done < statements:
             raws = workload.rounds(STEPS_PER_PASS)
             time_ms += len(raws)
             blocks = list(_blocks(proposer, raws, time_ms))
@@ -140,8 +140,8 @@ def measure_blocks(entries: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=40_000)
-    sys.stdout.write(json.dumps(measure_blocks(parser.parse_args().entries), indent=2) + "\n")
+    parser.add_argument("--statements", type=int, default=46_000)
+    sys.stdout.write(json.dumps(measure_blocks(parser.parse_args().statements), indent=2) + "\n")
 
 
 if __name__ == "__main__":

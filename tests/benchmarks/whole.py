@@ -56,6 +56,9 @@ class Scale:
     # Entries, and records of the state, of the ledger that is caught up with; whether in a network that is looked at.
     ledger: int
     network_beside: bool
+    # Lanes and passes of each that are executed by themselves; statements and lanes of the order executed again.
+    executing: tuple[int, int]
+    blocks: tuple[int, int]
 
     def with_entries(self, entries: int) -> Scale:
         return replace(self, entries=entries)
@@ -64,8 +67,8 @@ class Scale:
         return replace(self, ledger=entries)
 
 
-FULL = Scale("full", 3.0, 1000, 100_000, 800, 5.0, 100, 30, 50, 20, 100_000, True)
-QUICK = Scale("quick", 0.3, 40, 700, 32, 0.5, 50, 2, 25, 2, 2000, False)
+FULL = Scale("full", 3.0, 1000, 100_000, 800, 5.0, 100, 30, 50, 20, 100_000, True, (1000, 1), (46_000, 1000))
+QUICK = Scale("quick", 0.3, 40, 700, 32, 0.5, 50, 2, 25, 2, 2000, False, (40, 1), (900, 40))
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """What one statement costs to execute: `python -m tests.contracts.bench_execute`.
 
-A position and a gate event on a realistic movement, signature check left out, records read from bytes and encoded at
-the end of a block. Prints the median, in time of one core, a statement for blocks of one and of many.
+Whole crossings, with the writing of the state map, are in `tests.benchmarks.executing`; this is the contract alone. A
+position and a gate event on a realistic movement, signature check left out, records read from bytes and
+encoded at the end of a block. Prints the median, in time of one core, a statement for blocks of one and of many.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.audit_state import AuditState, Scratch
+from ledger.audit_state import AuditState, Numbers, Scratch
 from ledger.errors import Misuse
 from ledger.statemap import MAX_STATE_KEY_BYTES, StateMap
 from ledger.store import MemoryStore, StoreUnavailable
@@ -75,3 +75,16 @@ def test_a_full_disk_is_said_to_be_one() -> None:
     with pytest.raises(StoreUnavailable, match=r"scratch file: .* make room for temporary files"):
         scratch.put([(number.to_bytes(2, "big"), bytes(3000)) for number in range(100)])
     scratch.close()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(1, 9))
+@settings(deadline=None)
+def test_numbers_come_back_in_their_order_however_few_are_held(numbers: list[int], held: int) -> None:
+    kept = Numbers(held)
+    for number in numbers:
+        kept.append(number)
+    assert len(kept) == len(numbers)
+    assert list(kept) == list(kept) == numbers
+    kept.append(7)
+    assert list(kept) == [*numbers, 7], "reading does not end the writing"
+    kept.close()

@@ -20,6 +20,7 @@ FIGURES = (
     "audit_entries_per_s",
     "proof_http_ms",
     "signature_checks_per_s",
+    "execute_us",
 )
 
 
@@ -37,7 +38,7 @@ def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> No
     report = json.loads(out.read_text())
     for name in ("machine", "commit", "bare_signature_checks", *FIGURES):
         assert report[name] is not None, name
-    for name in ("submit_to_final_ms", "proof_http_ms"):
+    for name in ("submit_to_final_ms", "proof_http_ms", "execute_us"):
         assert 0 < report[name]["p50"] <= report[name]["p99"]
     assert set(report["ratios"]) == set(FIGURES)
     not_measured = {name for name, verdict in report["targets"].items() if verdict["measured"] is None}
@@ -47,6 +48,7 @@ def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> No
         "catching_up.start_of_a_million.seconds_to_started",
     }
     assert report["catching_up"]["start"]["entries"] == 2000
+    assert report["catching_up"]["blocks"]["statements"] >= 900
     assert set(report["saturated"]["outcomes"]) == {"STATE_FINAL"}
     assert set(report["latency"]["outcomes"]) == {"final"}
     # What the gateways said was final is what the archive holds: genesis, statements, and a record for each block.
@@ -64,10 +66,12 @@ def test_a_target_is_met_only_by_a_figure_on_its_right_side() -> None:
         "submit_to_final_ms.p50": True,
         "submit_to_final_ms.p99": False,
         "validator_rss_mb": True,
+        "execute_us.p50": None,
         "audit_entries_per_s": None,
         "proof_http_ms.p99": None,
         "catching_up.snapshot.entries_per_s.by_clock": None,
         "catching_up.snapshot.records_per_s.by_clock": None,
+        "catching_up.blocks.statements_per_s": None,
         "catching_up.network.ratio_p50": None,
         "catching_up.network.ratio_p99": None,
         "catching_up.start_of_a_million.seconds_to_started": None,
