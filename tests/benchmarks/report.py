@@ -6,7 +6,7 @@ How each ratio is defined (`bare` is PyNaCl alone, measured in the same run, on 
   validators. The ratio is the part of that bound that was reached; 1 would mean that nothing but signature checks cost.
 - `submit_to_final_ms`: p50 divided by the time of the checks of one statement at all validators, at the bare rate.
 - `validator_rss_mb`: divided by the memory of an interpreter that has imported PyNaCl and checked one signature.
-- `execute_us`: p50 divided by the time of one bare check on one thread.
+- `execute_us`: p50 divided by one bare check, both in time of the processor, taken in the same minute.
 - `audit_entries_per_s`: one check an entry; divided by the bare rate.
 - `proof_http_ms`: one check, the caller's token; p50 divided by the time of one bare check on one thread.
 - `signature_checks_per_s`: through our own parsing and key handling, divided by the bare rate.
@@ -68,7 +68,8 @@ def ratios(figures: Mapping[str, Any], bare: Mapping[str, Any], validators: int)
         "validator_rss_mb": ("validator_rss_mb", float(bare["bare_process_rss_mb"])),
         "audit_entries_per_s": ("audit_entries_per_s", checks_per_s),
         "proof_http_ms": ("proof_http_ms.p50", one_check_ms),
-        "execute_us": ("execute_us.p50", one_check_ms * 1000),
+        # Of a processor, both: the bare check is the one that was made between the blocks.
+        "execute_us": ("execute_us.p50", value_of(figures, "execute_us.bare_check") or one_check_ms * 1000),
         "signature_checks_per_s": ("signature_checks_per_s", checks_per_s),
     }
     found: dict[str, float] = {}
