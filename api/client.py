@@ -351,11 +351,7 @@ class Client:
 
     def proposal(self, proposal_id: str) -> dict[str, Any]:
         """A proposal of governance by its id."""
-        return self._run(
-            self._driver.document(
-                "/v1/governance/" + "/".join(map(exchange.segment, proposal_id.split("/"))), authenticated=False
-            )
-        )
+        return self._run(self._driver.document(exchange.proposal_path(proposal_id), authenticated=False))
 
     def membership(self) -> dict[str, Any]:
         """Who belongs to the order."""
@@ -577,6 +573,18 @@ class AsyncClient:
     async def envelope_keys(self) -> dict[str, Any]:
         """The keys that envelopes are sealed to, as the gateway says; `api.sealing` proves them."""
         return await self._run(self._driver.document("/v1/envelope-keys", authenticated=False))
+
+    async def parameters(self) -> dict[str, Any]:
+        """The governed parameters in force."""
+        return await self._run(self._driver.document("/v1/parameters", authenticated=False))
+
+    async def governance(self) -> dict[str, Any]:
+        """Proposals that are open or approved, contracts in force, the legal basis."""
+        return await self._run(self._driver.document("/v1/governance", authenticated=False))
+
+    async def proposal(self, proposal_id: str) -> dict[str, Any]:
+        """A proposal of governance by its id."""
+        return await self._run(self._driver.document(exchange.proposal_path(proposal_id), authenticated=False))
 
     async def checkpoint(self) -> bytes:
         """The newest final checkpoint, a signed note."""

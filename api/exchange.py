@@ -343,6 +343,11 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def proposal_path(proposal_id: str) -> str:
+    """Where a proposal of governance is: its id has one slash, which stays one."""
+    return "/v1/governance/" + "/".join(map(segment, proposal_id.split("/")))
+
+
 def submit(raw: bytes, wait: str, timeout_ms: int | None, retry: Retry, rng: random.Random) -> Conversation[Receipt]:
     """One statement, sent again until answered."""
     request = Request("POST", _submit_path(wait, timeout_ms), {"content-type": "application/cose"}, raw)
