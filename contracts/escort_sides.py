@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.incidents import INCIDENTS
+from contracts.incidents import ABORTED, INCIDENTS
 from contracts.machine import ESEAL, OFFICER, SYSTEM, TERMINAL, TRUCK, Context, Who, refuses
 from contracts.movement import AT_BORDER, INTACT, OFFERED
 from contracts.outcome import Outcome
@@ -65,4 +65,6 @@ def reporter_may_know(ctx: Context) -> Outcome | None:
     """The code decides who can speak of it: a seal reports no accident, and an officer alone a total loss."""
     rule = INCIDENTS[ctx.payload["code"]]
     may = any(_near_as(ctx, role) for role in rule.reporters)
+    if rule.consequence == ABORTED:  # what is in the custody of one side is not for the other to end
+        may = may and custody(ctx)
     return None if may else Outcome.INCIDENT_REPORTER_NOT_ALLOWED

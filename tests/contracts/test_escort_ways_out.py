@@ -117,6 +117,15 @@ def test_a_seal_reports_what_a_seal_can_know_and_an_officer_alone_a_total_loss(c
         assert outcome is expected, reporter
 
 
+@pytest.mark.parametrize("state", [e.AT_BORDER, e.OFFERED])
+def test_at_the_border_neither_side_ends_what_is_in_the_custody_of_the_other(state: str) -> None:
+    lost = {"code": "goods_destroyed"}
+    ledger = s.movement_at(state)
+    assert _send(ledger, "incident", PARTNER, **lost) is Outcome.INCIDENT_REPORTER_NOT_ALLOWED
+    assert _send(ledger, "incident", PARTNER, code="imminent_danger") is Outcome.ACCEPTED
+    assert _send(s.movement_at(state), "incident", HOME, **lost) is Outcome.ACCEPTED
+
+
 def _transferred(state: str = e.STARTED) -> c.Ledger:
     ledger = s.movement_at(state)
     ledger.must("escort.incident", TRUCK, c.MRN, {"code": "goods_transferred"})
