@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import STATEMENT_SUFFIX, read_small_file
+from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_small_file
 from nodes.cli.participant import (
     open_client,
     payload_from_json,
@@ -105,19 +105,17 @@ def import_(
     schemas = _schemas(xsd)
     shown = []
     signed: list[tuple[dict[str, Any], Statement]] = []
-    for file in files:
-        report, imported = _import(file, given, schemas)
-        shown.append(report)
-        statement = None
-        if imported is not None and imported.ready and key is not None and iss is not None:
-            if imported.commercial and not in_the_open:
-                stop(_PRIVATE.format(file=file, fields=", ".join(imported.commercial)), EXIT_MISUSE)
-            payload: dict[str | int, Any] = dict(imported.payload.items())
-            statement = signed_statement(private_key(key), imported.kind, iss, imported.subject, payload)
-            report["statement"] = statement.id_hex
-            signed.append((report, statement))
-        if out is not None:
-            _write(out, file.stem, report, imported, statement)
+    with progress_bar("documents") as progress:
+        for done, file in enumerate(files, 1):
+            report, imported = _import(file, given, schemas)
+            shown.append(report)
+            statement = _sign(file, report, imported, key, iss, in_the_open)
+            if statement is not None:
+                signed.append((report, statement))
+            if out is not None:
+                _write(out, file.stem, report, imported, statement)
+            if progress is not None:
+                progress(done, len(files))
     if gateway is not None and signed:
         _submit(gateway, signed)
     if as_json:
@@ -127,6 +125,20 @@ def import_(
             _show(report, full)
     good = all(report["ready"] and report.get("state", "final") in ("committed", "final") for report in shown)
     raise SystemExit(0 if good else EXIT_DOES_NOT_HOLD)
+
+
+def _sign(
+    file: Path, report: dict[str, Any], imported: Imported | None, key: Path | None, iss: str | None, in_the_open: bool
+) -> Statement | None:
+    """What is ready, signed if that is asked for; its id goes into the report."""
+    if imported is None or not imported.ready or key is None or iss is None:
+        return None
+    if imported.commercial and not in_the_open:
+        stop(_PRIVATE.format(file=file, fields=", ".join(imported.commercial)), EXIT_MISUSE)
+    payload: dict[str | int, Any] = dict(imported.payload.items())
+    statement = signed_statement(private_key(key), imported.kind, iss, imported.subject, payload)
+    report["statement"] = statement.id_hex
+    return statement
 
 
 def _given(
