@@ -84,7 +84,7 @@ def test_bytes_of_another_hash_or_of_no_form_leave_no_trace(opened: Opener, tmp_
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [DAMAGED, "lock", PARTIAL]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_a_file_changed_or_cut_anywhere_is_set_aside_and_never_served(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -98,7 +98,7 @@ def test_a_statement_that_declares_nothing_discloses_nothing() -> None:
         disclose(accept.raw, PROOF, OPENINGS, ["value"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_bit_turned_anywhere_is_found(data: st.DataObject) -> None:
     raw = bytearray(disclose(STATEMENT.raw, PROOF, OPENINGS, ["consignee"]).encode())
