@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -113,6 +114,20 @@ def check_what_came_of_it(gateways: dict[str, str]) -> None:
     must("audit", "archive", *policy, "--jobs", "1")
 
 
+def test_every_command_of_the_page_is_one_that_the_program_takes() -> None:
+    """Parsed here each time; run, on a real network, by the test below."""
+    for words in documented_commands(PAGE):
+        command: click.Command = comity
+        context = click.Context(comity, info_name="comity")
+        rest = list(words[1:])
+        while isinstance(command, click.Group):
+            found = command.get_command(context, rest.pop(0))
+            assert found is not None, words
+            command = found
+        command.make_context(str(command.name), rest, parent=context)
+
+
+@pytest.mark.soak
 @pytest.mark.processes
 async def test_the_page_can_be_followed_and_deleting_envelopes_leaves_every_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
