@@ -19,6 +19,7 @@ from api.problems import Problem
 from api.proto import validator_pb2 as wire
 from api.validators import ValidatorPool
 from contracts.catalogue import contract_of
+from contracts.declaration import DECLARATION
 from contracts.declaration_record import Declaration, decode_declaration
 from contracts.identify import KINDS, identify
 from contracts.movement import Movement
@@ -146,7 +147,8 @@ async def _followed(pool: ValidatorPool, asked: Iterable[Question]) -> list[Ques
             continue
         reply = await pool.find(question.kind, question.identifier, b"", RECORDS_AT_ONCE)
         for each in reply.found:
-            questions[Question("ucr", each.key.partition("/")[2])] = None
+            name, _, subject = each.key.partition("/")
+            questions[Question("ucr", subject) if name == DECLARATION.name else question] = None
     return list(questions)
 
 
