@@ -189,6 +189,9 @@ class Simulation:
             client.begin()
         if self.operators is not None:
             self.operators.begin()
+        if self.silent:
+            # The last of what they wanted is done before the trouble is over: nothing new comes to carry it along.
+            world.at(self.trouble_us // 2, self._rest)
         self.faults.begin()
         world.run_until(self.trouble_us)
         self.faults.heal()
@@ -201,15 +204,12 @@ class Simulation:
                 node.start()
         healed_us = world.now_us
         if self.silent:
-            for client in self.clients:
-                client.resting = True
             world.run_until(healed_us + HEALING_BOUND_US, lambda: world.now_us > healed_us + S and self._quiet())
             if not self._quiet():
                 world.fail("what is accepted becomes final", self._standing([]))
         else:
             world.run_until(healed_us + 2 * S)
-        for client in self.clients:
-            client.resting = True
+        self._rest()
         probes = [self._probe(client) for client in self.clients]
         healed_us = world.now_us
         world.run_until(healed_us + HEALING_BOUND_US, lambda: world.now_us > healed_us and self._settled(probes))
@@ -220,6 +220,11 @@ class Simulation:
         self.oracle.conclude()
         if world.failure is not None:
             raise world.failure
+
+    def _rest(self) -> None:
+        """Nobody wants anything new."""
+        for client in self.clients:
+            client.resting = True
 
     def _probe(self, client: Client) -> Errand:
         errand = client.fresh()
