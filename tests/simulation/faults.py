@@ -102,7 +102,7 @@ SEASONS = {
         changes=("replace", "replace", "join"),
     ),
     # Much of what is sent never arrives.
-    "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.4), 1500 * MS, {}),
+    "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.15), 1500 * MS, {}),
 }
 # So often a validator whose disk contradicts itself is started again before somebody says that it is lost.
 RESTARTS_MAX = 3
