@@ -346,7 +346,8 @@ ADVICE: dict[Outcome, Advice] = {
         "Report the transfer of the goods first (`escort.incident`), or leave `containers` out.",
     ),
     O.MASS_CANNOT_CHANGE: Advice(
-        "The goods are on the vehicle that was weighed.", "Report the change of vehicle first, or leave `mass_g` out."
+        "The goods are on the vehicle that was weighed.",
+        "Name the other `vehicle` and its new seals, or leave `mass_g` out.",
     ),
     O.REGISTRAR_KEY_IS_GOVERNED: Advice(
         "The key is of the registrar that an authority's own record names: both authorities decide about it.",

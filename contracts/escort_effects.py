@@ -152,10 +152,15 @@ def _reading(ctx: Context) -> Reading:
 
 
 def _later_position(ctx: Context) -> tuple[int, int, int, int] | None:
-    """The newest fix by the device's own clock: fixes arrive late and out of order."""
+    """The newest fix by the device's own clock: fixes arrive late and out of order.
+
+    One of a time that no device can have seen yet is no position: every true one after it would be older.
+    """
     known: tuple[int, int, int, int] | None = ctx.record.position
     fix = ctx.payload.get("fix")
     if fix is None or (known is not None and fix["at_ms"] < known[0]):
+        return known
+    if fix["at_ms"] > ctx.time_ms + ctx.parameters.iat_skew_soft_s * 1000:
         return known
     return (fix["at_ms"], fix["latitude_udeg"], fix["longitude_udeg"], fix.get("speed_mm_s", 0))
 
@@ -339,7 +344,9 @@ def resume(ctx: Context) -> Movement:
     state, remaining_s, payload = record.came_from, record.remaining_s, ctx.payload
     seals = tuple(replace(s, state=REPLACED) if s.state == BROKEN else s for s in record.seals)
     changes: dict[str, Any] = {}
-    if record.vehicle_changed:  # what closed the old vehicle closes nothing now, and what was offered is not there now
+    if guard.vehicle_changes(
+        ctx
+    ):  # what closed the old vehicle closes nothing now, and what was offered is not there now
         seals = tuple(replace(s, state=REMOVED) if s.state == INTACT else s for s in seals)
         changes["loaded_mass_g"] = payload.get("mass_g", record.loaded_mass_g)
         if state == OFFERED:
@@ -354,7 +361,7 @@ def resume(ctx: Context) -> Movement:
         remaining_s=None,
         deadline_s=_deadline(ctx, remaining_s),
         seals=(*seals, *_new_seals(ctx, record.plan.mrn)),
-        vehicle=payload.get("vehicle") or record.incidents[-1].vehicle or record.vehicle,
+        vehicle=guard.vehicle_from_now(ctx),
         truck=payload.get("truck", record.truck),
         vehicle_changed=False,
         **changes,

@@ -331,6 +331,17 @@ def incident_names_its_seal(ctx: Context) -> Outcome | None:
     return Outcome.SEAL_NOT_ON_MOVEMENT
 
 
+def vehicle_from_now(ctx: Context) -> str:
+    """The vehicle that a held movement goes on with: the officer's word, else that of whoever reported the incident."""
+    record: Movement = ctx.record
+    return ctx.payload.get("vehicle") or record.incidents[-1].vehicle or record.vehicle
+
+
+def vehicle_changes(ctx: Context) -> bool:
+    """Whatever the incident was called: goods that go on with another vehicle are on another vehicle."""
+    return bool(ctx.record.vehicle_changed or vehicle_from_now(ctx) != ctx.record.vehicle)
+
+
 @refuses(Outcome.NEW_VEHICLE_REQUIRED)
 def new_vehicle_is_named(ctx: Context) -> Outcome | None:
     """After the vehicle was changed the new one is named, by the officer or by whoever reported the change."""
@@ -341,7 +352,7 @@ def new_vehicle_is_named(ctx: Context) -> Outcome | None:
 @refuses(Outcome.NEW_SEALS_REQUIRED)
 def new_seals_are_put_on(ctx: Context) -> Outcome | None:
     """After a seal broke, and on a new vehicle, new seals are put on."""
-    needed = ctx.record.vehicle_changed or any(seal.state == BROKEN for seal in ctx.record.seals)
+    needed = vehicle_changes(ctx) or any(seal.state == BROKEN for seal in ctx.record.seals)
     return Outcome.NEW_SEALS_REQUIRED if needed and not ctx.payload.get("seals") else None
 
 
@@ -354,7 +365,7 @@ def new_truck_is_known(ctx: Context) -> Outcome | None:
 @refuses(Outcome.MASS_CANNOT_CHANGE)
 def new_mass_has_a_cause(ctx: Context) -> Outcome | None:
     """Another vehicle is weighed anew; the same one weighs what it weighed."""
-    cause = ctx.record.vehicle_changed or "mass_g" not in ctx.payload
+    cause = vehicle_changes(ctx) or "mass_g" not in ctx.payload
     return None if cause else Outcome.MASS_CANNOT_CHANGE
 
 

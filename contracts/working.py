@@ -15,6 +15,8 @@ from ledger.cbor import Encodable, decode, encode
 
 # Some two kilobytes each: enough for every record that a thousand crossings at a time touch.
 MAX_REMEMBERED_RECORDS = 12_288
+# Of their encodings: a record can have thirty times its usual size, and whoever lodges one chooses which.
+MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
 
 # An index entry: a flat row of integers and texts.
 Row = tuple[int | str, ...]
@@ -36,8 +38,14 @@ R = TypeVar("R", bound=Record)
 class RecordMemory:
     """Decoded records by their bytes: two generations, so that what is used stays and the rest goes in one step."""
 
-    def __init__(self, generation_records: int = MAX_REMEMBERED_RECORDS // 2) -> None:
+    def __init__(
+        self,
+        generation_records: int = MAX_REMEMBERED_RECORDS // 2,
+        generation_bytes: int = MAX_REMEMBERED_BYTES // 2,
+    ) -> None:
         self._generation_records = generation_records
+        self._generation_bytes = generation_bytes
+        self._young_bytes = 0
         self._young: dict[bytes, Record] = {}
         self._old: dict[bytes, Record] = {}
 
@@ -50,14 +58,19 @@ class RecordMemory:
         return record
 
     def put(self, raw: bytes, record: Record) -> None:
-        if len(self._young) >= self._generation_records:
+        if raw in self._young:
+            return
+        if len(self._young) >= self._generation_records or self._young_bytes + len(raw) > self._generation_bytes:
             self._old = self._young
             self._young = {}
+            self._young_bytes = 0
         self._young[raw] = record
+        self._young_bytes += len(raw)
 
     def forget(self, raw: bytes) -> None:
         """These bytes have been replaced: nothing will be decoded from them again, unless a block is taken back."""
-        self._young.pop(raw, None)
+        if self._young.pop(raw, None) is not None:
+            self._young_bytes -= len(raw)
         self._old.pop(raw, None)
 
 

@@ -129,6 +129,18 @@ def test_a_position_that_comes_late_counts_but_does_not_move_the_truck_back() ->
     assert ledger.movement(c.MRN).position_count == 63
 
 
+def test_a_fix_from_the_future_does_not_hide_every_later_one() -> None:
+    ledger = s.movement_at(e.STARTED)
+    soft_ms = 300_000
+    for ahead_ms, latitude in ((-2_000, 1), (10**12, 2), (soft_ms + 2_000, 3), (-1_000, 4), (soft_ms - 60_000, 5)):
+        fix = {**c.FIX, "at_ms": ledger.now_ms + ahead_ms, "latitude_udeg": latitude}
+        ledger.must("escort.position", TRUCK, c.MRN, {"fix": fix})
+        seen = ledger.movement(c.MRN).position
+        assert seen is not None
+        assert seen[1] == {2: 1, 3: 1}.get(latitude, latitude)
+    assert ledger.movement(c.MRN).position_count == 5
+
+
 @pytest.mark.parametrize(("event", "iss", "state"), [("offer", GATE, e.AT_BORDER), ("accept", FAR_GATE, e.OFFERED)])
 def test_a_reading_covers_exactly_the_seals_in_force_and_finds_them_intact(event: str, iss: str, state: str) -> None:
     photo = {"photo_sha256": c.PHOTO} if event == "offer" else {}

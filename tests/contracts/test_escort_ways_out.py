@@ -200,6 +200,30 @@ def test_the_vehicle_named_in_the_report_is_the_one_it_goes_on_with_unless_the_o
         assert ledger.movement(c.MRN).vehicle == expected
 
 
+@pytest.mark.parametrize("by", ["the report", "the officer"])
+def test_another_vehicle_goes_on_under_new_seals_only_whatever_the_incident_was_called(by: str) -> None:
+    other = {"vehicle": "fleet/BKT-0007"}
+    ledger = s.movement_at(e.OFFERED)
+    ledger.must("escort.incident", TRUCK, c.MRN, {"code": "accident", **(other if by == "the report" else {})})
+    named = {} if by == "the report" else other
+    assert _send(ledger, "resume", HOME, **named) is Outcome.NEW_SEALS_REQUIRED
+    weighed = {"seals": [s.NEW_SEAL], "mass_g": c.MASS + 900_000}
+    assert _send(ledger, "resume", HOME, **named, **weighed) is Outcome.ACCEPTED
+    movement = ledger.movement(c.MRN)
+    assert (movement.vehicle, movement.loaded_mass_g) == ("fleet/BKT-0007", c.MASS + 900_000)
+    assert movement.seals_in_force() == (s.NEW_SEAL["id"],)
+    assert (movement.state, movement.offer) == (e.AT_BORDER, None)
+
+
+def test_an_officer_can_say_that_it_goes_on_with_the_vehicle_it_was_on_whatever_the_report_says() -> None:
+    ledger = s.movement_at(e.STARTED)
+    before = ledger.movement(c.MRN)
+    ledger.must("escort.incident", TRUCK, c.MRN, {"code": "accident", "vehicle": "fleet/BKT-0007"})
+    assert _send(ledger, "resume", HOME, vehicle=before.vehicle) is Outcome.ACCEPTED
+    movement = ledger.movement(c.MRN)
+    assert (movement.vehicle, movement.seals_in_force()) == (before.vehicle, before.seals_in_force())
+
+
 def test_what_was_offered_before_the_vehicle_changed_must_be_offered_again() -> None:
     ledger = _transferred(e.OFFERED)
     ledger.must("escort.resume", HOME, c.MRN, {**NEW_VEHICLE, "seals": [s.NEW_SEAL], "mass_g": c.MASS + 900_000})

@@ -72,6 +72,26 @@ def test_the_memory_of_records_is_bounded_and_keeps_what_is_used() -> None:
     assert decode_authority(record.encode()) == record
 
 
+def test_the_memory_of_records_is_bounded_in_bytes_too_and_large_records_make_room_for_each_other() -> None:
+    memory = RecordMemory(generation_bytes=1_000)
+    record = AuthorityRecord("kz-kgd", "KZ", "kz-kgd/registrar", b"", b"")
+    large = [b"%03d" % number * 100 for number in range(50)]  # 300 bytes each
+    for raw in large:
+        memory.put(raw, record)
+        memory.put(raw, record)  # again: counted once
+        assert memory.get(raw) is record
+    kept = [raw for raw in large if memory.get(raw) is not None]
+    assert 3 <= len(kept) <= 8
+    memory = RecordMemory(generation_bytes=1_000)
+    for raw in large:  # what is forgotten takes no room
+        memory.put(raw, record)
+        memory.forget(raw)
+    for raw in large[:3]:
+        memory.put(raw, record)
+    memory.put(large[4], record)
+    assert all(memory.get(raw) is record for raw in large[:3])
+
+
 def test_changes_are_the_same_with_a_cold_memory_as_with_a_warm_one() -> None:
     warm = s.movement_at("discharged")
     cold = s.movement_at("discharged")
