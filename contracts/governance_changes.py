@@ -55,6 +55,9 @@ from ledger.membership import parse_change
 
 Fields = Mapping[str, Any]
 
+# What no two authorities may have in common: the kind of change, and the field that brings it.
+_OF_ONE_AUTHORITY = {"registrar_key": "key", "log_key": "to", "ca": "to"}
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -111,24 +114,47 @@ def changes_refusal(ctx: Context, changes: tuple[Change, ...]) -> Outcome | None
         refusal = kind_of(change).refusal(ctx, fields_of(change))
         if refusal is not None:
             return refusal
-    return _contradiction(ctx, changes)
+    if _one_key_for_two(ctx.working, changes):
+        return Outcome.GOVERNED_KEY_TAKEN
+    return _contradiction(ctx.working, changes)
 
 
-def _contradiction(ctx: Context, changes: tuple[Change, ...]) -> Outcome | None:
-    """The parameters that go together, as they will be with these and with all that waits."""
+def _waiting(working: Working, topic: str) -> Change | None:
+    """The approved change of a topic that waits for its height."""
+    row = working.row(pending_key(topic))
+    proposal = None if row is None else load_proposal(working, str(row[0]))
+    changes = () if proposal is None else proposal.changes
+    return next((change for change in changes if topic_of(change) == topic), None)
 
-    def get(name: str) -> int | str:
-        for change in changes:
-            if change[:2] == ("parameter", name):
-                return _plain(change[3])
-        waiting = ctx.working.row(pending_key(f"parameter/{name}"))
-        proposal = None if waiting is None else load_proposal(ctx.working, str(waiting[0]))
-        for change in () if proposal is None else proposal.changes:
-            if change[:2] == ("parameter", name):
-                return _plain(change[3])
-        return _parameter(ctx.working, name)
 
-    return Outcome.PARAMETERS_CONTRADICT if contradiction(get) else None
+def _one_key_for_two(working: Working, changes: tuple[Change, ...]) -> bool:
+    """Whether two authorities would come to have the same key, or CA, by these changes and those that wait.
+
+    What each has now, the refusal of the kind has compared.
+    """
+    for kind, field in _OF_ONE_AUTHORITY.items():
+        waiting = (_waiting(working, f"{kind}/{name}") for name in authorities(working))
+        given = [fields_of(each)[field] for each in (*changes, *waiting) if each is not None and each[0] == kind]
+        if len(set(given)) != len(given):
+            return True
+    return False
+
+
+def _contradiction(working: Working, changes: tuple[Change, ...]) -> Outcome | None:
+    """The parameters that go together: with these, both as the others are now and as they will be with all that waits.
+
+    What waits has a height of its own, and may be taken back before it.
+    """
+    new = {change[1]: _plain(change[3]) for change in changes if change[0] == "parameter"}
+
+    def now(name: str) -> int | str:
+        return new[name] if name in new else _parameter(working, name)
+
+    def later(name: str) -> int | str:
+        waiting = None if name in new else _waiting(working, f"parameter/{name}")
+        return now(name) if waiting is None else _plain(waiting[3])
+
+    return Outcome.PARAMETERS_CONTRADICT if contradiction(now) or contradiction(later) else None
 
 
 # Parameters.

@@ -297,6 +297,13 @@ def test_two_parameters_that_go_together_are_compared_with_what_waits(ledger: Go
     assert ledger.propose(Q, parameter("iat_skew_hard_s", 1_800), who=CN) is Outcome.PARAMETERS_CONTRADICT
 
 
+def test_two_parameters_go_together_before_the_one_that_waits_takes_effect_as_well(ledger: Governed) -> None:
+    """It may be taken back, and its height is another: until then the hard limit would be below the soft one."""
+    ledger.agree(P, parameter("iat_skew_soft_s", 60), height=ledger.height + 1_000)
+    assert ledger.propose(Q, parameter("iat_skew_hard_s", 120), who=CN) is Outcome.PARAMETERS_CONTRADICT
+    assert ledger.propose(Q, parameter("iat_skew_hard_s", 300), who=CN) is Outcome.ACCEPTED
+
+
 def test_a_side_that_proposes_without_end_leaves_the_other_room(ledger: Governed) -> None:
     for number in range(MAX_OPEN_PROPOSALS):
         assert ledger.propose(f"kz-kgd/n{number}", LAPSE) is Outcome.ACCEPTED
@@ -387,6 +394,29 @@ def test_an_authority_cannot_take_the_log_key_or_ca_of_the_other(ledger: Governe
     ca = {"authority": "cn-gacc", "from": cn.ca_sha256, "to": kz.ca_sha256}
     assert ledger.propose(P, {"ca": ca}) is Outcome.GOVERNED_KEY_TAKEN
     assert ledger.propose(P, {"ca": ca | {"from": bytes(32)}}) is Outcome.GOVERNED_KEY_TAKEN
+
+
+def _keys_of_both(ledger: Governed, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Changes that give the same new key, or CA, to both authorities."""
+    made = []
+    for name, registrar in (("kz-kgd", KZ), ("cn-gacc", CN)):
+        present = load_authority(Working(ledger.state), name)
+        assert present is not None
+        fields: dict[str, Any] = {
+            "registrar_key": {"from": c.KEYS[registrar].kid, "key": c.key_of("shared").cose_key},
+            "log_key": {"from": present.log_key, "to": c.raw_ed25519("shared log")},
+            "ca": {"from": present.ca_sha256, "to": bytes(32)},
+        }[kind]
+        made.append({kind: {"authority": name, **fields}})
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize("kind", ["registrar_key", "log_key", "ca"])
+def test_two_authorities_never_get_the_same_key_at_once_or_one_after_the_other(ledger: Governed, kind: str) -> None:
+    kz, cn = _keys_of_both(ledger, kind)
+    assert ledger.propose(P, kz, cn) is Outcome.GOVERNED_KEY_TAKEN
+    ledger.agree(Q.replace("cn-gacc", "kz-kgd"), kz)
+    assert ledger.propose("kz-kgd/later", cn) is Outcome.GOVERNED_KEY_TAKEN
 
 
 # Contracts that this program does not have.
