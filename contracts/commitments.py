@@ -125,7 +125,8 @@ def commitments_of(content: object) -> dict[str, bytes]:
     if not isinstance(content, dict):
         return {}
     found = {}
-    for entry in cast(list[object], content.get("commitments", [])):
+    listed = content.get("commitments")
+    for entry in cast(list[object], listed) if isinstance(listed, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("sha256"), bytes):
             found[entry["name"]] = entry["sha256"]
     return found

@@ -21,6 +21,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from contracts.commitments import Opening, check_opening, commitments_of, openings_of, openings_value
+from contracts.declaration_private import parse_private_field
+from contracts.identifiers import IdentifierError
 from ledger import proof_check
 from ledger.cbor import decode, encode
 from ledger.errors import LedgerError, Malformed, Misuse, Untrue
@@ -61,11 +63,19 @@ class DisclosureReport:
 
 
 def commitments_in(statement: Statement) -> dict[str, bytes]:
-    """The commitments of the content that a statement declares; Untrue if it declares none."""
+    """The commitments of the content that a statement declares; Untrue if it declares none.
+
+    The statement may be one that no ledger took, made to be read here: names that no field has are not repeated.
+    """
     payload = statement.payload if statement.kind in DECLARING_KINDS else {}
     commitments = commitments_of(payload.get("content") if isinstance(payload, dict) else None)
     if not commitments:
         raise Untrue("nothing_committed", f"{statement.kind} declares no content with commitments")
+    for name in commitments:
+        try:
+            parse_private_field(name)
+        except IdentifierError as error:
+            raise Untrue("no_private_field", str(error)) from error
     return commitments
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger import cbor
-from ledger.errors import LedgerError, Misuse
+from ledger.errors import LedgerError, Misuse, Untrue
 from ledger.statement import Statement, parse_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE
 from nodes.cli.offline import read_policy, read_small_file
@@ -242,7 +242,10 @@ def envelope_open(file: Path, key_path: Path, statement_path: Path, openings_pat
     data = read_small_file(file)
     try:
         content = _content_that_refers_to(statement, data)
-        openings = open_envelope(parse_envelope(data), key)
+        closed = parse_envelope(data)
+        if closed.subject != statement.sub:  # somebody else's, whose commitments were copied with it
+            raise Untrue("envelope_of_another", f"expected one about {statement.sub}, got {closed.subject!r}")
+        openings = open_envelope(closed, key)
         revealed = _revealed(statement, content, openings)
     except LedgerError as error:
         stop(f"{file}: {error}", EXIT_DOES_NOT_HOLD)
@@ -257,8 +260,6 @@ def envelope_open(file: Path, key_path: Path, statement_path: Path, openings_pat
 
 
 def _content_that_refers_to(statement: Statement, data: bytes) -> dict[str, Any]:
-    from ledger.errors import Untrue
-
     payload = statement.payload
     content: Any = payload.get("content") if isinstance(payload, dict) else None
     if not isinstance(content, dict) or not isinstance(content.get("envelope_sha256"), bytes):
@@ -273,10 +274,17 @@ def _content_that_refers_to(statement: Statement, data: bytes) -> dict[str, Any]
 def _revealed(statement: Statement, content: dict[str, Any], openings: tuple[Opening, ...]) -> dict[str, Any]:
     """The open content, which must be one that could have been lodged openly."""
     from contracts.declaration_payloads import CONTENT
-    from contracts.declaration_private import reveal
+    from contracts.declaration_private import private_fields_refusal, reveal
     from contracts.schema import PayloadError
-    from ledger.errors import Untrue
 
+    # The file may hold what no ledger would take.
+    try:
+        CONTENT.check("content", content)
+    except PayloadError as error:
+        raise Untrue("content_refused", str(error)) from error
+    refusal = private_fields_refusal(content)
+    if refusal is not None:
+        raise Untrue("content_refused", refusal.fact.replace("_", " "))
     revealed = reveal(content, openings)
     try:
         CONTENT.check("content", revealed)
@@ -311,8 +319,10 @@ def _fields_as_json(openings: tuple[Opening, ...]) -> dict[str, Any]:
 
 def _print_fields(openings: tuple[Opening, ...]) -> None:
     for name, value in _fields_as_json(openings).items():
-        # As JSON: what a stranger committed to may hold anything, a terminal's control characters too.
-        click.echo(f"  {name}: {json.dumps(value, ensure_ascii=False)}")
+        # As JSON: what a stranger committed to may hold anything, a terminal's control characters too, of which JSON
+        # leaves some as they are, and marks that turn the direction of writing.
+        written = json.dumps(value, ensure_ascii=False)
+        click.echo(f"  {name}: " + "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in written))
 
 
 # ---- to third parties

@@ -98,6 +98,24 @@ def test_a_statement_that_declares_nothing_discloses_nothing() -> None:
         disclose(accept.raw, PROOF, OPENINGS, ["value"])
 
 
+@pytest.mark.parametrize(
+    "commitments", [5, None, True, "text", {}, [7], [{"name": "\x1b[2J\x1b[Hholds", "sha256": bytes(32)}]], ids=repr
+)
+def test_a_statement_made_to_deceive_its_reader_fails_and_nothing_of_it_reaches_a_terminal(commitments: Any) -> None:
+    made = sign_statement(
+        KEY,
+        kind="declaration.lodge",
+        iss="kz/declarant/agro",
+        sub="KZ26-000001",
+        iat_s=1,
+        cti=bytes(16),
+        payload={"content": {"commitments": commitments}},
+    )
+    raw = Disclosure(made.raw, proof_of(made.raw, BOTH), OPENINGS).encode()
+    assert failing(raw) == ["content"]
+    assert all(check.detail.isprintable() for check in check_disclosure(POLICY, raw).checks)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_bit_turned_anywhere_is_found(data: st.DataObject) -> None:

@@ -108,6 +108,46 @@ def test_a_declarant_that_committed_to_nonsense_is_found_out_when_the_envelope_i
     assert (result.exit_code, "commitment_differs" in result.output) == (EXIT_DOES_NOT_HOLD, True)
 
 
+def test_anothers_envelope_with_copied_commitments_is_not_taken_for_ones_own(sealed: Path) -> None:
+    """A carrier sees commitments and hash of the declaration it carries, and may lodge both as its own."""
+    from ledger.statement import parse_statement
+
+    payload = parse_statement(Path("lodge.cose").read_bytes()).payload
+    Path("copied.cose").write_bytes(signed("declaration.lodge", "KZ26-COPIED", payload))
+    result = run("envelope", "open", "envelope", "--key", "kz", "--statement", "copied.cose")
+    assert (result.exit_code, "envelope_of_another" in result.output) == (EXIT_DOES_NOT_HOLD, True)
+    assert "Tacheng" not in result.output
+
+
+def test_a_statement_that_no_ledger_would_take_ends_with_1_and_no_trace_of_the_program(sealed: Path) -> None:
+    from api.envelope import public_key_of_pem, seal_envelope
+    from contracts.commitments import Opening
+
+    for name in ("goods/7/description", "goods/x/value", "documents/x"):
+        opening = Opening(name, bytes(16), "x")
+        envelope = seal_envelope(UCR, [opening], {"kz-kgd": public_key_of_pem(Path("kz.pub").read_bytes())})
+        commitments = [{"name": name, "sha256": opening.commitment}]
+        forged = content() | {"commitments": commitments, "envelope_sha256": envelope.sha256}
+        Path("forged.cose").write_bytes(signed("declaration.lodge", UCR, {"content": forged}))
+        Path("forged").write_bytes(envelope.encode())
+        result = run("envelope", "open", "forged", "--key", "kz", "--statement", "forged.cose")
+        assert (result.exit_code, "content_refused" in result.output) == (EXIT_DOES_NOT_HOLD, True), result.output
+
+
+def test_what_a_stranger_committed_to_moves_no_cursor_and_turns_no_line(sealed: Path) -> None:
+    from api.envelope import public_key_of_pem
+    from api.sealing import seal_content
+
+    keys = {"kz-kgd": public_key_of_pem(Path("kz.pub").read_bytes())}
+    made = seal_content(UCR, content(consignee="Астык \x9b2J\u202e\x7f"), ["consignee"], keys)
+    Path("made").write_bytes(made.envelope.encode())
+    Path("made.cose").write_bytes(signed("declaration.lodge", UCR, {"content": made.content}))
+    result = run("envelope", "open", "made", "--key", "kz", "--statement", "made.cose")
+    assert result.exit_code == EXIT_HOLDS, result.output
+    assert "Астык \\u009b2J\\u202e\\u007f" in result.stdout
+    assert result.stdout.replace("\n", "").isprintable()
+
+
 MISUSE: list[tuple[str, list[str]]] = [
     ("a field that is not there", ["--hide", "goods/7/value", "--seal-to", "kz-kgd=kz.pub"]),
     ("a field of no name", ["--hide", "price", "--seal-to", "kz-kgd=kz.pub"]),
