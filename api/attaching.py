@@ -155,7 +155,10 @@ class Attaching:
     async def require(self, signed: Signed) -> None:
         """Raise unless the envelope of a statement is here, or the statement is on the log already."""
         wanted = signed.envelope
-        if wanted is None or (self._store is not None and self._store.entry(wanted) is not None):
+        if wanted is None:
+            return
+        entry = None if self._store is None else self._store.entry(wanted)
+        if entry is not None and entry.kind is ENVELOPE:
             return
         if (await self._gateway.pool.statement(signed.id)).found:
             return

@@ -46,6 +46,7 @@ PADDING_BYTES = 512
 SEAL_BYTES = 48  # an ephemeral public key and a tag
 KID_BYTES = 32
 MAX_BOX_BYTES = MAX_OPENINGS_BYTES + MAX_SUBJECT_CHARS + PADDING_BYTES + SEAL_BYTES
+MAX_ENVELOPE_ITEMS = 4 + 4 * MAX_RECIPIENTS
 MAX_ENVELOPE_BYTES = MAX_RECIPIENTS * (MAX_BOX_BYTES + KID_BYTES + MAX_NAME_CHARS + 16) + MAX_SUBJECT_CHARS + 16
 
 
@@ -93,7 +94,7 @@ def seal_envelope(subject: str, openings: Sequence[Opening], keys: Mapping[str, 
 
 def parse_envelope(raw: bytes) -> Envelope:
     """Malformed for anything but the one spelling of an envelope. What is in the boxes only their readers can tell."""
-    value = decode(raw, max_bytes=MAX_ENVELOPE_BYTES)
+    value = decode(raw, max_bytes=MAX_ENVELOPE_BYTES, max_items=MAX_ENVELOPE_ITEMS)
     if not isinstance(value, list) or len(value) != 3 or value[0] != FORMAT or value[0] is True:
         raise Malformed("bad_envelope", f"expected [{FORMAT}, subject, boxes]")
     _, subject, rows = value

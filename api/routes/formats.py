@@ -85,7 +85,8 @@ def preferred(accept: str, offered: tuple[str, ...]) -> str:
         for parameter in parameters:
             if parameter.startswith("q="):
                 digits = parameter[2:]
-                quality = float(digits) if digits.replace(".", "", 1).isdigit() and len(digits) <= 5 else 0.0
+                number = digits.isascii() and digits.replace(".", "", 1).isdigit() and len(digits) <= 5
+                quality = float(digits) if number else 0.0
         if media_type in offered and quality > best_quality:
             best, best_quality = media_type, quality
     return best

@@ -78,14 +78,13 @@ class Element:
         """Names below the declaration, without numbers: what the mapping goes by. The root and its own have a `/`."""
         steps: list[str] = []
         element: Element | None = self
-        while element is not None and not (element.name == "Declaration" and element.depth == 1):
+        # The declaration is the root's own; a depth that is counted at each step would be paid for by each element.
+        while element is not None and not (
+            element.name == "Declaration" and element.parent is not None and element.parent.parent is None
+        ):
             steps.append(element.name)
             element = element.parent
         return "/".join(reversed(steps)) if element is not None else "/" + "/".join(reversed(steps))
-
-    @property
-    def depth(self) -> int:
-        return 0 if self.parent is None else self.parent.depth + 1
 
     def walk(self) -> Iterator[Element]:
         """This element and all below it, in the document's order."""

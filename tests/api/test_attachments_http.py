@@ -187,6 +187,16 @@ async def test_a_declaration_is_taken_only_once_its_envelope_is_here(running: Ru
     assert (again.status_code, again.json()["duplicate"]) == (200, True)
 
 
+async def test_a_batch_does_not_pass_for_an_envelope(running: Running) -> None:
+    assert (await put(running, TRUCK, BATCH)).status_code == 201
+    payload = {"content": {"envelope_sha256": hashlib.sha256(BATCH).digest()}}
+    statement = signed_statement(running.people[DECLARANT], kind="declaration.lodge", sub=UCR, payload=payload)
+    headers = {"content-type": 'application/cose; cose-type="cose-sign1"'}
+    refused = await running.http.post("/v1/statements", content=statement.raw, headers=headers)
+    assert code(refused) == (409, "envelope_missing")
+    assert running.ledger.submissions == []
+
+
 async def test_a_sequence_and_a_stream_say_it_of_the_one_statement_and_take_the_others(running: Running) -> None:
     import grpc.aio
 

@@ -68,6 +68,7 @@ async def tell(running: Running, held_back: int = 0) -> None:
         ("application/ld+json;q=0", JSON),
         ("application/ld+json;q=nan", JSON),
         ("application/ld+json;q=1e9", JSON),
+        ("application/ld+json;q=\xb2", JSON),
         (";;;,,,q=,", JSON),
         ("," * 5000 + EPCIS, JSON),
     ],
