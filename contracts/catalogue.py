@@ -16,7 +16,7 @@ from contracts.governance import GOVERNANCE
 from contracts.machine import Contract, RecordType
 from contracts.phytosanitary import PHYTOSANITARY
 from contracts.registry import REGISTRY, REGISTRY_2
-from contracts.well_formed import check_contract
+from contracts.well_formed import NotWellFormed, check_contract
 from contracts.working import UnreadableRecord
 
 # In the state of every network, with version 1 if the genesis does not say: so it was when there were no others.
@@ -29,6 +29,8 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     catalogue: dict[tuple[str, int], Contract] = {}
     for contract in contracts:
         check_contract(contract)
+        if (contract.name, contract.version) in catalogue:
+            raise NotWellFormed(f"contract {contract.name} version {contract.version}: expected once, got it twice")
         catalogue[(contract.name, contract.version)] = contract
     return catalogue
 

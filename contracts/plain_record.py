@@ -100,9 +100,13 @@ def customs_of(field: str, meaning: str) -> tuple[Who, ...]:
     return (Who(OFFICER, side), Who(SYSTEM, side))
 
 
+# What no payload says of a record, whatever its schema calls its fields: who, when, in which state, due or late.
+_NOT_SAID = frozenset(each.name for each in fields(PlainRecord)) - {"reason"}
+
+
 def _said(record: type[PlainRecord], ctx: Context) -> dict[str, Any]:
     """What the payload says of fields that the record has under the same name, texts, integers and bytes only."""
-    names = {each.name for each in fields(record)}
+    names = {each.name for each in fields(record)} - _NOT_SAID
     return {
         name: value
         for name, value in ctx.payload.items()

@@ -15,6 +15,24 @@ from contracts.outcome import Outcome
 
 Row = tuple[tuple[str, str], Transition]
 
+# First parts of the keys of the state that are no contract's records: indexes, and what the kernel and governance keep.
+# A contract of one of these names would read its records where another keeps rows, and stop every validator.
+TAKEN = frozenset(
+    (
+        "authority",
+        "container",
+        "contract",
+        "due",
+        "envelope_keys",
+        "governed",
+        "key",
+        "legal_basis",
+        "number",
+        "parameter",
+        "seal",
+    )
+)
+
 
 class NotWellFormed(Exception):
     """A contract that its own declaration contradicts: which contract, which row, what is expected."""
@@ -30,6 +48,8 @@ def complaints(contract: Contract) -> Iterator[str]:
     """Everything that is wrong with a contract, one sentence each."""
     if "/" in contract.name or "." in contract.name or not contract.name:
         yield f"name: expected a word without / and ., got {contract.name!r}"
+    if contract.name in TAKEN:
+        yield f"name: expected one that no other records of the state have, got {contract.name}"
     if contract.record.key("x") != f"{contract.name}/x":
         yield f"records: expected keys {contract.name}/<subject>, got {contract.record.key('<subject>')}"
     if "flagged" not in {each.name for each in fields(contract.record.type)}:

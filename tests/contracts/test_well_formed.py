@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from contracts.catalogue import CONTRACTS
+from contracts.catalogue import CONTRACTS, _catalogue
 from contracts.machine import ABSENT, Context, Contract, DeadlineRule, Deadlines, Transition, Who
 from contracts.outcome import Outcome
 from contracts.schema import Schema
-from contracts.well_formed import NotWellFormed, check_contract, complaints
+from contracts.well_formed import TAKEN, NotWellFormed, check_contract, complaints
+from tests.contracts import stages as s
+from tests.contracts.governing import Governed, parameter
 
 ESCORT = CONTRACTS[("escort", 1)]
 DECLARATION = CONTRACTS[("declaration", 1)]
@@ -171,6 +173,30 @@ BROKEN: list[tuple[str, Callable[[], Contract], str]] = [
 def test_is_refused_and_the_row_is_named(what: str, make: Callable[[], Contract], message: str) -> None:
     with pytest.raises(NotWellFormed, match=message):
         check_contract(make())
+
+
+@pytest.mark.parametrize("name", sorted(TAKEN))
+def test_a_name_under_which_the_state_keeps_something_else_is_no_contracts(name: str) -> None:
+    with pytest.raises(NotWellFormed, match=f"no other records of the state have, got {name}"):
+        check_contract(replace(ESCORT, name=name, record=replace(ESCORT.record, key=lambda sub: f"{name}/{sub}")))
+
+
+def test_whatever_the_state_keeps_beside_the_records_of_contracts_is_a_name_that_is_taken() -> None:
+    governed = Governed.begin()
+    basis = {"legal_basis": {"agreement": "an agreement", "article": "4", "to": "2025-07-01"}}
+    governed.agree("kz/p-1", parameter("corridor_m", 2_500), basis)
+    governed.until(governed.proposal("kz/p-1").effect_height + 1)
+    ledgers = [s.movement_at(state) for state in s.MOVEMENT_STATES] + [governed]
+    firsts = {key.partition("/")[0] for ledger in ledgers for key in ledger.state.records}
+    names = {name for name, _ in CONTRACTS}
+    assert firsts - names <= TAKEN
+    assert names.isdisjoint(TAKEN)
+    assert {"due", "governed", "key", "legal_basis", "seal"} <= firsts
+
+
+def test_a_contract_stands_in_the_catalogue_once() -> None:
+    with pytest.raises(NotWellFormed, match="escort version 1: expected once"):
+        _catalogue(ESCORT, DECLARATION, ESCORT)
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: f"{contract.name}-{contract.version}")
