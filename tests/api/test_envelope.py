@@ -139,6 +139,6 @@ def test_a_key_comes_back_from_its_files_and_other_keys_are_refused() -> None:
 def test_an_envelope_of_a_great_many_items_is_refused_before_any_is_built() -> None:
     with pytest.raises(Malformed, match="too_many"):
         parse_envelope(encode([[] for _ in range(10_000)]))
-    keys = {name: KZ.public for name in ("a", "b", "c", "d")}
+    keys = dict.fromkeys(("a", "b", "c", "d"), KZ.public)
     envelope = seal_envelope(UCR, OPENINGS, keys)
     assert parse_envelope(envelope.encode()) == envelope
