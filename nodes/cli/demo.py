@@ -12,7 +12,8 @@ import click
     "--scenario",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A scenario file of your own, or the name of one that is installed: bakhty-baketu, which is taken if none is "
-    "given, or everything, which uses every row of every contract. docs/demo.md says how to write one.",
+    "given, or everything, which uses every row of registry, declaration and escort. docs/demo.md says how to write "
+    "one.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep everything in this empty folder.")
 @click.option("--trucks", type=click.IntRange(1, 2000), help="How many trucks cross.")
