@@ -1,7 +1,9 @@
 """`comity governance`: propose, approve, reject, withdraw; show what is proposed and what is in force.
 
 A registrar signs here with its own key; nothing is sent that its schema refuses, and an approval names the statement
-that was shown, so that what was read is what is approved. What the ledger decides about it is its outcome.
+that proposed. That statement is fetched and hashed here, and what the gateway shows is compared with it: a gateway that
+shows other changes than it has approved, or another text of a membership than both sides sign, is found out. What the
+ledger decides about it is its outcome.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import click
 
 from ledger import cbor
 from ledger.errors import LedgerError
+from ledger.statement import parse_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE
 from nodes.cli.offline import read_small_file
 from nodes.cli.participant import (
@@ -23,6 +26,7 @@ from nodes.cli.participant import (
     read_public_key,
     show_receipt,
     signed_statement,
+    signer_options,
 )
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -220,16 +224,19 @@ def approve(
 ) -> None:
     """Approve PROPOSAL for the own side. Read it before: `comity governance show PROPOSAL`.
 
-    Refused here, not by the ledger, where the gateway's own program does not have a contract that the proposal brings:
-    its validators would stop at that height. Exit status: 0 on the log, 1 refused, 2 misuse, 3 not available.
+    Refused here, not by the ledger, where the gateway shows anything else than the statement that proposed it; and
+    where its own program does not have a contract that the proposal brings: its validators would stop at that height.
+    Exit status: 0 on the log, 1 refused, 2 misuse, 3 not available.
     """
     key = private_key(key_path)
-    with open_client(gateway) as client:
+    with open_client(gateway, registrar, key_path) as client:
         record = client.proposal(proposal_id)["record"]
+        named = _named(record, statement)
+        _compare_with_statement(client, proposal_id, record)
         missing = [line for line in client.governance()["missing"] if f"({proposal_id})" in line]
         if missing and not without_release:
             _stop(f"{missing[0]}; --without-release approves it all the same", EXIT_DOES_NOT_HOLD)
-        payload = _named(record, statement) | _membership_signature(key, record["changes"])
+        payload = named | _membership_signature(key, record["changes"])
         made = signed_statement(key, "governance.approve", registrar, proposal_id, payload)
         show_receipt(client.submit(made.raw, wait="final"), as_json)
         record = client.proposal(proposal_id)["record"]
@@ -246,6 +253,35 @@ def _named(record: dict[str, Any], statement: str | None) -> dict[str | int, Any
             EXIT_DOES_NOT_HOLD,
         )
     return {"proposal": bytes.fromhex(record["proposal"])}
+
+
+def _compare_with_statement(client: Any, proposal_id: str, record: dict[str, Any]) -> None:
+    """End the command unless the statement that the record names says what the record shows."""
+    from contracts.governance_changes import change_of
+    from contracts.governance_payloads import SCHEMAS
+    from contracts.governance_views import change_view
+    from contracts.schema import PayloadError
+
+    try:
+        statement = parse_statement(client.statement(record["proposal"]).raw)
+        payload: Any = statement.payload
+        SCHEMAS["propose"].check("", payload)
+    except (LedgerError, PayloadError) as error:
+        _stop(f"{proposal_id}: the gateway shows no statement that proposes it: {error}", EXIT_DOES_NOT_HOLD)
+    for what, expected, got in (
+        ("id of the statement", record["proposal"], statement.id.hex()),
+        ("kind", "governance.propose", statement.kind),
+        ("proposal", proposal_id, statement.sub),
+        ("title", payload["title"], record["title"]),
+        ("height", payload.get("height"), record["not_before_height"]),
+        ("changes", [change_view(change_of(entry)) for entry in payload["changes"]], record["changes"]),
+    ):
+        if expected != got:
+            _stop(
+                f"{proposal_id}: the gateway shows another {what} than the statement that proposed it: ask another "
+                f"gateway; expected {expected}, got {got}",
+                EXIT_DOES_NOT_HOLD,
+            )
 
 
 def _answer(
@@ -288,18 +324,28 @@ def reject(proposal_id: str, **options: Any) -> None:
 @_REASON
 @_JSON
 def withdraw(proposal_id: str, **options: Any) -> None:
-    """Take back an own open PROPOSAL; or, once every authority says so, one that waits for its height."""
+    """Take back an own open PROPOSAL; or, once every authority says so, one that waits for its height.
+
+    A signature of a membership change is not taken back by that: only another change in its place makes it void.
+    """
     _answer("withdraw", proposal_id, **options)
 
 
 @governance.command("show")
 @click.argument("proposal_id", metavar="PROPOSAL")
 @_GATEWAY
+@signer_options
 @_JSON
-def show(proposal_id: str, gateway: str, as_json: bool) -> None:
-    """Show PROPOSAL: what it changes, who has approved it, when it takes effect."""
-    with open_client(gateway) as client:
+def show(proposal_id: str, gateway: str, participant_id: str | None, key: Path | None, as_json: bool) -> None:
+    """Show PROPOSAL: what it changes, who has approved it, when it takes effect.
+
+    With --as and --key of somebody who sees all, a registrar or an auditor, it is compared with the statement that
+    proposed it: exit status 1 if the gateway shows anything else.
+    """
+    with open_client(gateway, participant_id, key) as client:
         record = client.proposal(proposal_id)["record"]
+        if participant_id is not None:
+            _compare_with_statement(client, proposal_id, record)
     if as_json:
         click.echo(json.dumps(record, indent=2))
         return
@@ -390,6 +436,11 @@ def membership(proposal_id: str, gateway: str, genesis_path: Path, out: Path) ->
     texts = [change["membership"]["change"] for change in record["changes"] if "membership" in change]
     if not texts:
         _stop(f"{proposal_id} has no change of the membership", EXIT_DOES_NOT_HOLD)
+    if record["state"] not in ("approved", "in_force"):
+        _stop(
+            f"{proposal_id}: expected a proposal that every authority has approved, got {_in_one_line(record)}",
+            EXIT_DOES_NOT_HOLD,
+        )
     lines = {each["authority"]: bytes.fromhex(each["membership_signature"]) for each in record["approvals"]}
     try:
         note = signed_change(genesis, notes, texts[0], lines)

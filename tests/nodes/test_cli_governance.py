@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ledger.algorithms import PrivateKey
+from ledger.statement import parse_statement, sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE, comity
 from nodes.cli import governance as commands
+from tests.contracts.governing import genesis
 
 NOBODY = "http://127.0.0.1:1"  # a port that nobody may listen on without being root
 PROPOSAL = "kz-kgd/2026-014"
@@ -59,8 +62,34 @@ def test_a_gateway_that_is_not_there_is_unavailable(signer: list[str], monkeypat
     assert run("approve", PROPOSAL, *signer).exit_code == EXIT_UNAVAILABLE
 
 
+def proposing(changes: list[dict[str, Any]], sub: str = PROPOSAL, kind: str = "governance.propose") -> bytes:
+    payload: dict[str | int, Any] = {"title": "for the test", "changes": changes}
+    key = PrivateKey.generate()
+    return sign_statement(key, kind=kind, iss="kz-kgd/registrar", sub=sub, iat_s=1, cti=bytes(16), payload=payload).raw
+
+
+LACKING = [{"contract": {"name": "escort", "from": 1, "to": 9, "release": "9.0.0"}}]
+REMOVAL = [{"membership": {"change": "remove cn-gacc-1"}}]
+
+
 class Shown:
     """A gateway that shows one proposal, and whose program lacks what it brings."""
+
+    def __init__(self, raw: bytes, changes: list[dict[str, Any]], **shown: Any) -> None:
+        self._raw = raw
+        self._record = {
+            "id": PROPOSAL,
+            "proposal": parse_statement(raw).id.hex(),
+            "title": "for the test",
+            "not_before_height": None,
+            "changes": changes,
+            "state": "open",
+            "lapses_ms": 1,
+            "effect_height": None,
+            "reason": None,
+            "approvals": [],
+            "previous": [],
+        } | shown
 
     def __enter__(self) -> Shown:
         return self
@@ -69,19 +98,29 @@ class Shown:
         return None
 
     def proposal(self, proposal_id: str) -> dict[str, Any]:
-        return {"record": {"id": PROPOSAL, "proposal": "ab" * 32, "changes": []}}
+        return {"record": self._record}
+
+    def statement(self, statement_id: str) -> SimpleNamespace:
+        return SimpleNamespace(raw=self._raw)
 
     def governance(self) -> dict[str, Any]:
         return {"missing": [f"contract escort version 9 is proposed ({PROPOSAL}): this program does not have it"]}
+
+    def membership(self) -> dict[str, Any]:
+        return {"changes": []}
 
     def submit(self, raw: bytes, *, wait: str) -> None:
         raise AssertionError("nothing may be sent")
 
 
+def show(monkeypatch: pytest.MonkeyPatch, shown: Shown) -> None:
+    monkeypatch.setattr(commands, "open_client", lambda *_: shown)
+
+
 def test_nothing_is_approved_that_was_not_read_nor_what_the_own_program_lacks(
     signer: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "open_client", lambda *_: Shown())
+    show(monkeypatch, Shown(proposing(LACKING), LACKING))
     lacking = run("approve", PROPOSAL, *signer)
     assert (lacking.exit_code, "--without-release" in lacking.output) == (EXIT_DOES_NOT_HOLD, True)
     other = run("approve", PROPOSAL, *signer, "--without-release", "--proposal", "cd" * 32)
@@ -89,3 +128,55 @@ def test_nothing_is_approved_that_was_not_read_nor_what_the_own_program_lacks(
         EXIT_DOES_NOT_HOLD,
         True,
     )
+
+
+WIDER = [{"parameter": {"name": "corridor_m", "from": 2_000, "to": 3_000}}]
+WIDEST = [{"parameter": {"name": "corridor_m", "from": 2_000, "to": 100_000}}]
+
+
+@pytest.mark.parametrize(
+    ("shown", "different"),
+    [
+        (Shown(proposing(WIDEST), WIDER), "changes"),
+        (Shown(proposing(WIDER), REMOVAL), "changes"),
+        (Shown(proposing(WIDER), WIDER, title="nothing of weight"), "title"),
+        (Shown(proposing(WIDER), WIDER, not_before_height=2**53), "height"),
+        (Shown(proposing(WIDER), WIDER, proposal="ab" * 32), "id of the statement"),
+        (Shown(proposing(WIDER, sub="kz-kgd/2026-013"), WIDER), "proposal"),
+        (Shown(proposing(WIDER, kind="governance.approve"), WIDER), "kind"),
+    ],
+    ids=["other change", "text to be signed", "title", "height", "statement", "subject", "kind"],
+)
+def test_a_gateway_that_shows_something_else_than_was_proposed_gets_nothing_signed(
+    signer: list[str], monkeypatch: pytest.MonkeyPatch, shown: Shown, different: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing may be signed")
+
+    show(monkeypatch, shown)
+    monkeypatch.setattr(commands, "signed_statement", refuse)
+    monkeypatch.setattr(commands, "_membership_signature", refuse)
+    for result in (
+        run("approve", PROPOSAL, *signer, "--without-release"),
+        run("show", PROPOSAL, *signer),
+    ):
+        assert (result.exit_code, f"shows another {different} than" in result.output) == (EXIT_DOES_NOT_HOLD, True)
+
+
+def test_what_was_proposed_is_shown_as_it_was_proposed(signer: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    show(monkeypatch, Shown(proposing(WIDER), WIDER))
+    result = run("show", PROPOSAL, *signer)
+    assert (result.exit_code, "corridor_m" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("state", ["open", "withdrawn", "rejected", "lapsed", "superseded"])
+def test_no_change_of_the_membership_is_written_of_what_not_all_stand_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    show(monkeypatch, Shown(proposing(REMOVAL), REMOVAL, state=state))
+    (tmp_path / "genesis.cbor").write_bytes(genesis().encode())
+    out = tmp_path / "change.note"
+    files = ["--genesis", str(tmp_path / "genesis.cbor"), "--out", str(out)]
+    result = run("membership", PROPOSAL, "--gateway", NOBODY, *files)
+    assert (result.exit_code, "every authority has approved" in result.output) == (EXIT_DOES_NOT_HOLD, True)
+    assert not out.exists()
