@@ -18,7 +18,7 @@ from api.access import RECORDS_AT_ONCE, Access, Principal, declaration_viewers
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
 from api.validators import ValidatorPool
-from contracts.catalogue import contract_of
+from contracts.catalogue import contract_of, read_record
 from contracts.declaration import DECLARATION
 from contracts.declaration_record import Declaration, decode_declaration
 from contracts.identify import KINDS, identify
@@ -117,9 +117,12 @@ async def look_up(
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     at, scanned, size = start, 0, 0
+    # Where most is hidden from the caller, a page of one would otherwise ask a validator for each record by itself.
+    width = min(limit, RECORDS_AT_ONCE)
     while at.question < len(questions):
         question = questions[at.question]
-        reply = await pool.find(question.kind, question.identifier, at.after, min(limit, RECORDS_AT_ONCE))
+        reply = await pool.find(question.kind, question.identifier, at.after, min(width, SCAN_MAX_RECORDS - scanned))
+        width = min(2 * width, RECORDS_AT_ONCE)
         size = max(size, reply.size)
         shown = await _shown(pool, access, caller, question, reply.found)
         for each, document in zip(reply.found, shown, strict=True):
@@ -161,9 +164,9 @@ async def _shown(
     raw = await pool.records([each.key for each in found])
     records: dict[str, Any] = {}
     for key, value in raw.items():
-        contract = contract_of(key.partition("/")[0])
-        if contract is not None:
-            records[key] = contract.record.decode(value)
+        name = key.partition("/")[0]
+        if contract_of(name) is not None:
+            records[key] = read_record(name, value)[1]
     movements = {key: record for key, record in records.items() if isinstance(record, Movement)}
     declarations = {key: record for key, record in records.items() if isinstance(record, Declaration)}
     carried = {f"declaration/{ucr}" for movement in movements.values() for ucr, _ in movement.plan.declarations}

@@ -153,6 +153,17 @@ async def test_all_crossings_of_a_container_come_in_pages_newest_first(
         assert pages >= 3
 
 
+async def test_a_stranger_makes_validators_look_at_what_is_hidden_in_few_questions(running: Running) -> None:
+    put_declaration(running.ledger, declaration())
+    crossings = mrns(300)
+    for mrn in crossings:
+        put_movement(running.ledger, movement(mrn))
+    running.ledger.mentioned["container", BOX] = [f"escort/{mrn}" for mrn in crossings]
+    before = sum(validator.calls.count("Find") for validator in running.validators)
+    assert (await ask(running, "kz/declarant/other", container=BOX, limit=1))["found"] == []
+    assert sum(validator.calls.count("Find") for validator in running.validators) - before < 12
+
+
 async def test_what_people_write_is_understood_only_when_the_kind_is_guessed(running: Running) -> None:
     fill(running)
     page = await ask(running, q="csqu 305438-3")
