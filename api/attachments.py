@@ -6,7 +6,8 @@ the folder synced. Each file carries who sent it and when, with a hash of that, 
 
 Promises: what `put` returned for is there after a crash. What `get` returns hashes to the name it was asked for: a file
 that does not is set aside in `damaged/`, counted and never served, and the same bytes may be put again. The space that
-all together take, and what one participant takes, are bounded, and so is the time for which anything is kept.
+all together take, and what one participant takes, are bounded, and so is the time for which anything is kept. Space is
+that of the disk: a file of ten bytes takes a block, and so no crowd of small ones fills disk or memory unseen.
 
 Does not: promise to keep anything for ever, copy to other gateways (`comity attachment mirror` does), or know who may
 read what (`api.access`).
@@ -38,6 +39,7 @@ log = structlog.get_logger("api.attachments")
 MAGIC = b"comity attachment 1\n"
 HEADER_LENGTH_BYTES = 2
 MAX_HEADER_BYTES = 512
+BLOCK_BYTES = 4096  # of most file systems
 DAY_S = 86_400
 PARTIAL = "partial"
 DAMAGED = "damaged"
@@ -54,6 +56,12 @@ class Entry:
     by: str
     stored_s: int
     size_bytes: int
+
+    @property
+    def taken_bytes(self) -> int:
+        """The space on the disk, in whole blocks and with the longest header that there may be."""
+        file_bytes = len(MAGIC) + HEADER_LENGTH_BYTES + HASH_BYTES + MAX_HEADER_BYTES + self.size_bytes
+        return -(-file_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 class QuotaExceeded(Exception):
@@ -195,9 +203,9 @@ class AttachmentStore:
 
     def _make_room(self, entry: Entry) -> None:
         limits = self._limits
-        if self._used_by[entry.by] + entry.size_bytes > limits.participant_quota_bytes:
+        if self._used_by[entry.by] + entry.taken_bytes > limits.participant_quota_bytes:
             raise QuotaExceeded(f"{entry.by} may keep {limits.participant_quota_bytes} bytes here")
-        if self.used_bytes + entry.size_bytes > limits.quota_bytes:
+        if self.used_bytes + entry.taken_bytes > limits.quota_bytes:
             raise QuotaExceeded(f"this gateway keeps {limits.quota_bytes} bytes of attachments, and they are used")
 
     def _write(self, entry: Entry, data: bytes) -> None:
@@ -227,14 +235,14 @@ class AttachmentStore:
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.sha256] = entry
-        self._used_by[entry.by] += entry.size_bytes
-        self.used_bytes += entry.size_bytes
+        self._used_by[entry.by] += entry.taken_bytes
+        self.used_bytes += entry.taken_bytes
 
     def _forget(self, entry: Entry) -> bool:
         if self._entries.pop(entry.sha256, None) is None:
             return False
-        self.used_bytes -= entry.size_bytes
-        self._used_by[entry.by] -= entry.size_bytes
+        self.used_bytes -= entry.taken_bytes
+        self._used_by[entry.by] -= entry.taken_bytes
         if not self._used_by[entry.by]:
             del self._used_by[entry.by]
         return True

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.attachment_kinds import ENVELOPE, TELEMETRY, references_of
-from api.attachments import DAMAGED, DAY_S, PARTIAL, AttachmentStore, DirectoryTaken, QuotaExceeded
+from api.attachments import BLOCK_BYTES, DAMAGED, DAY_S, PARTIAL, AttachmentStore, DirectoryTaken, QuotaExceeded
 from api.config import AttachmentLimits
 from contracts.telemetry import Fix, encode_telemetry
 from ledger.errors import Malformed, Untrue
@@ -66,7 +66,7 @@ def test_what_was_put_is_there_after_the_process_died(opened: Opener, clock: Clo
     entry = again.entry(sha(data))
     assert entry is not None
     assert (entry.kind, entry.by, entry.stored_s, entry.size_bytes) == (TELEMETRY, TRUCK, clock.now_s, len(data))
-    assert again.used_bytes == len(data)
+    assert again.used_bytes == BLOCK_BYTES
     assert again.counts() == {"telemetry": (1, len(data)), "envelope": (0, 0)}
 
 
@@ -176,8 +176,7 @@ def test_the_file_is_synced_before_it_has_its_name_and_the_folder_after(
 
 def test_no_participant_and_not_all_together_take_more_than_their_room(opened: Opener) -> None:
     one, two, three = batch(1), batch(2), batch(3)
-    size = len(one)
-    store = opened(participant_quota_bytes=size, quota_bytes=2 * size)
+    store = opened(participant_quota_bytes=BLOCK_BYTES, quota_bytes=2 * BLOCK_BYTES)
     store.put(sha(one), TELEMETRY, TRUCK, one)
     with pytest.raises(QuotaExceeded, match=TRUCK):
         store.put(sha(two), TELEMETRY, TRUCK, two)
@@ -188,6 +187,22 @@ def test_no_participant_and_not_all_together_take_more_than_their_room(opened: O
     assert store.delete(sha(one))
     assert not store.delete(sha(one))
     assert store.put(sha(three), TELEMETRY, TRUCK, three)
+
+
+def test_a_crowd_of_small_ones_takes_the_room_that_it_takes_on_the_disk(opened: Opener, tmp_path: Path) -> None:
+    store = opened(participant_quota_bytes=10 * BLOCK_BYTES)
+    for number in range(10):
+        store.put(sha(batch(number)), TELEMETRY, TRUCK, batch(number))
+    with pytest.raises(QuotaExceeded, match=TRUCK):
+        store.put(sha(batch(10)), TELEMETRY, TRUCK, batch(10))
+    files = [path for path in (tmp_path / "kept").glob("??/*") if path.is_file()]
+    assert sum(-(-path.stat().st_size // BLOCK_BYTES) * BLOCK_BYTES for path in files) <= 10 * BLOCK_BYTES
+    large = batch(11, 700)
+    assert len(large) > BLOCK_BYTES
+    assert store.put(sha(large), TELEMETRY, OTHER, large)
+    assert store.delete(sha(large))
+    store.close()
+    assert opened().used_bytes == 10 * BLOCK_BYTES == store.used_bytes
 
 
 def test_it_is_kept_for_as_long_as_its_kind_is_and_no_longer(opened: Opener, clock: Clock) -> None:
