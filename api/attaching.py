@@ -91,7 +91,7 @@ class Attaching:
     def uploading(self, principal: Principal) -> Iterator[None]:
         """A place to receive a body in; Problem("overloaded") if there is none."""
         if self.receiving >= UPLOADS_MAX or self._uploading[principal.id] >= UPLOADS_OF_ONE_MAX:
-            detail = f"{UPLOADS_MAX} attachments are being received at most, {UPLOADS_OF_ONE_MAX} of one participant"
+            detail = f"{UPLOADS_MAX} bodies are being received at most, {UPLOADS_OF_ONE_MAX} of one participant"
             raise Problem("overloaded", detail, retry_after_ms=1_000)
         self._uploading[principal.id] += 1
         try:

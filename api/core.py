@@ -26,6 +26,8 @@ from ledger.errors import Malformed
 from ledger.merkle import leaf_hash
 from ledger.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
 
+# Documents made of a whole history, or of a whole declaration: each is memory, and a thread that takes a core.
+DOCUMENTS_AT_ONCE = 2
 HEARTBEAT_S = 15.0
 RECHECK_S = 30.0
 LAGGING_PAUSE_S = 0.05
@@ -66,6 +68,7 @@ class Gateway:
         self.endings = _own_endings(config)
         self.metrics = GatewayMetrics(pool, self.attaching.kept, self.endings)
         self.listing = Listing(config.reference, self._is_on_log, self.metrics.registry)
+        self.documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self.heartbeat_s = HEARTBEAT_S
         self.recheck_s = RECHECK_S
         self.event_streams = 0

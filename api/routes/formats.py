@@ -130,16 +130,18 @@ def _document(content: bytes, media_type: str) -> Response:
 
 
 async def movement_epcis(gateway: Gateway, mrn: str, media_type: str = EPCIS) -> Response:
-    history = await history_of(gateway, mrn)
-    return _document(await asyncio.to_thread(epcis.movement_document, mrn, history), media_type)
+    async with gateway.documents:
+        history = await history_of(gateway, mrn)
+        return _document(await asyncio.to_thread(epcis.movement_document, mrn, history), media_type)
 
 
 async def declaration_wco(gateway: Gateway, ucr: str) -> Response:
-    history = await history_of(gateway, ucr)
-    try:
-        return _document(await asyncio.to_thread(wco.notifications_document, ucr, history), XML)
-    except wco.NothingToNotify as error:
-        raise Problem("no_decision_yet", str(error)) from error
+    async with gateway.documents:
+        history = await history_of(gateway, ucr)
+        try:
+            return _document(await asyncio.to_thread(wco.notifications_document, ucr, history), XML)
+        except wco.NothingToNotify as error:
+            raise Problem("no_decision_yet", str(error)) from error
 
 
 def _identified(parse: Callable[[str], object], text: str) -> str:
@@ -224,6 +226,7 @@ async def get_notifications(
             "too_large",
             "body_too_slow",
             "unsupported_media_type",
+            "overloaded",
             "validators_unreachable",
         ),
     },
@@ -240,20 +243,23 @@ async def post_import(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (XML, "text/xml"):
         raise Problem("unsupported_media_type", f"expected {XML}, got {media_type[:80]!r}")
-    raw = await body_within(request, IMPORT_MAX_BYTES)
-    if not raw:
-        raise Problem("empty_body")
-    imported = await _import(raw, Given(home, partner, carrier, ucr))
-    if imported.number and not imported.subject and not ucr:
-        found = await _ucr_of_number(gateway, caller, imported.number)
-        if found:
-            imported = await _import(raw, Given(home, partner, carrier, found))
+    # Parsing takes a core, which statements need: nobody sends more than a few at a time.
+    with gateway.attaching.uploading(caller):
+        raw = await body_within(request, IMPORT_MAX_BYTES)
+        if not raw:
+            raise Problem("empty_body")
+        imported = await _import(gateway, raw, Given(home, partner, carrier, ucr))
+        if imported.number and not imported.subject and not ucr:
+            found = await _ucr_of_number(gateway, caller, imported.number)
+            if found:
+                imported = await _import(gateway, raw, Given(home, partner, carrier, found))
     return json_response(imported.as_dict(), 200, NO_STORE)
 
 
-async def _import(raw: bytes, given: Given) -> Imported:
+async def _import(gateway: Gateway, raw: bytes, given: Given) -> Imported:
     try:
-        return await asyncio.to_thread(import_declaration, raw, given)
+        async with gateway.documents:
+            return await asyncio.to_thread(import_declaration, raw, given)
     except XmlRefused as error:
         raise Problem("bad_document", f"{error.code}: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,10 +13,11 @@ from xml.etree import ElementTree
 import pytest
 
 from api.client import AsyncClient, Client, TokenSigner
+from api.core import DOCUMENTS_AT_ONCE
 from api.epcis.document import movement_document
 from api.history import read_archive
 from api.models import ImportReport
-from api.problems import type_of
+from api.problems import code_of, type_of
 from api.proto import validator_pb2 as wire
 from api.routes import formats
 from api.routes.formats import EPCIS, JSON, JSON_LD, XML, preferred
@@ -195,6 +197,53 @@ async def test_both_clients_give_the_same_documents_and_reports(running: Running
     assert report["ready"] is True
     officer = running.auth(OFFICER)
     assert blocking[0] == (await running.http.get(f"/v1/movements/{MRN}/events", headers=officer)).content
+
+
+async def test_who_sends_documents_slowly_holds_few_places_and_gives_them_back(running: Running) -> None:
+    more = asyncio.Event()
+    headers = running.auth("kz/declarant/astyk") | {"content-type": XML}
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"<"
+        await more.wait()
+        yield b"a/>"
+
+    async def send(content: Any) -> tuple[int, str]:
+        response = await running.http.post("/v1/import", content=content, headers=headers)
+        return response.status_code, code_of(response.json()["type"])
+
+    slow = [asyncio.create_task(send(slowly())) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while running.gateway.attaching.receiving < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await send(b"<a/>") == (429, "overloaded")
+    more.set()
+    assert {await task for task in slow} == {(400, "bad_document")}
+    assert await send(b"<a/>") == (400, "bad_document")
+
+
+async def test_no_more_documents_are_made_at_once_than_there_is_room_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tell(running)
+    making, most = 0, 0
+    history_of = formats.history_of
+
+    async def counted(gateway: Any, subject: str) -> Any:
+        nonlocal making, most
+        making += 1
+        most = max(most, making)
+        try:
+            await asyncio.sleep(0)
+            return await history_of(gateway, subject)
+        finally:
+            making -= 1
+
+    monkeypatch.setattr(formats, "history_of", counted)
+    path, officer = f"/v1/movements/{MRN}/events", running.auth(OFFICER)
+    answers = await asyncio.gather(*(running.http.get(path, headers=officer) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert most == DOCUMENTS_AT_ONCE
 
 
 async def test_importing_needs_a_token(running: Running) -> None:
