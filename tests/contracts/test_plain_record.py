@@ -43,7 +43,13 @@ def _context(working: Working, record: Flag | None, payload: dict[str, Any]) -> 
 def test_a_payload_says_what_a_record_is_about_and_never_who_when_in_which_state_or_when_it_is_due() -> None:
     working = Working(c.DictState({}))
     made = begun(Flag, _context(working, None, FORGED), "made")
-    said = {"subject": "one", "by": "kz/officer", "statement": b"statement", "since_ms": 5_000, "colour": "red"}
+    said: dict[str, Any] = {
+        "subject": "one",
+        "by": "kz/officer",
+        "statement": b"statement",
+        "since_ms": 5_000,
+        "colour": "red",
+    }
     assert made == Flag(state="made", reason="because", **said)
     assert working.changes() == {}
     blue = _context(working, made, {**FORGED, "colour": "blue"})
