@@ -6,6 +6,7 @@ needs to be told: the plan, the vehicle, the containers, the seals in force, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from api.history import History, Recorded
@@ -21,6 +22,8 @@ class Crossing:
         self._history = history
         self._decisions: dict[str, str] = {}
         self._vehicle_changed = False
+        self._reported = ""  # the vehicle that the last incident names
+        self._opened: frozenset[str] = frozenset()  # seals that the receiving terminal did not find intact
         self.plan: dict[str, Any] = {}
         self.departure = ""
         self.vehicle = ""
@@ -42,15 +45,16 @@ class Crossing:
             self.containers = tuple(payload["containers"])
         elif event == "accept":
             self._hand_over(self.authority_of(recorded))
+        elif event == "accept_with_differences":
+            self._opened = frozenset(seal["id"] for seal in payload["seals"] if seal["state"] != "intact")
         elif event == "resolve":
+            if "seals" in payload:  # put on in the place of those
+                self._take_off(self._opened)
             self._decide(self.authority_of(recorded), payload["decision"])
         elif event == "incident":
             self._report(payload)
         elif event == "resume":
-            if self._vehicle_changed:  # what closed the old vehicle closes nothing now
-                self.seals.clear()
-            self._vehicle_changed = False
-            self.vehicle = payload.get("vehicle", self.vehicle)
+            self._go_on_with(payload.get("vehicle") or self._reported or self.vehicle)
             self.containers = tuple(payload.get("containers", self.containers))
         elif event == "unload":
             self.seals.clear()
@@ -61,8 +65,19 @@ class Crossing:
     def _report(self, payload: dict[str, Any]) -> None:
         rule = INCIDENTS.get(payload["code"])
         if rule is not None and rule.breaks_seal:
-            self.seals.pop(payload["seal"], None)
+            self._take_off((payload["seal"],))
+        self._reported = payload.get("vehicle", "")
         self._vehicle_changed |= rule is not None and rule.changes_vehicle
+
+    def _go_on_with(self, vehicle: str) -> None:
+        if self._vehicle_changed or vehicle != self.vehicle:  # what closed the old vehicle closes nothing now
+            self.seals.clear()
+        self._vehicle_changed = False
+        self.vehicle = vehicle
+
+    def _take_off(self, seals: Iterable[str]) -> None:
+        for seal in seals:
+            self.seals.pop(seal, None)
 
     def _decide(self, authority: str, decision: str) -> None:
         self._decisions[authority] = decision

@@ -74,6 +74,28 @@ TALES: dict[str, Steps] = {
         ),
         ("position", "kz/truck/t-002", {"fix": c.FIX}),
     ),
+    "an accident, and on with the vehicle of the report": happy("start")
+    + steps(
+        ("incident", "kz/truck/t-001", {"code": "accident", "vehicle": "KZ/123ABC02"}),
+        ("resume", KZ, {"seals": [{"id": "HS00000078", "class": "H"}]}),
+        ("position", "kz/truck/t-001", {"fix": c.FIX}),
+    ),
+    "an accident, and on with the same vehicle by the word of the officer": happy("start")
+    + steps(
+        ("incident", "kz/truck/t-001", {"code": "accident", "vehicle": "KZ/123ABC02"}),
+        ("resume", KZ, {"vehicle": c.plan()["vehicle"]}),
+    ),
+    "found broken, sealed anew and handed over": OFFERED
+    + steps(
+        (
+            "accept_with_differences",
+            "cn/terminal/baketu",
+            {"seals": [{**c.readings()[0], "state": "broken"}, *c.readings()[1:]], "mass_g": c.MASS},
+        ),
+        ("resolve", KZ, {"decision": "handed_over", "seals": [{"id": "HS00000079", "class": "H"}], **REASON}),
+        ("resolve", CN, {"decision": "handed_over", **REASON}),
+        ("arrive", "cn/terminal/baketu", {}),
+    ),
     "a seal broken, and aborted": happy("start")
     + steps(
         ("incident", "kz/eseal/e-1", {"code": "01", "seal": c.ESEAL_ID}),
