@@ -206,11 +206,10 @@ class BlockExecution:
         """Bring into force what is to hold from this height on, then fire what is due, in order of time.
 
         Again does nothing. Raises ReleaseNeeded where this program does not have what is in force: nothing may be
-        decided here, and nothing signed.
+        decided here, and nothing signed. A block that could not begin has not begun: whoever asks again hears it again.
         """
         if self._begun:
             return
-        self._begun = True
         self.fired += fire_heights(self._working, self._height, self._time_ms)
         if self.fired:
             changes = self._working.changes()
@@ -221,6 +220,7 @@ class BlockExecution:
             for record_key in due_at(self._working, due_s):
                 self._fire(record_key, due_s)
                 self.fired += 1
+        self._begun = True
 
     def _fire(self, record_key: str, due_s: int) -> None:
         """Move a record whose deadline has passed. A deadline that no record has is a bug, not an event."""

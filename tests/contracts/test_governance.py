@@ -434,6 +434,12 @@ def test_a_program_stops_before_the_block_whose_contract_it_does_not_have(ledger
     with pytest.raises(ReleaseNeeded, match=r"release 9\.0\.0"):
         BlockExecution(ledger.state, ledger.now_ms, ledger.height).begin()
     assert ledger.state.records == before
+    # Nor does it go on where somebody caught that and sends a statement nevertheless.
+    lodged = c.fake_statement("declaration.lodge", "kz/declarant/agro", c.UCR, {}, ledger.now_ms // 1000)
+    execution = BlockExecution(ledger.state, ledger.now_ms, ledger.height)
+    for _ in range(2):
+        with pytest.raises(ReleaseNeeded):
+            execution.execute(lodged, c.CHECK)
 
 
 def test_a_program_stops_before_a_contract_whose_name_it_has_never_heard(ledger: Governed) -> None:
