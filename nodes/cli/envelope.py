@@ -181,6 +181,11 @@ def envelope_seal(
         sealed = seal_content(subject, content, chosen, keys)
     except (LedgerError, IdentifierError, KeyError, TypeError) as error:
         stop(f"{payload_path}: {error}", EXIT_MISUSE)
+    # A gateway that shows the keys of one side only would leave the other with a hash that nothing opens.
+    for side in ("home", "partner"):
+        name = payload.get(side)
+        if isinstance(name, str) and name not in keys:
+            stop(f"no key of {name}, {side} of the declaration: got keys of {', '.join(sorted(keys))}", EXIT_MISUSE)
     write_new(openings_path, encode_openings(sealed.openings), PRIVATE_FILE_MODE)
     write_new(envelope_path, sealed.envelope.encode())
     write_new(out, cbor.encode({**payload, "content": sealed.content}))

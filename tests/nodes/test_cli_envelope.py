@@ -170,6 +170,16 @@ def test_sealing_what_cannot_be_ends_with_2_and_writes_nothing(sealed: Path, wha
     assert sorted(path.name for path in sealed.iterdir()) == before
 
 
+def test_fields_sealed_to_one_side_only_are_not_written(sealed: Path) -> None:
+    out = ("--out", "p", "--envelope", "e", "--openings", "o")
+    seal = ("envelope", "seal", "--payload", "payload.json", "--about", UCR, "--hide", "consignee", *out)
+    result = run(*seal, "--seal-to", "kz-kgd=kz.pub")
+    assert (result.exit_code, "no key of cn-gacc" in result.output) == (EXIT_MISUSE, True)
+    result = run(*seal, "--seal-to", "cn-gacc=cn.pub", "--seal-to", "another=kz.pub")
+    assert (result.exit_code, "no key of kz-kgd" in result.output) == (EXIT_MISUSE, True)
+    assert not any(Path(name).exists() for name in "peo")
+
+
 def test_disclosing_what_one_cannot_ends_before_a_file_is_there(sealed: Path) -> None:
     common = ("disclosure", "new", "--statement", "lodge.cose", "--proof", "lodge.tlog-proof", "--out", "shown")
     assert run(*common, "--openings", "openings", "--field", "value").exit_code == EXIT_MISUSE
