@@ -178,7 +178,8 @@ def genesis_state(genesis: Genesis) -> dict[str, bytes]:
 class BlockExecution:
     """One block: `begin` fires what is due, `execute` takes statements in order, `changes` is what to write.
 
-    `height` is the one that the block record will have, if there is one: 1 for the first after genesis.
+    `height` is the one that the block record will have, if there is one: 1 for the first after genesis. Raises
+    ReleaseNeeded, as `begin` does, where this program does not have what is in force already.
     """
 
     def __init__(self, state: StateView, time_ms: int, height: int) -> None:
@@ -186,6 +187,8 @@ class BlockExecution:
         self._time_ms = time_ms
         self._height = height
         self._state = state
+        # A state that came as a snapshot may be beyond this program: its records are nothing to be guessed at.
+        check_release(self._working)
         self._parameters = read_parameters(state.get)
         self._rules = self._rules_now()
         self._begun = False

@@ -5,8 +5,9 @@ change of the same topic waits for its height: whoever approves is never surpris
 change does when its height is reached cannot fail: everything that could stand in its way was looked at, and reserved,
 when it was approved.
 
-What these rules know of parameters is part of this version of `governance`: a release that adds a parameter or moves a
-limit brings a new version of it, or two releases would disagree about a proposal.
+What these rules know of parameters, of the text of a membership change, of keys and of places is part of this version
+of `governance`: a release that adds a parameter, moves a limit, or takes what the one before refused, brings a new
+version of it, or two releases would disagree about a proposal.
 """
 
 from __future__ import annotations

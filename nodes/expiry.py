@@ -14,7 +14,7 @@ from contextlib import suppress
 from api.expiry import DAY_MS, Ending, certificate_endings, nearing
 from contracts.registry import ACTIVE, Participant, decode_authority, decode_participant
 from contracts.releases import Missing, missing_ahead
-from contracts.working import StateView
+from contracts.working import StateView, UnreadableRecord
 from ledger.errors import LedgerError
 from nodes.clock import Clock
 from nodes.config import ValidatorConfig
@@ -78,7 +78,8 @@ class Expiry:
         if self._asked_s is None or now_s - self._asked_s >= ASK_EVERY_S:
             self._asked_s = now_s
             now_ms = self._clock.now_ms()
-            with suppress(LedgerError):  # a disk in trouble has a line of its own in the status
+            # A disk in trouble has a line of its own in the status, and so has a ledger of a later release.
+            with suppress(LedgerError, UnreadableRecord):
                 found = {participant.id: participant for participant in self._participants()}
                 self._keys = [each for who in sorted(found) for each in key_endings(found[who], now_ms)]
                 self._releases = missing_ahead(self._state)

@@ -14,6 +14,7 @@ from contracts.parameters import PARAMETERS
 from contracts.registry import load_authority
 from contracts.releases import ReleaseNeeded, missing_ahead
 from contracts.working import Working
+from ledger.cbor import encode
 from tests.contracts import corridor as c
 from tests.contracts.governing import (
     CN,
@@ -446,6 +447,16 @@ def test_a_program_stops_before_a_contract_whose_name_it_has_never_heard(ledger:
     ledger.agree(P, contract("quotas", 0, 1, "3.0.0"))
     ledger.until(ledger.proposal(P).effect_height)
     with pytest.raises(ReleaseNeeded, match="no version of it"):
+        ledger.execution().begin()
+
+
+def test_a_program_that_has_no_rules_for_what_waits_does_not_try_them(ledger: Governed) -> None:
+    """A state that came as a snapshot may be of a `governance` whose records are not those of this program."""
+    ledger.agree(P, contract("governance", 1, 9, "9.0.0"))
+    ledger.until(ledger.proposal(P).effect_height)
+    ledger.state.records["governed/contracts"] = encode(["governance", 9, "9.0.0"])
+    ledger.state.records[g.proposal_key(P)] = encode(["proposal.v9", 1])
+    with pytest.raises(ReleaseNeeded, match=r"governance version 9 is in force.*release 9\.0\.0"):
         ledger.execution().begin()
 
 

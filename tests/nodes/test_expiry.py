@@ -13,7 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.expiry import DAY_MS, Ending, EndingGauges, certificate_endings, file_endings, nearing, warning
+from contracts.governance_record import proposal_key
 from contracts.registry import REVOKED, Key, Participant, participant_key
+from ledger.cbor import encode
 from nodes import certificates
 from nodes.expiry import ASK_EVERY_S, MAX_PARTICIPANTS, Expiry, key_endings
 from nodes.files import Files
@@ -153,3 +155,12 @@ def test_a_release_that_will_be_needed_is_told_with_what_ends(tmp_path: Path) ->
     ledger.agree("kz-kgd/1", contract("escort", 1, 99, "9.0.0"))
     expiry = _expiry(ledger, tmp_path, MovedClock(NOW_MS), [])
     assert [(each.contract, each.release) for each in expiry.releases_needed()] == [("escort", "9.0.0")]
+
+
+def test_a_ledger_of_a_later_release_leaves_the_certificates_to_be_told_of(tmp_path: Path) -> None:
+    ledger = Governed.begin()
+    ledger.propose("kz-kgd/1", contract("escort", 1, 9, "9.0.0"))
+    ledger.state.records[proposal_key("kz-kgd/1")] = encode(["proposal.v9", 1])
+    expiry = _expiry(ledger, tmp_path, MovedClock(NOW_MS), [])
+    assert len(expiry.endings()) == 3
+    assert expiry.releases_needed() == []
