@@ -36,6 +36,7 @@ from contracts.machine import (
 )
 from contracts.outcome import Outcome
 from contracts.schema import Schema
+from contracts.well_formed import NotWellFormed
 from contracts.working import Working, encode_record, record_fields
 
 
@@ -123,6 +124,10 @@ def begun(record: type[P], ctx: Context, state: str, **values: Any) -> P:
     return made
 
 
+# Whether the effect of a row lifts the record's deadline, of those that `step` and `end` made.
+_OVER: dict[Effect, bool] = {}
+
+
 def _goes_to(state: str, *, over: bool) -> Effect:
     def effect(ctx: Context) -> PlainRecord:
         record: PlainRecord = ctx.record
@@ -133,6 +138,7 @@ def _goes_to(state: str, *, over: bool) -> Effect:
         since = {"since_ms": ctx.time_ms, "by": ctx.issuer.id, "statement": ctx.statement.id}
         return replace(record, **{"reason": "", **changes, **since, "state": state})
 
+    _OVER[effect] = over
     return effect
 
 
@@ -172,6 +178,11 @@ def plain_contract(
     state but an end. The ends are the states that no row leaves.
     """
     ends = tuple(state for state in states if not any(origin == state for origin, _ in transitions))
+    for (origin, event), row in transitions.items():
+        over = _OVER.get(row.effect)
+        if over is not None and over != set(row.to).issubset(ends):  # else something falls due that nothing awaits
+            expected, got = ("step", "end") if over else ("end", "step")
+            raise NotWellFormed(f"row ({origin}, {event}) to {', '.join(row.to)}: expected {expected}, got {got}")
     unknown, exists, not_allowed = (Outcome(number) for number in outcomes[:3])
     deadlines = None
     if lapse is not None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from contracts.machine import Context
-from contracts.plain_record import PlainRecord, begun, customs_of, end, step
+import pytest
+
+from contracts.machine import ABSENT, Context, Contract, Subject, Transition
+from contracts.plain_record import PlainRecord, begun, customs_of, end, plain_contract, step
+from contracts.well_formed import NotWellFormed
 from contracts.working import Working
 from tests.contracts import corridor as c
 
@@ -57,3 +60,32 @@ def test_a_payload_says_what_a_record_is_about_and_never_who_when_in_which_state
     for row in (step(WHO, "on"), end(WHO, "on")):
         assert row.effect(blue) == Flag(state="on", reason="because", **said)
     assert working.changes() == {}
+
+
+def _flags(lower: Transition) -> Contract:
+    """Raised, waved as often as one likes, and lowered: the end."""
+    made = Transition(WHO, lambda ctx: begun(Flag, ctx, "raised"), ("raised",))
+    return plain_contract(
+        Flag,
+        version=1,
+        title="Flags",
+        subject=Subject(str, "name"),
+        visible_to=lambda flag: frozenset(),
+        transitions={
+            (ABSENT, "raise"): made,
+            ("raised", "wave"): step(WHO, "raised"),
+            ("raised", "lower"): lower,
+        },
+        states={"raised": "there for all to see", "lowered": "over"},
+        schemas={},
+        outcomes=range(500, 520),
+        lapse=("lowered", "the day is over"),
+    )
+
+
+def test_what_is_over_is_over_for_the_calendar_too_or_the_contract_is_refused() -> None:
+    assert _flags(end(WHO, "lowered")).machines[0].ends == ("lowered",)
+    with pytest.raises(NotWellFormed, match=r"row \(raised, lower\) to lowered: expected end, got step"):
+        _flags(step(WHO, "lowered"))
+    with pytest.raises(NotWellFormed, match=r"row \(raised, lower\) to raised: expected step, got end"):
+        _flags(end(WHO, "raised"))
