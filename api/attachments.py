@@ -81,6 +81,9 @@ class AttachmentStore:
         self._root = limits.directory
         self._entries: dict[bytes, Entry] = {}
         self._used_by: Counter[str] = Counter()
+        # By kind, kept as they change: there may be millions, and whoever scrapes metrics asks on the event loop.
+        self._number_of: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
         self.used_bytes = 0
         self.damaged = 0
         self._changing = Lock()  # the gateway calls from threads
@@ -118,11 +121,7 @@ class AttachmentStore:
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """How many of each kind there are, and their bytes."""
-        counted = dict.fromkeys(KINDS, (0, 0))
-        for entry in list(self._entries.values()):
-            number, size_bytes = counted[entry.kind.name]
-            counted[entry.kind.name] = (number + 1, size_bytes + entry.size_bytes)
-        return counted
+        return {name: (self._number_of[name], self._bytes_of[name]) for name in KINDS}
 
     def entry(self, sha256: bytes) -> Entry | None:
         """Whether it is held, without touching the disk."""
@@ -235,12 +234,16 @@ class AttachmentStore:
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.sha256] = entry
+        self._number_of[entry.kind.name] += 1
+        self._bytes_of[entry.kind.name] += entry.size_bytes
         self._used_by[entry.by] += entry.taken_bytes
         self.used_bytes += entry.taken_bytes
 
     def _forget(self, entry: Entry) -> bool:
         if self._entries.pop(entry.sha256, None) is None:
             return False
+        self._number_of[entry.kind.name] -= 1
+        self._bytes_of[entry.kind.name] -= entry.size_bytes
         self.used_bytes -= entry.taken_bytes
         self._used_by[entry.by] -= entry.taken_bytes
         if not self._used_by[entry.by]:

@@ -200,9 +200,13 @@ def test_a_crowd_of_small_ones_takes_the_room_that_it_takes_on_the_disk(opened: 
     large = batch(11, 700)
     assert len(large) > BLOCK_BYTES
     assert store.put(sha(large), TELEMETRY, OTHER, large)
+    small = sum(len(batch(number)) for number in range(10))
+    assert store.counts() == {"telemetry": (11, small + len(large)), "envelope": (0, 0)}
     assert store.delete(sha(large))
     store.close()
-    assert opened().used_bytes == 10 * BLOCK_BYTES == store.used_bytes
+    again = opened()
+    assert again.used_bytes == 10 * BLOCK_BYTES == store.used_bytes
+    assert again.counts() == store.counts() == {"telemetry": (10, small), "envelope": (0, 0)}
 
 
 def test_it_is_kept_for_as_long_as_its_kind_is_and_no_longer(opened: Opener, clock: Clock) -> None:
