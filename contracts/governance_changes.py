@@ -144,18 +144,23 @@ def _one_key_for_two(working: Working, changes: tuple[Change, ...]) -> bool:
 def _contradiction(working: Working, changes: tuple[Change, ...]) -> Outcome | None:
     """The parameters that go together: with these, both as the others are now and as they will be with all that waits.
 
-    What waits has a height of its own, and may be taken back before it.
+    What waits has a height of its own, and may be taken back before it. What contradicts itself since the genesis
+    record stands in the way of nothing else.
     """
     new = {change[1]: _plain(change[3]) for change in changes if change[0] == "parameter"}
+    concerned = False
 
     def now(name: str) -> int | str:
+        nonlocal concerned
+        concerned = concerned or name in new
         return new[name] if name in new else _parameter(working, name)
 
     def later(name: str) -> int | str:
         waiting = None if name in new else _waiting(working, f"parameter/{name}")
         return now(name) if waiting is None else _plain(waiting[3])
 
-    return Outcome.PARAMETERS_CONTRADICT if contradiction(now) or contradiction(later) else None
+    wrong = contradiction(now) or contradiction(later)
+    return Outcome.PARAMETERS_CONTRADICT if wrong and concerned else None
 
 
 # Parameters.

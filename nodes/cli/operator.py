@@ -141,7 +141,7 @@ def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
 
 
 def _parameters(texts: tuple[str, ...]) -> dict[str, int | str]:
-    from contracts.parameters import PARAMETERS, IntegerParameter, check_parameter
+    from contracts.parameters import PARAMETERS, IntegerParameter, check_parameter, contradiction
     from ledger.errors import Misuse
 
     values: dict[str, int | str] = {}
@@ -151,6 +151,9 @@ def _parameters(texts: tuple[str, ...]) -> dict[str, int | str]:
             check_parameter(name, values[name])
         except (ValueError, Misuse) as error:
             _misuse(f"--parameter: {error}")
+    wrong = contradiction(lambda name: values.get(name, PARAMETERS[name].default))
+    if wrong is not None:
+        _misuse(f"--parameter: {wrong}")
     return values
 
 

@@ -305,6 +305,17 @@ def test_two_parameters_go_together_before_the_one_that_waits_takes_effect_as_we
     assert ledger.propose(Q, parameter("iat_skew_hard_s", 300), who=CN) is Outcome.ACCEPTED
 
 
+def test_what_the_genesis_record_contradicts_itself_in_stands_in_the_way_of_nothing_else() -> None:
+    ledger = Governed.begin(iat_skew_soft_s=3_600, iat_skew_hard_s=1_800)
+    basis = {"legal_basis": {"agreement": "Smart Customs pilot", "article": "4", "to": "2026-01-01"}}
+    assert ledger.propose("kz-kgd/2", basis) is Outcome.ACCEPTED
+    assert ledger.propose(P, WIDER) is Outcome.ACCEPTED
+    worse = parameter("iat_skew_hard_s", 900, replaces=1_800)
+    assert ledger.propose(Q, worse, who=CN) is Outcome.PARAMETERS_CONTRADICT
+    repaired = parameter("iat_skew_soft_s", 1_800, replaces=3_600)
+    assert ledger.propose(Q, repaired, who=CN) is Outcome.ACCEPTED
+
+
 def test_a_side_that_proposes_without_end_leaves_the_other_room(ledger: Governed) -> None:
     for number in range(MAX_OPEN_PROPOSALS):
         assert ledger.propose(f"kz-kgd/n{number}", LAPSE) is Outcome.ACCEPTED

@@ -99,6 +99,11 @@ def test_one_bad_proof_among_good_ones_ends_with_1(proof: Path, tmp_path: Path) 
         (["status", "--gateway", "nonsense"], EXIT_MISUSE, "expected a URL"),
         (["network", "init", "{dir}"], EXIT_MISUSE, "never overwritten"),
         (["network", "init", "{dir}/n", "--authority", "kz"], EXIT_MISUSE, "expected NAME:COUNTRY"),
+        (
+            ["network", "init", "{dir}/n", "--parameter", "iat_skew_hard_s=60"],
+            EXIT_MISUSE,
+            "iat_skew_soft_s: expected at most iat_skew_hard_s, 60, got 300",
+        ),
         (["validator", "run", "--config", "{dir}/none.toml"], EXIT_MISUSE, "cannot be read"),
         (["gateway", "run", "--config", "{dir}/none.toml"], EXIT_MISUSE, "cannot be read"),
     ],
