@@ -56,6 +56,7 @@ class LevelDBStore:
         self._path = Path(path)
         self._disk_reserve_bytes = disk_reserve_bytes
         self._failed: str | None = None
+        self._failed_as: type[UnknownDurableState] = WriteFailed
         self._write_lock = Lock()
         self._flush_lock = Lock()
         self._path.mkdir(parents=True, exist_ok=True)
@@ -163,11 +164,16 @@ class LevelDBStore:
                             record.put(key, value)
                 if sync:
                     self._sync_names()
+            except plyvel.CorruptionError as error:
+                # Rewriting its tables, LevelDB met one that is damaged. Opening it again would end here again.
+                self._failed = f"store {self._path} is corrupt: {error}; {_WHAT_TO_DO}"
+                self._failed_as = UnknownDurableState
+                raise self._closed() from error
             except (plyvel.Error, OSError) as error:
                 self._failed = (
                     f"a write to {self._path} failed and may be there in part: {error}; open it again to know"
                 )
-                raise WriteFailed(self._failed) from error
+                raise self._closed() from error
             except RuntimeError as error:
                 raise self._closed() from error
 
@@ -228,8 +234,8 @@ class LevelDBStore:
             return StoreUnavailable(f"no file descriptor is left to read {self._path} with")
         return UnknownDurableState(f"store {self._path} cannot be read back: {error}; {_WHAT_TO_DO}")
 
-    def _closed(self) -> Misuse | WriteFailed:
-        return Misuse("the store is closed") if self._failed is None else WriteFailed(self._failed)
+    def _closed(self) -> Misuse | UnknownDurableState:
+        return Misuse("the store is closed") if self._failed is None else self._failed_as(self._failed)
 
 
 class _LevelDBView:

@@ -367,6 +367,27 @@ def test_once_nothing_new_is_in_the_directory_one_write_is_one_sync(
     store.close()
 
 
+def test_damage_that_a_write_meets_is_damage_and_not_a_write_to_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LevelDB reads tables when it rewrites them, long after: to open the store again would only end there again."""
+    store = LevelDBStore(tmp_path)
+
+    class Rewriting:
+        closed = False
+
+        def write_batch(self, **_options: object) -> object:
+            raise plyvel.CorruptionError(b"Corruption: block checksum mismatch")  # type: ignore[no-untyped-call]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_database", Rewriting())
+        for act in (lambda: store.write({b"a": b"1"}), lambda: store.get(b"a"), store.flush):
+            with pytest.raises(UnknownDurableState, match="block checksum mismatch.*; stop, and look with") as raised:
+                act()
+            assert not isinstance(raised.value, WriteFailed)
+    store.close()
+
+
 def test_a_write_that_failed_is_never_tried_again_on_the_same_handle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
