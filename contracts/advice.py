@@ -103,7 +103,7 @@ ADVICE: dict[Outcome, Advice] = {
         "Set the device's clock, and sign anew what is still true.",
     ),
     O.IAT_IN_FUTURE: Advice(
-        "The statement is dated further ahead than `iat_skew_soft_s` allows.", "Set the device's clock and sign anew."
+        "The statement is dated further ahead than `iat_skew_hard_s` allows.", "Set the device's clock and sign anew."
     ),
     O.PARTICIPANT_UNKNOWN: Advice("Nobody of this id is enrolled.", "Enrol first (`registry.enrol`)."),
     O.PARTICIPANT_ALREADY_ENROLLED: Advice(

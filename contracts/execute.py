@@ -193,7 +193,7 @@ class BlockExecution:
         self._rules = self._rules_now()
         self._begun = False
         self.fired = 0
-        self.late = 0  # accepted, though dated further back than the soft limit of skew
+        self.late = 0  # accepted, though dated further from the block time than the soft limit of skew
         self.detail: str | None = None
 
     @property
@@ -302,7 +302,7 @@ class BlockExecution:
         age_ms = self._time_ms - statement.iat_s * 1000
         if age_ms > self._parameters.iat_skew_hard_s * 1000:
             return Outcome.IAT_TOO_OLD
-        if -age_ms > self._parameters.iat_skew_soft_s * 1000:
+        if -age_ms > self._parameters.iat_skew_hard_s * 1000:
             return Outcome.IAT_IN_FUTURE
         if record is None:
             if event.creates is None:
@@ -331,14 +331,14 @@ class BlockExecution:
         if reached not in row.to:
             raise ContractBug(f"{ctx.statement.kind} ends in {reached!r}: the table has {', '.join(row.to)}")
         key = event.contract.record.key(ctx.statement.sub)
-        if age_ms > self._parameters.iat_skew_soft_s * 1000:
+        if abs(age_ms) > self._parameters.iat_skew_soft_s * 1000:
             record = replace(record, flagged=record.flagged + 1)
             self.late += 1
             self._flag(ctx.issuer.id, key)
         self._working.put(key, record)
 
     def _flag(self, issuer: str, key: str) -> None:
-        """Count it with whoever was late as well: a clock that is wrong is wrong about every record it signs on."""
+        """Count it with whoever signed it as well: a clock that is wrong is wrong about every record it signs on."""
         own = participant_key(issuer)
         participant = load_participant(self._working, issuer)
         if participant is not None and own != key:

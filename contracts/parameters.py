@@ -58,9 +58,11 @@ def _check_posts(text: str) -> None:
 
 PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
     "iat_skew_soft_s": IntegerParameter(
-        300, 1, DAY_S, "a statement older than this is counted as flagged; one this far in the future is refused"
+        300, 1, DAY_S, "a statement dated further from the block time than this is counted as flagged"
     ),
-    "iat_skew_hard_s": IntegerParameter(3 * DAY_S, 60, 30 * DAY_S, "a statement older than this is refused"),
+    "iat_skew_hard_s": IntegerParameter(
+        3 * DAY_S, 60, 30 * DAY_S, "a statement dated further from the block time than this is refused"
+    ),
     "mass_tolerance_permille": IntegerParameter(5, 0, 1000, "by how much two weighings may differ, of the greater"),
     "mass_tolerance_g": IntegerParameter(50_000, 0, 10_000_000, "two weighings may always differ by this much"),
     "offer_lapse_s": IntegerParameter(1_800, 10, 7 * DAY_S, "an offer not answered in this time lapses"),

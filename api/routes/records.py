@@ -220,7 +220,8 @@ async def _visible(gateway: Gateway, caller: Principal, movements: list[Movement
     summary="Participants, or only those whose clocks were found wrong",
     description=(
         "For customs and auditors; others get themselves. `flagged` of a participant counts its statements that were "
-        "dated further back than the governed `iat_skew_soft_s`: it was out of reach, or its clock is wrong."
+        "dated further from the time of their block than the governed `iat_skew_soft_s`: it was out of reach, or its "
+        "clock is wrong."
     ),
     response_model=ParticipantPage,
     responses={
