@@ -351,6 +351,35 @@ def test_a_lost_registrar_key_is_replaced_by_a_deputy_and_the_other_side(ledger:
     assert ledger.by(KZ, "propose", "kz-kgd/2", payload, key=c.key_of("fresh")) is Outcome.ACCEPTED
 
 
+def test_a_registrar_key_that_both_took_back_stays_set_aside(ledger: Governed) -> None:
+    ledger.agree(P, new_registrar_key("fresh"))
+    for who in (CN, KZ):
+        assert ledger.answer("withdraw", P, who) is Outcome.ACCEPTED
+    assert ledger.propose("kz-kgd/2", new_registrar_key("fresh")) is Outcome.GOVERNED_KEY_TAKEN
+    assert ledger.propose("kz-kgd/2", new_registrar_key("fresher")) is Outcome.ACCEPTED
+
+
+def test_a_stolen_registrar_key_cannot_hold_up_its_replacement_that_both_sides_sign_ahead(ledger: Governed) -> None:
+    """The thief fills the side's open proposals, and would withdraw or reject whatever it sees on the log."""
+    for number in range(MAX_OPEN_PROPOSALS):
+        assert ledger.propose(f"kz-kgd/n{number}", LAPSE) is Outcome.ACCEPTED
+    assert ledger.propose(P, new_registrar_key("fresh"), who=KZ_DEPUTY) is Outcome.OPEN_PROPOSAL_LIMIT_REACHED
+    payload: dict[str, Any] = {"title": "stolen", "changes": [new_registrar_key("fresh")]}
+    proposal = c.fake_statement("governance.propose", CN, Q, payload, ledger.now_ms // 1000, None)
+    approval = c.fake_statement(
+        "governance.approve", KZ_DEPUTY, Q, {"proposal": proposal.id}, ledger.now_ms // 1000, DEPUTY_KEYS[KZ_DEPUTY]
+    )
+    execution = ledger.execution()
+    for statement in (proposal, approval):
+        assert execution.execute(statement, lambda *_: None) is Outcome.ACCEPTED
+    ledger.state.write(execution.changes)
+    ledger.height += 1
+    assert ledger.answer("reject", Q, KZ) is Outcome.PROPOSAL_TRANSITION_NOT_ALLOWED
+    assert ledger.answer("withdraw", Q, KZ) is Outcome.ACCEPTED  # for its own side, which is not all
+    ledger.until(ledger.proposal(Q).effect_height)
+    assert ledger.propose("kz-kgd/3", LAPSE) is Outcome.KEY_EXPIRED
+
+
 def test_the_old_registrar_key_counts_for_the_overlap_and_no_longer(ledger: Governed) -> None:
     ledger.agree(P, new_registrar_key("fresh", overlap_s=3_600))
     ledger.until(ledger.proposal(P).effect_height)
