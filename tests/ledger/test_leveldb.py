@@ -382,7 +382,7 @@ def test_damage_that_a_write_meets_is_damage_and_not_a_write_to_be_tried_again(
     with monkeypatch.context() as patched:
         patched.setattr(store, "_database", Rewriting())
         for act in (lambda: store.write({b"a": b"1"}), lambda: store.get(b"a"), store.flush):
-            with pytest.raises(UnknownDurableState, match="block checksum mismatch.*; stop, and look with") as raised:
+            with pytest.raises(UnknownDurableState, match=r"block checksum mismatch.*; stop, and look with") as raised:
                 act()
             assert not isinstance(raised.value, WriteFailed)
     store.close()
