@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import plyvel
@@ -377,11 +378,16 @@ def test_damage_that_a_write_meets_is_damage_and_not_a_write_to_be_tried_again(
         closed = False
 
         def write_batch(self, **_options: object) -> object:
-            raise plyvel.CorruptionError(b"Corruption: block checksum mismatch")  # type: ignore[no-untyped-call]
+            raise plyvel.CorruptionError(b"Corruption: block checksum mismatch")
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "_database", Rewriting())
-        for act in (lambda: store.write({b"a": b"1"}), lambda: store.get(b"a"), store.flush):
+        acts: tuple[Callable[[], object], ...] = (
+            lambda: store.write({b"a": b"1"}),
+            lambda: store.get(b"a"),
+            store.flush,
+        )
+        for act in acts:
             with pytest.raises(UnknownDurableState, match=r"block checksum mismatch.*; stop, and look with") as raised:
                 act()
             assert not isinstance(raised.value, WriteFailed)
