@@ -16,6 +16,7 @@ from tests.chaos.archives import entries_of, export_all, read_archive
 from tests.chaos.checker import ArchiveView, Evidence, Violation, check
 from tests.chaos.cluster import Cluster, ClusterFailed
 from tests.chaos.faults import Fault, Hands, Held, resolve
+from tests.chaos.faults.files import mend_late
 from tests.chaos.history import SUBMIT, History, read_history
 from tests.chaos.load import Load
 from tests.chaos.machine import Ability
@@ -157,6 +158,11 @@ class Run:
         healed_s = max(record.healed_s for record in records)
         nodes = [*self._cluster.validators, *self._cluster.gateways]
         unready = await asyncio.to_thread(self._cluster.wait_ready, nodes, BACK_TIMEOUT_S)
+        for name in list(unready):
+            mended = await asyncio.to_thread(mend_late, self._hands, name)
+            if mended is not None:
+                self._say(f"           {mended}")
+                unready = await asyncio.to_thread(self._cluster.wait_ready, nodes, BACK_TIMEOUT_S)
         ready_s = self._load.now_s()
         if unready:
             for name, said in unready.items():

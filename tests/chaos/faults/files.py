@@ -45,6 +45,7 @@ def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
             time.sleep(0.2)
         if node.running:
             held.notes.append("ran: the damaged bytes were not needed, or were restored")
+            hands.damaged.add(victim)
             return
         held.notes.append(f"refused to run with status {node.exit_status}")
         if node.exit_status != EXIT_CONTRADICTS_ITSELF:
@@ -53,6 +54,22 @@ def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
 
     held.heal = heal
     return held
+
+
+def mend_late(hands: Hands, victim: str) -> str | None:
+    """Repair one that met its damage later than in its round. Returns what was done; None if that is not the case."""
+    cluster = hands.cluster
+    node = cluster.nodes[victim]
+    if victim not in hands.damaged or node.running or node.exit_status != EXIT_CONTRADICTS_ITSELF:
+        return None
+    hands.damaged.discard(victim)
+    repaired, verdict = cluster.storage("repair", cluster.data_of(victim))
+    if repaired != 0:
+        return f"{victim} met its damage, and comity storage repair refused with {repaired}: {verdict}"
+    hands.start(victim)
+    return (
+        f"{victim} met its damage and ended with {EXIT_CONTRADICTS_ITSELF}: the ledger is derived again from the others"
+    )
 
 
 def _mend(hands: Hands, victim: str, backup: Path, notes: list[str]) -> None:

@@ -32,6 +32,8 @@ class Hands:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        # Validators that run on damaged files: the damage was not needed yet, and may be met at any time.
+        self.damaged: set[str] = set()
         self._links: dict[int, Mapping[tuple[str, str], Link]] = {}
         self._next = 0
         self._operators: Operators | None = None
