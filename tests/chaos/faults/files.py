@@ -67,9 +67,7 @@ def mend_late(hands: Hands, victim: str) -> str | None:
     if repaired != 0:
         return f"{victim} met its damage, and comity storage repair refused with {repaired}: {verdict}"
     hands.start(victim)
-    return (
-        f"{victim} met its damage and ended with {EXIT_CONTRADICTS_ITSELF}: the ledger is derived again from the others"
-    )
+    return f"{victim} met its damage and ended with {EXIT_CONTRADICTS_ITSELF}; comity storage repair: {verdict}"
 
 
 def _mend(hands: Hands, victim: str, backup: Path, notes: list[str]) -> None:
