@@ -20,7 +20,7 @@ from nodes.checked_stores import open_checked, take_back
 from nodes.cli import comity
 from nodes.cosigning import INTENT_KEY
 from nodes.promises import Promise
-from nodes.repair import Refused, check, repair
+from nodes.repair import Refused, check, read_what_is_out_of_use, repair
 from tests.nodes.stored import Stored, make
 from tests.nodes.world import World
 
@@ -107,6 +107,25 @@ def test_damage_to_a_record_is_named_and_judged(data: Path, part: str, key: byte
     report = check(data)
     assert report.verdict == verdict
     assert named in ((report.ledger if part == "ledger" else report.order).fault or "")
+
+
+def test_what_is_out_of_use_is_read_too_before_leveldb_meets_its_damage(tmp_path: Path) -> None:
+    """Damage there ends a validator when the table is rewritten: calling it whole would leave nothing to do."""
+    forgotten = {b"e" + number.to_bytes(8, "big"): b"out of use" * 100 for number in range(100)}
+    store = LevelDBStore(tmp_path)
+    store.write(forgotten | {b"f": b"in use"})
+    store.flush()
+    store.write(dict.fromkeys(forgotten))
+    store.close()
+    (table,) = (path for path in tmp_path.glob("*.ldb") if b"out of use" in path.read_bytes())
+    raw = bytearray(table.read_bytes())
+    raw[raw.index(b"out of use") + 20_000] ^= 1
+    table.write_bytes(raw)
+    store = LevelDBStore(tmp_path)
+    assert list(store.iterate(b"f", b"g")) == [(b"f", b"in use")]
+    with pytest.raises(UnknownDurableState, match="checksum mismatch"):
+        read_what_is_out_of_use(store)
+    store.close()
 
 
 @pytest.mark.parametrize("how", ["flipped", "removed", "emptied", "torn"])
