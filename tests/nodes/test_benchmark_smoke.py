@@ -24,6 +24,7 @@ FIGURES = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.processes
 def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"

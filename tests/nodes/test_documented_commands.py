@@ -103,6 +103,7 @@ def wait_until_ready(gateway: str, cwd: Path) -> None:
             pytest.fail("the network did not become ready within 150 s")
 
 
+@pytest.mark.soak
 @pytest.mark.processes
 def test_the_operators_page_can_be_followed_command_by_command(
     tmp_path: Path, processes: list[subprocess.Popen[bytes]]
