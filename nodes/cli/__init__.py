@@ -45,7 +45,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "submit": ("nodes.cli.participant", "submit", "Send signed statements to a gateway."),
     "telemetry": ("nodes.cli.attachments", "telemetry", "Make and verify telemetry batches."),
     "validator": ("nodes.cli.operator", "validator", "Run a validator."),
-    "verify": ("nodes.cli.offline", "verify", "Verify a proof offline."),
+    "verify": ("nodes.cli.verify", "verify", "Verify any proof offline, whatever it is."),
 }
 
 # Which extra brings the modules that a command may find missing.

@@ -1,4 +1,4 @@
-"""`comity verify` and `comity audit`: no network, no server, the light install."""
+"""`comity audit`, and what the offline commands share: no network, no server, the light install."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def read_small_file(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_SMALL_FILE_BYTES + 1)
     except OSError as error:
-        _stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
+        stop(f"{path}: {error.strerror or error}", EXIT_UNAVAILABLE)
     if len(data) > MAX_SMALL_FILE_BYTES:
-        _stop(f"{path}: too large: expected at most {MAX_SMALL_FILE_BYTES} bytes", EXIT_MISUSE)
+        stop(f"{path}: too large: expected at most {MAX_SMALL_FILE_BYTES} bytes", EXIT_MISUSE)
     return data
 
 
@@ -43,7 +43,7 @@ def read_policy(path: Path) -> bytes:
     try:
         parse_policy(data)
     except Malformed as error:
-        _stop(f"{path}: {error}", EXIT_MISUSE)
+        stop(f"{path}: {error}", EXIT_MISUSE)
     return data
 
 
@@ -76,78 +76,10 @@ def progress_count(what: str) -> Iterator[Callable[[int], None]]:
     yield show
 
 
-def _stop(message: str, status: int) -> NoReturn:
+def stop(message: str, status: int) -> NoReturn:
+    """End the command with an error and an exit status."""
     click.echo(f"error: {message}", err=True)
     raise SystemExit(status)
-
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
-)
-@click.option(
-    "--statement",
-    "statement_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The statement that the proof is about. Otherwise the file beside FILE that ends in .cose.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
-def verify(files: tuple[Path, ...], policy_path: Path, statement_path: Path | None, as_json: bool) -> None:
-    """Verify proofs offline, each against the statement beside it.
-
-    Exit status: 0 every check of every FILE holds, 1 some check does not, 2 misuse, 3 a file cannot be read.
-    """
-    from ledger.proof_check import NOT_CHECKED, ProofReport, check_proof
-
-    if statement_path is not None and len(files) > 1:
-        _stop("--statement goes with one FILE", EXIT_MISUSE)
-    policy = read_policy(policy_path)
-    reports: list[tuple[Path, ProofReport]] = []
-    for file in files:
-        beside = statement_path or file.with_suffix(STATEMENT_SUFFIX)
-        if statement_path is None and not beside.exists():
-            _stop(f"{file}: no {beside.name} beside it: name the statement with --statement", EXIT_MISUSE)
-        reports.append((file, check_proof(policy, read_small_file(file), read_small_file(beside))))
-    if as_json:
-        click.echo(
-            json.dumps(
-                {"proofs": [_as_json(file, report) for file, report in reports], "not_checked": NOT_CHECKED}, indent=2
-            )
-        )
-    else:
-        for file, report in reports:
-            click.echo(f"{file}: {'holds' if report.holds else 'DOES NOT HOLD'}")
-            for check in report.checks:
-                click.echo(f"  {check.number} {check.name:<10} {check.verdict.value:<11} {check.detail}")
-        click.echo("not checked:")
-        for line in NOT_CHECKED:
-            click.echo(f"  {line}")
-    raise SystemExit(EXIT_HOLDS if all(report.holds for _, report in reports) else EXIT_DOES_NOT_HOLD)
-
-
-def _as_json(file: Path, report: Any) -> dict[str, Any]:
-    statement = report.statement
-    return {
-        "file": str(file),
-        "holds": report.holds,
-        "index": report.index,
-        "tree_size": report.checkpoint.size if report.checkpoint else None,
-        "statement": None
-        if statement is None
-        else {
-            "id": statement.id_hex,
-            "kind": statement.kind,
-            "issuer": statement.iss,
-            "subject": statement.sub,
-            "iat_s": statement.iat_s,
-        },
-        "cosigned_at_s": report.cosigned_at_s,
-        "checks": [
-            {"number": check.number, "name": check.name, "verdict": check.verdict.value, "detail": check.detail}
-            for check in report.checks
-        ],
-    }
 
 
 @click.command()
@@ -176,14 +108,14 @@ def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
 
     policy = read_policy(policy_path)
     if not directory.is_dir():
-        _stop(f"{directory}: there is no such directory", EXIT_UNAVAILABLE)
+        stop(f"{directory}: there is no such directory", EXIT_UNAVAILABLE)
     try:
         with progress_bar("entries") as progress:
             report = audit_archive(directory, policy, ContractReplay(), jobs, progress)
     except Misuse as error:
-        _stop(str(error), EXIT_MISUSE)
+        stop(str(error), EXIT_MISUSE)
     except StoreUnavailable as error:
-        _stop(str(error), EXIT_UNAVAILABLE)
+        stop(str(error), EXIT_UNAVAILABLE)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:

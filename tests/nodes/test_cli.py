@@ -54,6 +54,7 @@ def proof(tmp_path: Path) -> Path:
     (tmp_path / "a.policy").write_bytes(POLICY)
     (tmp_path / "a.cose").write_bytes(STATEMENT)
     (tmp_path / "a.tlog-proof").write_bytes(proof_of(STATEMENT, ("kz-kgd-1", "cn-gacc-1")))
+    (tmp_path / "lonely.tlog-proof").write_bytes(proof_of(STATEMENT, ("kz-kgd-1", "cn-gacc-1")))
     return tmp_path / "a.tlog-proof"
 
 
@@ -87,7 +88,9 @@ def test_one_bad_proof_among_good_ones_ends_with_1(proof: Path, tmp_path: Path) 
         (["verify", "{dir}/a.tlog-proof"], EXIT_MISUSE, "Missing option '--policy'"),
         (["verify", "{dir}/none", "--policy", "{dir}/a.policy", "--statement", "{dir}/a.cose"], EXIT_UNAVAILABLE, "No"),
         (["verify", "{dir}/a", "{dir}/b", "--policy", "{dir}/a.policy", "--statement", "x"], EXIT_MISUSE, "one FILE"),
-        (["verify", "{dir}/lonely", "--policy", "{dir}/a.policy"], EXIT_MISUSE, "name the statement with --statement"),
+        (["verify", "{dir}/lonely.tlog-proof", "--policy", "{dir}/a.policy"], EXIT_MISUSE, "with --statement"),
+        (["verify", "{dir}/a.cose", "--policy", "{dir}/a.policy", "--statement", "x"], EXIT_MISUSE, "goes with"),
+        (["verify", "{dir}/a.cose", "--policy", "{dir}/a.policy"], EXIT_DOES_NOT_HOLD, "nothing that can be verified"),
         (["audit", "{dir}/none", "--policy", "{dir}/a.policy"], EXIT_UNAVAILABLE, "no such directory"),
         (["audit", "{dir}", "--policy", "{dir}/a.cose"], EXIT_MISUSE, "a.cose"),
         (["verify", "{dir}/a.tlog-proof", "--policy", "{dir}/a.cose"], EXIT_MISUSE, "a.cose"),
