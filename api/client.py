@@ -6,13 +6,12 @@ without gap or repetition; every problem is raised as an exception of its type. 
 offline.
 
 Needs httpx and PyJWT (`comity[client]`), neither grpc nor fastapi. What is said and how answers are read is in
-`api.exchange`, which both clients drive.
+`api.exchange`, which both clients drive (`api.driving`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from api import exchange
+from api.driving import Driver, TokenSigner
 from api.exchange import (
     ClientError,
     Conversation,
@@ -46,8 +46,6 @@ from api.exchange import (
     Unreachable,
     UntrueStatement,
 )
-from api.tokens import sign_token
-from ledger.algorithms import PrivateKey
 
 __all__ = [
     "AsyncClient",
@@ -71,127 +69,11 @@ __all__ = [
     "UntrueStatement",
 ]
 
-TOKEN_LIFETIME_S = 240
-TOKEN_RENEWED_BEFORE_END_S = 60
 REQUEST_TIMEOUT_S = 75.0
 CONNECT_TIMEOUT_S = 5.0
 EVENTS_SILENCE_MAX_S = 60.0
 
 T = TypeVar("T")
-
-
-class TokenSigner:
-    """Bearer tokens of one participant, each used until shortly before it ends."""
-
-    def __init__(
-        self, key: PrivateKey, *, participant: str, origin: str, wall_clock: Callable[[], float] = time.time
-    ) -> None:
-        self._key = key
-        self._participant = participant
-        self._origin = origin
-        self._clock = wall_clock
-        self._token = ""
-        self._ends_s = 0.0
-
-    def token(self) -> str:
-        now_s = self._clock()
-        if now_s >= self._ends_s - TOKEN_RENEWED_BEFORE_END_S:
-            self._token = sign_token(
-                self._key,
-                issuer=self._participant,
-                origin=self._origin,
-                now_s=int(now_s),
-                lifetime_s=TOKEN_LIFETIME_S,
-            )
-            self._ends_s = int(now_s) + TOKEN_LIFETIME_S
-        return self._token
-
-
-class _Driver:
-    """What both clients hold; nothing in here waits."""
-
-    def __init__(self, signer: TokenSigner | None, retry: Retry, rng: random.Random | None) -> None:
-        self.retry = retry
-        self._signer = signer
-        self._rng = rng or random.Random()
-
-    def headers(self, request: Request) -> dict[str, str]:
-        headers = dict(request.headers)
-        if request.authenticated and self._signer is not None:
-            headers["authorization"] = f"Bearer {self._signer.token()}"
-        return headers
-
-    # Each conversation with this client's patience and chance.
-
-    def submit(self, raw: bytes, wait: str, timeout_ms: int | None) -> Conversation[Receipt]:
-        return exchange.submit(raw, wait, timeout_ms, self.retry, self._rng)
-
-    def submit_many(
-        self, raws: Sequence[bytes], wait: str, timeout_ms: int | None
-    ) -> Conversation[list[Receipt | ProblemError]]:
-        return exchange.submit_many(raws, wait, timeout_ms, self.retry, self._rng)
-
-    def statement(self, statement_id: str) -> Conversation[StatementRecord]:
-        return exchange.statement(statement_id, self.retry, self._rng)
-
-    def proof(self, statement_id: str, wait_s: float) -> Conversation[bytes]:
-        return exchange.proof(statement_id, wait_s, self.retry, self._rng)
-
-    def document(self, path: str, *, authenticated: bool) -> Conversation[dict[str, Any]]:
-        return exchange.document(path, self.retry, self._rng, authenticated=authenticated)
-
-    def record(self, collection: str, name: str) -> Conversation[dict[str, Any]]:
-        return self.document(f"/v1/{collection}/{exchange.segment(name)}", authenticated=True)
-
-    def page(
-        self, state: str, carrier: str, cursor: str | None, page_items: int
-    ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
-        query = {"state": state or None, "carrier": carrier or None, "cursor": cursor, "limit": page_items}
-        return exchange.page_of("/v1/movements", "movements", query, self.retry, self._rng)
-
-    def found_page(
-        self, identifier: str, kind: str, cursor: str | None, page_items: int
-    ) -> Conversation[tuple[list[dict[str, Any]], str | None]]:
-        query = {kind or "q": identifier, "cursor": cursor, "limit": page_items}
-        return exchange.page_of("/v1/lookup", "found", query, self.retry, self._rng)
-
-    def import_declaration(self, raw: bytes, query: dict[str, str]) -> Conversation[dict[str, Any]]:
-        return exchange.import_declaration(raw, query, self.retry, self._rng)
-
-    def change_membership(self, note: bytes) -> Conversation[dict[str, Any]]:
-        return exchange.change_membership(note, self.retry, self._rng)
-
-    def dwell_times(self, post: str, first: str, last: str, size: int | None) -> Conversation[dict[str, Any]]:
-        query = {"post": post or None, "from": first or None, "to": last or None, "size": size}
-        return exchange.queried("/v1/statistics/dwell", query, self.retry, self._rng)
-
-    def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
-        return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
-
-    def put_attachment(self, media_type: str, data: bytes) -> Conversation[bool]:
-        return exchange.put_attachment(hashlib.sha256(data).hexdigest(), media_type, data, self.retry, self._rng)
-
-    def attachment(self, sha256: str, statement_id: str | None) -> Conversation[bytes]:
-        return exchange.attachment(sha256, statement_id, self.retry, self._rng)
-
-    def has_attachment(self, sha256: str) -> Conversation[bool]:
-        return exchange.has_attachment(sha256, self.retry, self._rng)
-
-    def delete_attachment(self, sha256: str) -> Conversation[None]:
-        return exchange.delete_attachment(sha256, self.retry, self._rng)
-
-    def tile(self, path: str) -> Conversation[bytes]:
-        return self.octets(f"/log/{path}", authenticated=path.startswith("tile/entries/"))
-
-    def pause_s(self, error: ClientError, failures: int) -> float:
-        """How long an event stream that broke is left alone; raises once that is of no use."""
-        if isinstance(error, ProblemError) and not isinstance(error, (Overloaded, Unavailable)):
-            raise error
-        if failures >= self.retry.attempts:
-            raise error
-        asked_s = error.retry_after_s if isinstance(error, ProblemError) and error.retry_after_s else 0.0
-        bound_s = min(exchange.RETRY_MAX_S, exchange.RETRY_FIRST_S * 2.0**failures)
-        return asked_s + self._rng.uniform(0, bound_s)
 
 
 def _timeout() -> httpx.Timeout:
@@ -224,7 +106,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
-        self._driver = _Driver(signer, retry or Retry(), rng)
+        self._driver = Driver(signer, retry or Retry(), rng)
         self._http = httpx.Client(base_url=base_url, timeout=_timeout(), transport=transport, verify=verify)
         self._sleep = sleep
 
@@ -431,7 +313,7 @@ class AsyncClient:
         connections_max: int = 100,
         rng: random.Random | None = None,
     ) -> None:
-        self._driver = _Driver(signer, retry or Retry(), rng)
+        self._driver = Driver(signer, retry or Retry(), rng)
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=_timeout(), transport=transport, verify=verify, limits=limits

@@ -148,7 +148,7 @@ class StatusReport:
         return True, "ready"
 
     def _disk_trouble(self) -> str | None:
-        return self._validator.ordering.disk_trouble or self._validator.disk_trouble
+        return self._validator.ordering.disk_trouble or self._validator.applying.disk_trouble
 
     def storage(self) -> dict[str, Any]:
         """How the disk is, and what was found on it, for an operator."""

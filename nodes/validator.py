@@ -2,8 +2,8 @@
 
 One event loop carries the messages, the ticks and the Raft core, and executes small blocks; one thread executes large
 ones; a few check signatures.
-What becomes of a statement here: checked, forwarded or proposed (`proposing`), ordered (`ordering`), executed and
-signed (`execution`), made final (`cosigning`), answered (`service`).
+What becomes of a statement here: checked, forwarded or proposed (`proposing`), ordered (`ordering`), taken in turn
+(`applying`), executed and signed (`execution`), made final (`cosigning`), answered (`service`).
 
 It never takes part with a doubt about itself: a contradiction on the disk ends the process; a bug in a contract or a
 contradiction with the other authority halts execution and signing, and the process stays up to say so.
@@ -21,23 +21,23 @@ import structlog
 import consensus
 from consensus import Config, Entry
 from ledger.checkpoint import Checkpoint
-from ledger.errors import LedgerError, Malformed, UnknownDurableState, WriteFailed
+from ledger.errors import Malformed, UnknownDurableState, WriteFailed
 from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
 from nodes import wire
+from nodes.applying import Applying
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.changing import Changes
 from nodes.checking import KnownKeys, SignatureChecks
 from nodes.config import ValidatorConfig
-from nodes.cosigning import Contradiction, Cosigner, Finality
+from nodes.cosigning import Cosigner, Finality
 from nodes.divergence import Divergences
 from nodes.environment import Environment
-from nodes.execution import Accepted, Executed, Execution, Halted, Rejected
+from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
 from nodes.health import HealthServer
 from nodes.identity import Identity
-from nodes.log_index import keep_up
 from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
@@ -64,10 +64,6 @@ EXIT_HALTED = 5  # it had halted by the time it was told to stop
 EXIT_REMOVED = 6  # a change of the membership, signed by all authorities, has removed it for good
 REOPEN = -1  # no exit status: it starts again in the same process, from the ledger that it has caught up to
 
-EXECUTE_SLICE_S = 0.03
-# A block that is expected to take less than this is executed on the event loop.
-QUICK_S = 0.01
-DISK_RETRY_S = 0.5
 EXCHANGE_S = 1.0
 HAND_OVER_S = 0.5
 
@@ -90,11 +86,7 @@ class Validator:
         self._log = structlog.get_logger().bind(part="validator")
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
-        self.disk_trouble: str | None = None
         self._unsaved_final: tuple[int, bytes] | None = None
-        self._recent_s = 0.0
-        # Execution and signing are never in two threads at once.
-        self._executing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stores = open_stores(config, identity, self.environment)
@@ -217,7 +209,19 @@ class Validator:
         )
         self.changes = Changes(self, self.roster, self.participation, on_removed=lambda _: self.finish(EXIT_REMOVED))
         self.changes.take_effect()
-        self._apply_thread = environment.executor(1, "execution")
+        self.applying = Applying(
+            self.ordering,
+            self.execution,
+            self.checks,
+            self.stores.log_index,
+            clock=self.clock,
+            thread=environment.executor(1, "execution"),
+            quick_max_bytes=tuning.inline_max_bytes,
+            absorb=self._absorb,
+            halt=self.halt,
+            halted=lambda: self.halted is not None,
+            hand_over=self.hand_over,
+        )
         self.scrub = Scrub(
             {
                 "order": (self.stores.order.store, walk_order),
@@ -280,7 +284,7 @@ class Validator:
             (self.proposals.propose_blocks(), "proposing"),
             (self.proposals.keep_house(), "housekeeping"),
             (self._exchange_for_ever(), "exchange"),
-            (self._index_log(), "log index"),
+            (self.applying.keep_index(), "log index"),
         ):
             self._spawn(run, name)
         self._log.info("started", size=self.chain.size, height=self.chain.height, applied=self.chain.applied)
@@ -333,7 +337,7 @@ class Validator:
             await self._health.stop()
         await self._grpc.stop(grace=0.2)
         await self.transport.stop()
-        self._apply_thread.shutdown(wait=True)
+        self.applying.close()
         self.checks.close()
         self.scrub.close()
         await self.snapshots.close()
@@ -418,73 +422,10 @@ class Validator:
     # --- execution ---------------------------------------------------------------------------------------------------
 
     async def _apply(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self.stores.behind:
-            await asyncio.Event().wait()  # what comes next for this ledger, the order no longer has
-        while True:
-            blocks = await self.ordering.take(self.execution.applied)
-            while blocks and self.halted is None:
-                behind = self.ordering.waiting(blocks[-1][0]) + len(blocks)
-                async with self._executing:
-                    if self._is_quick(blocks):
-                        executed, error = self._execute_some(blocks, behind)
-                    else:
-                        executed, error = await loop.run_in_executor(
-                            self._apply_thread, self._execute_some, blocks, behind
-                        )
-                blocks = blocks[len(executed) :]
-                self._absorb(executed)
-                self.reads.advanced()
-                if error is None:
-                    self.disk_trouble = None
-                elif isinstance(error, StoreUnavailable):
-                    if self.disk_trouble is None:
-                        self._log.error("disk_unavailable", reason=str(error))
-                        self.hand_over()
-                    self.disk_trouble = str(error)
-                    await asyncio.sleep(DISK_RETRY_S)
-                elif isinstance(error, Halted | Contradiction):
-                    self.halt(str(error))
-                else:
-                    raise error
-            if self.halted is not None:
-                await asyncio.Event().wait()
-
-    async def _index_log(self) -> None:
-        loop = asyncio.get_running_loop()
-        await keep_up(
-            self.stores.log_index, self._executing, lambda slice_: loop.run_in_executor(self._apply_thread, slice_)
-        )
-
-    def _is_quick(self, blocks: Sequence[tuple[int, bytes]]) -> bool:
-        """Whether to execute at once: handing a small block to the thread and back costs more than the block itself.
-
-        Not while the disk is slow: the event loop has heartbeats to send.
-        """
-        return (
-            sum(len(payload) for _, payload in blocks) <= self.config.tuning.inline_max_bytes
-            and self._recent_s < QUICK_S
-            and self.checks.idle()  # or execution would wait for a signature check, and heartbeats with it
-            and self.disk_trouble is None
-        )
-
-    def _execute_some(
-        self, blocks: Sequence[tuple[int, bytes]], behind: int
-    ) -> tuple[list[Executed], Exception | None]:
-        """In the thread that executes: as many as fit a slice of time, so that answers leave in between."""
-        started = self.clock.monotonic_s()
-        executed: list[Executed] = []
-        for index, payload in blocks:
-            try:
-                executed.append(self.execution.execute(index, payload, behind - len(executed) - 1))
-            except (LedgerError, Halted) as error:
-                return executed, error
-            if self.clock.monotonic_s() - started > EXECUTE_SLICE_S:
-                break
-        if executed:
-            took_s = (self.clock.monotonic_s() - started) / len(executed)
-            self._recent_s += (took_s - self._recent_s) / 8
-        return executed, None
+        """Execution ends when this validator halts, and does not begin where the order lacks what comes next."""
+        if not self.stores.behind:
+            await self.applying.run()
+        await asyncio.Event().wait()
 
     def _absorb(self, executed: Sequence[Executed]) -> None:
         """Back on the event loop: answer, publish our signatures, see what is final now."""
@@ -511,6 +452,7 @@ class Validator:
                 self._receive_cosignatures(*early)
             if not self._conclude():
                 self.following.changed()
+        self.reads.advanced()
 
     # --- finality ----------------------------------------------------------------------------------------------------
 
@@ -555,7 +497,6 @@ class Validator:
         self.transport.broadcast(peer_pb2.Envelope(cosignature_query=query))
 
     async def _exchange_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EXCHANGE_S)
             self._exchange()
@@ -573,15 +514,7 @@ class Validator:
                 self.halt(why)
                 continue
             if self.execution.unsigned() and self.ordering.waiting(self.execution.applied) == 0:
-                try:
-                    async with self._executing:
-                        signed = await loop.run_in_executor(self._apply_thread, self.execution.sign_now)
-                except StoreUnavailable as error:
-                    self.disk_trouble = str(error)
-                    continue
-                except Contradiction as error:
-                    self.halt(str(error))
-                    continue
+                signed = await self.applying.sign_now()
                 if signed is not None:
                     self.publishing.publish(signed)
                     self._conclude()

@@ -41,9 +41,9 @@ async def test_nothing_is_executed_while_something_is_being_signed(tmp_path: Pat
         validator.execution.applied = 1
         return [type("Executed", (), {"block": None})()], None
 
-    validator.ordering = OneBlock()  # type: ignore[assignment]
-    validator._execute_some = execute  # type: ignore[method-assign]
-    async with validator._executing:
+    validator.applying._ordering = OneBlock()  # type: ignore[assignment]
+    validator.applying.execute_some = execute  # type: ignore[method-assign]
+    async with validator.applying.executing:
         task = asyncio.create_task(validator._apply())
         await asyncio.sleep(0.05)
         assert not executed.is_set()

@@ -7,26 +7,22 @@ answering", figure 3.1; the commit rule with a voter of each authority and the o
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import wraps
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from consensus.messages import Entry, EntryType, HardState, MessageType, SnapshotMetadata
+from consensus.messages import Entry, EntryType, HardState, MessageType
 from ledger.chain import Chain
 from ledger.checked import CHECKSUM_BYTES
 from ledger.errors import LedgerError, UnknownDurableState
 from ledger.note import parse_note
 from ledger.statement import Statement
 from nodes.cosigning import INTENT_KEY, Intent
-from nodes.execution import Accepted, Execution
-from nodes.ordering import RaftOrdering
+from nodes.execution import Accepted
 from nodes.proto import peer_pb2
-from nodes.raft_store import RaftStore
 from tests.simulation.corridor import Corridor
-from tests.simulation.disk import Platter, SimulatedStore
+from tests.simulation.disk import Platter
 from tests.simulation.membership import (
     InForce,
     Key,
@@ -38,78 +34,13 @@ from tests.simulation.membership import (
     what_is_said,
 )
 from tests.simulation.node import Node
+from tests.simulation.order_log import OrderBatch, OrderLog, digest_of
 from tests.simulation.world import World
 
 SIGN_AHEAD_MAX_MS = 5000
 _PRE_VOTES = (int(MessageType.PRE_VOTE), int(MessageType.PRE_VOTE_RESPONSE))
 _FROM_LEADER = (int(MessageType.APPEND), int(MessageType.HEARTBEAT))
 _PROMISES = (int(MessageType.APPEND_RESPONSE), int(MessageType.VOTE), int(MessageType.VOTE_RESPONSE))
-
-
-@dataclass
-class _Log:
-    """What a node's order holds, and how much of it is on the disk for good."""
-
-    entries: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    last: int = 0
-    # What is before it was compacted, or came with a snapshot.
-    base: int = 0
-    hard: HardState = field(default_factory=HardState)
-    pending: list[_Batch] = field(default_factory=list)
-
-    def durable_last(self) -> int:
-        firsts = [batch.first - 1 for batch in self.pending if batch.first]
-        return min([self.last, *firsts])
-
-    def durable_hard(self) -> HardState:
-        return next((batch.hard_before for batch in self.pending if batch.hard is not None), self.hard)
-
-
-class _Batch:
-    """One write of the order: the model that goes with its bytes."""
-
-    def __init__(self, oracle: Oracle, node: Node, hard: HardState | None, entries: Any) -> None:
-        self._oracle = oracle
-        self._node = node
-        self._log = oracle.logs[node.name]
-        self.entries: list[Key] = [oracle.key(entry) for entry in entries]
-        self.hard = hard
-        self.first = self.entries[0][0] if self.entries else 0
-        self.hard_before = self._log.hard
-        self._last_before = self._log.last
-        self._before: dict[int, tuple[int, bytes]] = {}
-
-    def applied(self) -> None:
-        log = self._log
-        self.hard_before, self._last_before = log.hard, log.last
-        if self.hard is not None:
-            log.hard = self.hard
-        if self.entries:
-            for index in range(self.first, log.last + 1):
-                self._before[index] = log.entries.pop(index)
-            for index, term, digest in self.entries:
-                log.entries[index] = (term, digest)
-            log.last = self.entries[-1][0]
-            self._oracle.check_log(self._node, self.entries)
-            for key in self.entries:
-                if key in self._oracle.ordered.seen and not self._node.lies:
-                    self._oracle._check_change(self._node, key)
-            self._oracle.check_cut(self._node, log.last, self._before)
-        log.pending.append(self)
-
-    def lost(self) -> None:
-        log = self._log
-        log.hard = self.hard_before
-        if self.entries:
-            for index, _, _ in self.entries:
-                log.entries.pop(index, None)
-            log.entries |= self._before
-            log.last = self._last_before
-        log.pending.remove(self)
-
-
-def _digest(kind: int, data: bytes) -> bytes:
-    return sha256(bytes([kind]) + data).digest()[:12]
 
 
 @dataclass
@@ -128,7 +59,7 @@ class Oracle:
         self.world = world
         self.corridor = corridor
         self.nodes = nodes
-        self.logs = {name: _Log() for name in nodes}
+        self.logs = {name: OrderLog() for name in nodes}
         self.events: list[dict[str, Any]] | None = None
         # The membership
         self.ordered = Ordered(corridor.genesis, corridor.parties)
@@ -172,12 +103,12 @@ class Oracle:
 
     def key(self, entry: Entry) -> Key:
         """What names an entry, whoever has it. A change of the membership is remembered with what it says."""
-        key = (entry.index, entry.term, _digest(int(entry.type), entry.data))
+        key = (entry.index, entry.term, digest_of(int(entry.type), entry.data))
         if entry.type is EntryType.CONFIGURATION and key not in self.ordered.seen:
             self.ordered.seen[key] = read_change(entry.data)
         return key
 
-    def changes_of(self, log: _Log, until: int, *, before_term: int | None = None) -> Iterator[Key]:
+    def changes_of(self, log: OrderLog, until: int, *, before_term: int | None = None) -> Iterator[Key]:
         """The changes that a log holds up to a place, those that came in by a snapshot included."""
         for key in sorted(self.ordered.seen):
             index, term, digest = key
@@ -185,7 +116,7 @@ class Oracle:
             if index <= until and entry == (term, digest) and (before_term is None or term < before_term):
                 yield key
 
-    def in_force(self, log: _Log, until: int, *, before_term: int | None = None) -> InForce:
+    def in_force(self, log: OrderLog, until: int, *, before_term: int | None = None) -> InForce:
         return self.ordered.followed(self.changes_of(log, until, before_term=before_term))
 
     def turning(self, node: Node, entries: Any) -> None:
@@ -194,7 +125,7 @@ class Oracle:
             if entry.type is EntryType.CONFIGURATION:
                 self.key(entry)
 
-    def _check_change(self, node: Node, key: Key) -> None:
+    def check_change(self, node: Node, key: Key) -> None:
         """Both authorities signed what is done, it is the next change, and each authority keeps a voter."""
         change, name = self.ordered.seen[key], node.name
         before = self.in_force(self.logs[name], key[0] - 1)
@@ -219,7 +150,7 @@ class Oracle:
         if gone:
             self.fail("every authority has a voter", f"{name} takes {key[0]}, which leaves {sorted(gone)} without")
 
-    def _may_decide(self, log: _Log, index: int) -> Iterator[InForce]:
+    def _may_decide(self, log: OrderLog, index: int) -> Iterator[InForce]:
         """What a leader may have gone by that found an entry of this log committed: the configuration at its place, or
         the next one, which counts from the moment that a leader has it in memory.
         """
@@ -232,7 +163,7 @@ class Oracle:
             if fits and key not in before:
                 yield present.after(change, self.corridor.parties)
 
-    def _check_commit(self, node: Node, log: _Log, index: int, entry: tuple[int, bytes]) -> None:
+    def _check_commit(self, node: Node, log: OrderLog, index: int, entry: tuple[int, bytes]) -> None:
         """A majority and a voter of each authority have it on the disk; in both halves of a joint configuration."""
         holders = self.holders.get((index, *entry), set())
         possible = list(self._may_decide(log, index))
@@ -258,7 +189,7 @@ class Oracle:
     # --- the order on the disks -------------------------------------------------------------------------------------
 
     def writing(self, node: Node, platter: Platter, hard: HardState | None, entries: Any) -> None:
-        platter.next_model = _Batch(self, node, hard, entries)
+        platter.next_model = OrderBatch(self, node, hard, entries)
         platter.on_synced = lambda: self._synced(node)
 
     def _synced(self, node: Node) -> None:
@@ -456,7 +387,7 @@ class Oracle:
     def _check_committed(self, node: Node, index: int, payload: bytes) -> None:
         log = self.logs[node.name]
         entry = log.entries.get(index)
-        if entry is None or (payload and entry[1] != _digest(int(EntryType.NORMAL), payload)):
+        if entry is None or (payload and entry[1] != digest_of(int(EntryType.NORMAL), payload)):
             self.fail("state machine safety", f"{node.name} executes at {index} what is not in its order")
             return
         known = self.committed.get(index)
@@ -632,68 +563,3 @@ def _durable(node: Node, key: bytes) -> bytes | None:
     else:
         record = platter.values.get(key)
     return record[:-CHECKSUM_BYTES] if record is not None else None
-
-
-@contextlib.contextmanager
-def watching(oracle: Oracle) -> Iterator[None]:
-    """While this holds, every write of the order, every execution and every final note is seen."""
-
-    def of(part: Any) -> Node | None:
-        store = part._store
-        while not isinstance(store, SimulatedStore) and hasattr(store, "_inner"):
-            store = store._inner
-        return oracle.nodes[store.disk.node] if isinstance(store, SimulatedStore) else None
-
-    write, execute, put_cosigned = RaftStore.write, Execution.execute, Chain.put_cosigned
-    install, turn = RaftStore.install, RaftOrdering._turn
-
-    @wraps(write)
-    def watched_write(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
-        node = of(self)
-        if node is not None and (hard_state is not None or entries):
-            platter = node.disk.platter(node.config.data / "order")
-            oracle.writing(node, platter, hard_state, entries)
-        write(self, hard_state, entries, **more)
-
-    @wraps(turn)
-    async def watched_turn(self: RaftOrdering, ready: Any) -> None:
-        oracle.turning(oracle.nodes[self._name], ready.entries)
-        await turn(self, ready)
-
-    @wraps(install)
-    def watched_install(self: RaftStore, metadata: SnapshotMetadata) -> None:
-        install(self, metadata)
-        node = of(self)
-        if node is not None:
-            oracle.installed(node, metadata.index, metadata.term, self.last_index())
-
-    @wraps(execute)
-    def watched_execute(self: Execution, index: int, payload: bytes, behind: int) -> Any:
-        done = execute(self, index, payload, behind)
-        node = of(self)
-        if node is not None:
-            oracle.executed(node, index, payload, done)
-        return done
-
-    @wraps(put_cosigned)
-    def watched_put(self: Chain, size: int, note: bytes, *, sync: bool = True) -> None:
-        put_cosigned(self, size, note, sync=sync)
-        node = of(self)
-        if node is not None:
-            oracle.final(node, size, note)
-
-    patches: list[tuple[type, str, Callable[..., Any]]] = [
-        (RaftStore, "write", watched_write),
-        (RaftStore, "install", watched_install),
-        (RaftOrdering, "_turn", watched_turn),
-        (Execution, "execute", watched_execute),
-        (Chain, "put_cosigned", watched_put),
-    ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
-    for owner, name, watched in patches:
-        setattr(owner, name, watched)
-    try:
-        yield
-    finally:
-        for owner, name, original in before:
-            setattr(owner, name, original)

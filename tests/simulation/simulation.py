@@ -36,7 +36,8 @@ from tests.simulation.faults import KINDS, SEASONS, Faults
 from tests.simulation.links import Links, Weather
 from tests.simulation.node import Node
 from tests.simulation.operators import Operators
-from tests.simulation.oracle import Oracle, watching
+from tests.simulation.oracle import Oracle
+from tests.simulation.watching import watching
 from tests.simulation.world import MS, S, Violation, World
 
 SHAPES = (
