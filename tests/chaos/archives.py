@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +22,10 @@ from ledger.tiles import ENTRIES, decode_entry_bundle, tile_path, tile_width
 from nodes.demo.processes import NodeProcess, comity_command
 from nodes.network import NetworkValidator
 from tests.chaos.checker import ArchiveView
-from tests.chaos.cluster import Cluster, ClusterFailed
+from tests.chaos.cluster import Cluster, ClusterFailed, with_validators
 
 READY_TIMEOUT_S: Final = 30.0
 EXPORT_TIMEOUT_S: Final = 300.0
-_VALIDATORS = re.compile(r"\n\[\[validators\]\]\n.*", re.DOTALL)
 
 
 def export_all(cluster: Cluster, directory: Path) -> tuple[list[ArchiveView], dict[str, str]]:
@@ -47,8 +45,7 @@ def _export(cluster: Cluster, validator: NetworkValidator, directory: Path) -> A
     if cluster.nodes[gateway.name].running:
         cluster.stop(gateway.name)
     config = gateway.config.with_name(f"only-{validator.name}.toml")
-    only = f'\n[[validators]]\nname = "{validator.name}"\naddress = "{validator.service_address}"\n'
-    config.write_text(_VALIDATORS.sub("", gateway.config.read_text()) + only)
+    config.write_text(with_validators(gateway.config.read_text(), [validator]))
     command = cluster.inside(gateway.name, comity_command("gateway", "run", "--config", str(config)))
     log = cluster.directory / "logs" / f"only-{validator.name}.log"
     node = NodeProcess(gateway.name, command, log)
@@ -60,19 +57,25 @@ def _export(cluster: Cluster, validator: NetworkValidator, directory: Path) -> A
         cluster.wait_answering(gateway.name, READY_TIMEOUT_S)
         archive = directory / validator.name
         authority = next(item for item in cluster.network.authorities if item.name == validator.authority)
+        policy = authority.policy
+        if cluster.somebody_was_replaced:
+            # By which its people verify from then on: whoever signed before may be gone.
+            policy = directory / f"{validator.name}.policy"
+            where = ["--genesis", str(cluster.network.genesis), "--gateway", f"http://{gateway.http_address}"]
+            _comity("membership", "policy", *where, "--authority", authority.name, "--out", str(policy))
         _comity(
             "export",
             str(archive),
             "--gateway",
             f"http://{gateway.http_address}",
             "--policy",
-            str(authority.policy),
+            str(policy),
             "--as",
             f"{authority.name}/registrar",
             "--key",
             str(authority.key("registrar")),
         )
-        return _audited(validator.name, archive, authority.policy)
+        return _audited(validator.name, archive, policy)
     finally:
         node.terminate()
         node.kill()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -19,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -41,7 +42,7 @@ POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
 # For validators that join later; a name is never used twice.
-SPARE_MACHINES: Final = 10
+SPARE_MACHINES: Final = 14
 # A party that is no authority, and its machines: witnesses, which join and leave.
 NEUTRAL: Final = "arbiter"
 NEUTRAL_MACHINES: Final = 3
@@ -51,6 +52,8 @@ ORDER_TAIL_ENTRIES: Final = 150
 SCRUB_INTERVAL_S: Final = 10
 TUNING: Final = f"\n[tuning]\norder_tail_entries = {ORDER_TAIL_ENTRIES}\nscrub_interval_s = {SCRUB_INTERVAL_S}\n"
 SOURCE: Final = Path(__file__).parent
+# In gateway.toml: whom it asks.
+LISTED_VALIDATORS: Final = re.compile(r"\n\[\[validators\]\]\n.*", re.DOTALL)
 
 
 class ClusterFailed(Exception):
@@ -76,6 +79,10 @@ class Cluster:
         self._links: dict[str, Link] = {}
         self._clocks: dict[str, Path] = {}
         self._newcomers: dict[str, Newcomer] = {}
+        # By name: the number of its device follows from its place.
+        self._machines: list[str] = []
+        # Validators that others took the place of, for good.
+        self._lost: dict[str, NetworkValidator] = {}
         self._http = httpx.Client(timeout=HTTP_TIMEOUT_S)
         self.packets: dict[str, int] = {}
 
@@ -127,6 +134,7 @@ class Cluster:
         if done.returncode != 0:
             raise ClusterFailed(f"network init: status {done.returncode}: {done.stderr.strip()}")
         self.network = load_network(self.directory / "network")
+        self._machines = self._name_machines()
 
     def _keep_a_short_order(self) -> None:
         """Whoever is away for some seconds has to come back by a snapshot: it is to happen often here."""
@@ -135,7 +143,7 @@ class Cluster:
                 file.write(TUNING)
 
     def _make_namespaces(self) -> None:
-        names = self._machines()
+        names = self._machines
         self._addresses = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, 1)}
         hosts = self.directory / "hosts"
         hosts.write_text(
@@ -165,7 +173,7 @@ class Cluster:
         if stdout.readline() != "ready\n":
             raise ClusterFailed("the switch did not come up")
 
-    def _machines(self) -> list[str]:
+    def _name_machines(self) -> list[str]:
         """Everything with a network namespace: ours, the nodes', and those that wait for newcomers."""
         first = 1 + max(len(self.members(authority)) for authority in self.authorities)
         spare = [f"{name}-{number}" for number in range(first, first + SPARE_MACHINES) for name in self.authorities]
@@ -175,13 +183,41 @@ class Cluster:
     def spare(self, authority: str) -> str | None:
         """The name of a validator of this authority that never was, if there is a machine for it."""
         known = set(self.nodes)
-        free = (name for name in self._machines() if name not in known and name.rpartition("-")[0] == authority)
+        free = (name for name in self._machines if name not in known and name.rpartition("-")[0] == authority)
         return next((name for name in free if self.isolated), None)
 
-    def add_newcomer(self, made: Newcomer) -> None:
-        """A validator that is not in the genesis record: run like the others, but no victim of other faults."""
+    def add_newcomer(self, made: Newcomer, *, to_stay: bool = False) -> None:
+        """A validator that is not in the genesis record: run like the others, but no victim of other faults.
+
+        `to_stay`: it is to take another's place; it gets a disk and a clock of its own, which can then fail it.
+        """
         self._newcomers[made.name] = made
+        if to_stay and self._abilities[DISKS].there:
+            self._make_disk(made.name, made.config)
+        if to_stay and self._abilities[CLOCK].there:
+            self._make_clock(made.name)
         self._add_node(made.name, "validator", made.config)
+
+    def succeed(self, lost: str, name: str) -> None:
+        """The newcomer `name` stands where `lost` stood: a victim like the others, exported and judged like the others.
+
+        Its authority's gateways are told to ask it, as docs/operating.md says, and start again.
+        """
+        made = self._newcomers[name]
+        item = next(item for item in self.network.validators if item.name == lost)
+        successor = NetworkValidator(
+            name, item.authority, made.config, made.peer_address, made.service_address, made.http_address
+        )
+        self._lost[lost] = item
+        validators = tuple(successor if each.name == lost else each for each in self.network.validators)
+        self.network = replace(self.network, validators=validators)
+        for gateway in self.network.gateways:
+            if gateway.authority == item.authority:
+                listed = [each for each in validators if each.authority == item.authority]
+                gateway.config.write_text(with_validators(gateway.config.read_text(), listed))
+                if self.nodes[gateway.name].running:
+                    self.stop(gateway.name)
+                    self.start(gateway.name)
 
     def policy(self, authority: str) -> bytes:
         """By which this authority's people verify: newcomers cosign as well, once they are let in."""
@@ -196,6 +232,10 @@ class Cluster:
             lines.insert(place, f"witness {made.name} {credential}")
             lines = [f"{line} {made.name}" if line.startswith(f"group {country} ") else line for line in lines]
         return ("\n".join(lines) + "\n").encode()
+
+    @property
+    def somebody_was_replaced(self) -> bool:
+        return bool(self._lost)
 
     @property
     def newcomers(self) -> int:
@@ -214,18 +254,23 @@ class Cluster:
     def _make_disks(self) -> None:
         (self.directory / "disks").mkdir()
         for validator in self.network.validators:
-            point = validator.config.parent / "data"
-            disk = Disk(validator.name, self.directory / "disks" / f"{validator.name}.ext4", point)
-            disk.create()
-            self.disks[validator.name] = disk
+            self._make_disk(validator.name, validator.config)
+
+    def _make_disk(self, name: str, config: Path) -> None:
+        disk = Disk(name, self.directory / "disks" / f"{name}.ext4", config.parent / "data")
+        disk.create()
+        self.disks[name] = disk
 
     def _make_clocks(self) -> None:
         library = self.directory / "clock_step.so"
         source = SOURCE / "clock_step.c"
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
         for name in self.validators:
-            self._clocks[name] = self.directory / f"{name}.clock"
-            self._clocks[name].write_bytes(struct.pack("q", 0))
+            self._make_clock(name)
+
+    def _make_clock(self, name: str) -> None:
+        self._clocks[name] = self.directory / f"{name}.clock"
+        self._clocks[name].write_bytes(struct.pack("q", 0))
 
     def _add_node(self, name: str, kind: str, config: Path) -> None:
         command = comity_command(kind, "run", "--config", str(config))
@@ -250,6 +295,11 @@ class Cluster:
         return [item.name for item in self.network.validators]
 
     @property
+    def ever(self) -> list[str]:
+        """Every validator that ever was: those of now, newcomers that left, and those that were lost."""
+        return list(dict.fromkeys((*self.validators, *self._newcomers, *self._lost)))
+
+    @property
     def gateways(self) -> list[str]:
         return [item.name for item in self.network.gateways]
 
@@ -271,7 +321,7 @@ class Cluster:
 
     def _item(self, name: str) -> NetworkValidator | NetworkGateway | Newcomer:
         items: list[NetworkValidator | NetworkGateway | Newcomer] = [*self.network.validators, *self.network.gateways]
-        items += self._newcomers.values()
+        items += [*self._newcomers.values(), *self._lost.values()]
         return next(item for item in items if item.name == name)
 
     def data_of(self, validator: str) -> Path:
@@ -360,7 +410,7 @@ class Cluster:
         return max(leading)[1] if leading else None
 
     def wait_ready(self, names: list[str], timeout_s: float) -> dict[str, str]:
-        """Wait until all are ready. Returns those that are not, with what they say."""
+        """Wait until all are ready or have ended. Returns those that are not ready, with what they say."""
         deadline_s = time.monotonic() + timeout_s
         waiting = list(names)
         said: dict[str, str] = {}
@@ -374,7 +424,8 @@ class Cluster:
                 if ready:
                     waiting.remove(name)
                     del said[name]
-            if waiting and time.monotonic() > deadline_s:
+            ended = not any(self.nodes[name].running for name in waiting)
+            if waiting and (ended or time.monotonic() > deadline_s):
                 return {name: said[name] for name in waiting}
             if waiting:
                 time.sleep(POLL_S)
@@ -391,7 +442,7 @@ class Cluster:
     def logged(self) -> Counter[str]:
         """How often validators said what, by level and event."""
         counted: Counter[str] = Counter()
-        for name in (*self.validators, *self._newcomers):
+        for name in self.ever:
             log = self.nodes[name].log
             if not log.exists():
                 continue
@@ -417,7 +468,7 @@ class Cluster:
 
     def set_cable(self, name: str, plugged: bool) -> None:
         """The node's own interface goes down, or up again: unlike a silent loss, the node is told."""
-        device = f"chaos{self._machines().index(name)}"
+        device = f"chaos{self._machines.index(name)}"
         command = ["ip", "link", "set", device, "up" if plugged else "down"]
         subprocess.run(self.inside(name, command), check=True)
 
@@ -425,6 +476,12 @@ class Cluster:
         """How far this validator's wall clock is ahead of everybody's."""
         with self._clocks[validator].open("r+b") as file:
             file.write(struct.pack("q", offset_ms * 1_000_000))
+
+
+def with_validators(text: str, listed: list[NetworkValidator]) -> str:
+    """A gateway.toml that lists these validators instead of those that it listed."""
+    parts = [f'\n[[validators]]\nname = "{each.name}"\naddress = "{each.service_address}"\n' for each in listed]
+    return LISTED_VALIDATORS.sub("", text) + "".join(parts)
 
 
 def _last_line(node: NodeProcess) -> str:

@@ -44,7 +44,7 @@ class Operators:
         self.register = Register.of_genesis(self._genesis)
         self._notes: list[bytes] = []
 
-    def make(self, name: str, like: str, party: str | None = None) -> Newcomer:
+    def make(self, name: str, like: str, party: str | None = None, *, to_stay: bool = False) -> Newcomer:
         """The folder of a newcomer on its own machine; it can be started from then on. `party`: a neutral one."""
         cluster = self._cluster
         network = cluster.network
@@ -61,7 +61,7 @@ class Operators:
         )
         with made.config.open("a") as file:
             file.write(TUNING)
-        cluster.add_newcomer(made)
+        cluster.add_newcomer(made, to_stay=to_stay)
         return made
 
     def change(self, through: Iterable[str], *steps: Step) -> None:

@@ -162,6 +162,9 @@ class Run:
             mended = await asyncio.to_thread(mend_late, self._hands, name)
             if mended is not None:
                 self._say(f"           {mended}")
+                records[-1].notes.append(mended)
+                # Another may have taken its place.
+                nodes = [*self._cluster.validators, *self._cluster.gateways]
                 unready = await asyncio.to_thread(self._cluster.wait_ready, nodes, BACK_TIMEOUT_S)
         ready_s = self._load.now_s()
         if unready:
@@ -233,7 +236,7 @@ def stop_all(cluster: Cluster, outcome: Outcome) -> None:
 def conflicts(cluster: Cluster) -> list[str]:
     """Files of evidence that a validator kept of conflicting signatures."""
     found = []
-    for name in cluster.validators:
+    for name in cluster.ever:
         directory = cluster.data_of(name) / "evidence"
         if directory.is_dir():
             found += [f"{name}: {path.name}" for path in sorted(directory.iterdir())]
@@ -307,7 +310,7 @@ def check_again(directory: Path) -> Outcome:
     """Check what an earlier run left in its folder: the history and the archives, without the nodes."""
     outcome = Outcome(seed=0, minutes=0)
     history = read_history(directory / "history.jsonl")
-    paths = sorted((directory / "archives").iterdir())
+    paths = sorted(path for path in (directory / "archives").iterdir() if path.is_dir())
     judge(directory, outcome, history, [read_archive(path.name, path, True, "") for path in paths], [])
     return outcome
 

@@ -8,10 +8,14 @@ from typing import cast
 
 import pytest
 
+from nodes.config import load_gateway_config
+from nodes.network import init_network
 from tests.chaos.cluster import Cluster
-from tests.chaos.faults import Hands, resolve
-from tests.chaos.faults.files import flip_bits, truncate_file
+from tests.chaos.faults import Hands, files, resolve
+from tests.chaos.faults.files import EXIT_CONTRADICTS_ITSELF, flip_bits, mend_late, truncate_file
 from tests.chaos.link import Link
+from tests.chaos.machine import CLOCK, DISKS, SWITCH, Ability
+from tests.chaos.operators import Operators
 from tests.chaos.schedule import ANY, FOLLOWER, LEADER
 
 VALIDATORS = ["cn-1", "cn-2", "kz-1", "kz-2"]
@@ -73,3 +77,84 @@ def test_two_faults_on_one_link_add_up_and_a_cut_wins_until_it_is_lifted() -> No
     assert cluster.links[pair] == Link(delay_ms=5)
     hands.lift(slow)
     assert cluster.links == {}
+
+
+class _Node:
+    running = False
+    exit_status = EXIT_CONTRADICTS_ITSELF
+
+
+class _Damaged:
+    """A cluster of which one validator ended with 4: `comity storage repair` ends with `repaired`."""
+
+    def __init__(self, repaired: int) -> None:
+        self.nodes = {name: _Node() for name in VALIDATORS}
+        self.started: list[str] = []
+        self._repaired = repaired
+
+    def data_of(self, name: str) -> Path:
+        return Path(name)
+
+    def storage(self, command: str, data: Path) -> tuple[int, str]:
+        assert command == "repair"
+        return self._repaired, "the verdict"
+
+    def start(self, name: str) -> None:
+        self.started.append(name)
+
+
+def late(repaired: int, monkeypatch: pytest.MonkeyPatch) -> tuple[_Damaged, str | None, list[str]]:
+    cluster, replaced = _Damaged(repaired), []
+
+    def replace(hands: Hands, lost: str) -> str:
+        replaced.append(lost)
+        return "kz-3"
+
+    monkeypatch.setattr(files, "replace_lost", replace)
+    hands = Hands(cast("Cluster", cluster))
+    hands.damaged.add("kz-1")
+    done = mend_late(hands, "kz-1")
+    # Once is enough: whoever ends again after that has another reason, and it is a finding.
+    assert mend_late(hands, "kz-1") is None
+    return cluster, done, replaced
+
+
+def test_whose_ledger_is_met_damaged_late_is_repaired_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, done, replaced = late(0, monkeypatch)
+    assert (cluster.started, replaced) == (["kz-1"], [])
+    assert done is not None
+    assert done.endswith("comity storage repair: the verdict")
+
+
+def test_whose_order_is_met_damaged_late_is_replaced_and_never_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, done, replaced = late(1, monkeypatch)
+    assert (cluster.started, replaced) == ([], ["kz-1"])
+    assert done is not None
+    assert "kz-3 took its place" in done
+
+
+def test_whoever_ends_without_damage_done_to_it_is_not_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mend_late(Hands(cast("Cluster", _Damaged(0))), "kz-1") is None
+
+
+def test_a_successor_stands_where_the_lost_one_stood_and_the_gateway_asks_it(tmp_path: Path) -> None:
+    nothing = {name: Ability(name, False, "a test") for name in (SWITCH, DISKS, CLOCK)}
+    cluster = Cluster(tmp_path, nothing, seed=1)
+    cluster.network = init_network(tmp_path / "network", origin="a.example/b", authorities=[("kz", "KZ"), ("cn", "CN")])
+    for item in (*cluster.network.validators, *cluster.network.gateways):
+        cluster._add_node(item.name, "gateway" if "gateway" in item.name else "validator", item.config)
+    made = Operators(cluster).make("kz-3", like="kz-2", to_stay=True)
+    before = cluster.validators
+    cluster.succeed("kz-1", "kz-3")
+    assert cluster.validators == [{"kz-1": "kz-3"}.get(name, name) for name in before]
+    assert cluster.members("kz") == ["kz-3", "kz-2"]
+    assert set(cluster.ever) == {*before, "kz-3"}
+    assert cluster.data_of("kz-1") != cluster.data_of("kz-3")
+    listed = {
+        gateway.authority: [each.name for each in load_gateway_config(gateway.config).validators]
+        for gateway in cluster.network.gateways
+    }
+    assert listed == {"kz": ["kz-3", "kz-2"], "cn": ["cn-1", "cn-2"]}
+    (gateway,) = (item for item in cluster.network.gateways if item.authority == "kz")
+    ports = {each.name: each.port for each in load_gateway_config(gateway.config).validators}
+    assert ports["kz-3"] == made.service_address.port

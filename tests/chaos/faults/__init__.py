@@ -141,6 +141,14 @@ FAULTS: Final[Mapping[str, Fault]] = {
             exclusive=True,
         ),
         _fault(
+            "order-ruined",
+            files.order_ruined,
+            "every file of the order damaged while down: replaced by a change that both sides sign",
+            (0.5, 2.0),
+            needs=SWITCH,
+            exclusive=True,
+        ),
+        _fault(
             "flipped-running",
             files.flipped_while_running,
             "bits of a ledger's table flipped while it runs, found by the scrub",

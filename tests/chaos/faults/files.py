@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.chaos.cluster import ClusterFailed
 from tests.chaos.faults.hands import Hands, Held
+from tests.chaos.faults.members import replace_lost
+from tests.chaos.operators import ChangeFailed
 
 EXIT_CONTRADICTS_ITSELF: Final = 4
 EXIT_WRITE_FAILED: Final = 3
@@ -24,17 +28,20 @@ RUINED_BYTES: Final = 4096
 def _damage(hands: Hands, victim: str, rng: random.Random, how: str) -> Held:
     """Stop it, keep a copy, damage a file, start it: it must refuse to run, or run unharmed.
 
-    The copy is from after its last stop, which is what an operator's backup must be to be of use.
+    The copy is from after its last stop, which is what an operator's backup must be to be of use. Nobody's disk is
+    damaged as long as another's may be: both of one authority at once are more than any change survives.
     """
     cluster = hands.cluster
+    victim, before = _look_after(hands, victim)
     status = cluster.stop(victim)
     data = cluster.data_of(victim)
     backup = cluster.directory / f"{victim}.backup"
     _copy(data, backup)
-    file = _choose_file(data, rng)
+    # Whose order is damaged may have to be replaced, which takes another machine.
+    file = _choose_file(data, rng, ("order", "ledger") if cluster.isolated else ("ledger",))
     what = truncate_file(file, rng) if how == "truncated" else flip_bits(file, rng)
     hands.start(victim)
-    held = Held(f"{victim} stopped, {file.relative_to(data)} {what}, started", (victim,), lambda: None)
+    held = Held(f"{victim} stopped, {file.relative_to(data)} {what}, started", (victim,), lambda: None, before)
     if status != 0:
         held.notes.append(f"violation: {victim} ended with status {status} when told to stop")
 
@@ -62,12 +69,42 @@ def mend_late(hands: Hands, victim: str) -> str | None:
     node = cluster.nodes[victim]
     if victim not in hands.damaged or node.running or node.exit_status != EXIT_CONTRADICTS_ITSELF:
         return None
+    return f"{victim} met its damage and ended with {EXIT_CONTRADICTS_ITSELF}; {_repair_or_replace(hands, victim)}"
+
+
+def _repair_or_replace(hands: Hands, victim: str) -> str:
+    """The ledger is repaired; whose order is damaged is replaced. Returns what was done, or what could not be."""
+    cluster = hands.cluster
     hands.damaged.discard(victim)
     repaired, verdict = cluster.storage("repair", cluster.data_of(victim))
-    if repaired != 0:
-        return f"{victim} met its damage, and comity storage repair refused with {repaired}: {verdict}"
-    hands.start(victim)
-    return f"{victim} met its damage and ended with {EXIT_CONTRADICTS_ITSELF}; comity storage repair: {verdict}"
+    if repaired == 0:
+        hands.start(victim)
+        return f"comity storage repair: {verdict}"
+    try:
+        name = replace_lost(hands, victim)
+    except (ChangeFailed, ClusterFailed) as error:
+        return f"comity storage repair refused with {repaired}: {verdict}; NOT REPLACED: {error}"
+    return f"comity storage repair refused with {repaired}; {name} took its place by a change that both sides signed"
+
+
+def _look_after(hands: Hands, victim: str) -> tuple[str, list[str]]:
+    """As an operator who knows of a bad disk: stop whoever runs on one, look, and mend what is found.
+
+    Returns who stands in the place of `victim` now, and what was done.
+    """
+    cluster, notes = hands.cluster, []
+    place = cluster.validators.index(victim)
+    for name in sorted(hands.damaged):
+        cluster.stop(name)
+        found, verdict = cluster.storage("check", cluster.data_of(name))
+        if found == 0:
+            hands.damaged.discard(name)
+            hands.start(name)
+        else:
+            notes.append(f"{name} still ran on damaged files: {verdict}; {_repair_or_replace(hands, name)}")
+    late = cluster.wait_ready(cluster.validators, READY_TIMEOUT_S)
+    notes += [f"violation: {who} did not come back: {what}" for who, what in late.items()]
+    return cluster.validators[place], notes
 
 
 def _mend(hands: Hands, victim: str, backup: Path, notes: list[str]) -> None:
@@ -99,9 +136,9 @@ def _give_back(backup: Path, data: Path) -> None:
     shutil.copytree(backup, data, dirs_exist_ok=True)
 
 
-def _choose_file(data: Path, rng: random.Random) -> Path:
-    """A file that holds data: of either store, as likely one as the other; the same seed chooses the same."""
-    store = data / rng.choice(("order", "ledger"))
+def _choose_file(data: Path, rng: random.Random, stores: Sequence[str]) -> Path:
+    """A file that holds data: of any of the stores, as likely one as another; the same seed chooses the same."""
+    store = data / rng.choice(stores)
     files = sorted(
         path
         for path in store.rglob("*")
@@ -171,6 +208,42 @@ def ledger_ruined(hands: Hands, victim: str, rng: random.Random) -> Held:
         held.notes.append(f"comity storage repair: derived again, signs nothing up to {floor or 0:.0f}")
         if not floor:
             held.notes.append("violation: a validator that lost its ledger remembers no size that it may have signed")
+
+    held.heal = heal
+    return held
+
+
+def order_ruined(hands: Hands, victim: str, rng: random.Random) -> Held:
+    """Every table and log of the order is damaged while the validator is down: it is replaced, and never comes back.
+
+    What it voted for and acknowledged may be gone: it must end with 4, `comity storage repair` must refuse, and another
+    takes its place by a change of the membership, as docs/operating.md says.
+    """
+    cluster = hands.cluster
+    victim, notes = _look_after(hands, victim)
+    cluster.stop(victim)
+    data = cluster.data_of(victim)
+    for path in sorted((data / "order").iterdir()):
+        if path.suffix in (".log", ".ldb", ".sst"):
+            ruin_file(path)
+    hands.start(victim)
+    held = Held(f"{victim} stopped, its order ruined, started", (victim,), lambda: None, notes)
+
+    def heal() -> None:
+        status = cluster.nodes[victim].wait(time.monotonic() + SCRUB_TIMEOUT_S)
+        if status != EXIT_CONTRADICTS_ITSELF:
+            held.notes.append(f"violation: its order is ruined: expected {EXIT_CONTRADICTS_ITSELF}, got {status}")
+            cluster.kill(victim)
+        found, said = cluster.storage("check", data)
+        if found != EXIT_DAMAGED:
+            held.notes.append(f"violation: comity storage check ended with {found} on a ruined order: {said}")
+        repaired, said = cluster.storage("repair", data)
+        if repaired != EXIT_DAMAGED:
+            held.notes.append(f"violation: comity storage repair ended with {repaired} on a ruined order: {said}")
+        try:
+            held.notes.append(f"refused with {status}; {replace_lost(hands, victim)} took its place for good")
+        except (ChangeFailed, ClusterFailed) as error:
+            held.notes.append(f"violation: {victim} could not be replaced: {error}")
 
     held.heal = heal
     return held

@@ -78,6 +78,36 @@ def _until_ready(hands: Hands, held: Held, name: str, when: str) -> None:
     held.notes += [f"violation: {who} does not get ready {when}: {said}" for who, said in late.items()]
 
 
+def replace_lost(hands: Hands, lost: str) -> str:
+    """What docs/operating.md says of a validator whose order is damaged: it never comes back, another takes its place.
+
+    The newcomer observes, catches up, and gets its vote in the change that removes the lost one; then its authority's
+    gateways are told to ask it. Returns its name. Raises ChangeFailed, ClusterFailed.
+    """
+    cluster, operators = hands.cluster, hands.operators()
+    authority = cluster.authority_of(lost)
+    name = cluster.spare(authority)
+    if name is None:
+        raise ClusterFailed(f"no machine is left for another validator of {authority}")
+    asked = [other for other in cluster.validators if other != lost]
+    # Made like a colleague; where there is none, like the lost one, whose folder is not damaged.
+    like = next((other for other in cluster.members(authority) if other != lost), lost)
+    made = operators.make(name, like=like, to_stay=True)
+    cluster.start(name)
+    operators.change(asked, made.step)
+    _ready_or_failed(hands, name, "as an observer")
+    operators.change(asked, Step(Verb.PROMOTE, name), Step(Verb.REMOVE, lost))
+    cluster.succeed(lost, name)
+    _ready_or_failed(hands, name, "as a voter")
+    return name
+
+
+def _ready_or_failed(hands: Hands, name: str, when: str) -> None:
+    late = hands.cluster.wait_ready([name], READY_TIMEOUT_S)
+    if late:
+        raise ClusterFailed(f"{name} does not get ready {when}: {late[name]}")
+
+
 def _others(hands: Hands, victim: str, rng: random.Random) -> list[str]:
     asked = [other for other in hands.cluster.validators if other != victim]
     rng.shuffle(asked)
