@@ -141,8 +141,10 @@ def test_a_successor_stands_where_the_lost_one_stood_and_the_gateway_asks_it(tmp
     nothing = {name: Ability(name, False, "a test") for name in (SWITCH, DISKS, CLOCK)}
     cluster = Cluster(tmp_path, nothing, seed=1)
     cluster.network = init_network(tmp_path / "network", origin="a.example/b", authorities=[("kz", "KZ"), ("cn", "CN")])
-    for item in (*cluster.network.validators, *cluster.network.gateways):
-        cluster._add_node(item.name, "gateway" if "gateway" in item.name else "validator", item.config)
+    for validator in cluster.network.validators:
+        cluster._add_node(validator.name, "validator", validator.config)
+    for gateway in cluster.network.gateways:
+        cluster._add_node(gateway.name, "gateway", gateway.config)
     made = Operators(cluster).make("kz-3", like="kz-2", to_stay=True)
     before = cluster.validators
     cluster.succeed("kz-1", "kz-3")
@@ -151,8 +153,8 @@ def test_a_successor_stands_where_the_lost_one_stood_and_the_gateway_asks_it(tmp
     assert set(cluster.ever) == {*before, "kz-3"}
     assert cluster.data_of("kz-1") != cluster.data_of("kz-3")
     listed = {
-        gateway.authority: [each.name for each in load_gateway_config(gateway.config).validators]
-        for gateway in cluster.network.gateways
+        item.authority: [each.name for each in load_gateway_config(item.config).validators]
+        for item in cluster.network.gateways
     }
     assert listed == {"kz": ["kz-3", "kz-2"], "cn": ["cn-1", "cn-2"]}
     (gateway,) = (item for item in cluster.network.gateways if item.authority == "kz")
