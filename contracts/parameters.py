@@ -75,6 +75,7 @@ PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
     "effect_lead_blocks": IntegerParameter(
         10, 1, 100_000, "what all have approved takes effect at the earliest so many blocks later"
     ),
+    "pass_minutes": IntegerParameter(30, 1, 1_440, "so long a crossing pass counts, from when it was signed"),
 }
 # With a record in every network: so it was when there were no others, and what began then must come out the same.
 FIRST = (
@@ -152,6 +153,7 @@ class Parameters:
     corridor_m: int
     proposal_lapse_s: int
     effect_lead_blocks: int
+    pass_minutes: int
     posts: frozenset[str]
 
     def mass_within_tolerance(self, one_g: int, other_g: int) -> bool:

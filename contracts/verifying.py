@@ -28,6 +28,10 @@ class Context:
     at_s: int
     # What a proof that does not carry its statement is about.
     statement: bytes | None = None
+    # What a gate sees for itself, to be compared with what a pass says; None where it was not looked at.
+    vehicle: str | None = None
+    containers: tuple[str, ...] | None = None
+    seals: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -138,6 +142,42 @@ def _check_tlog_proof(data: bytes, context: Context) -> Verification:
     return Verification("tlog-proof", report.checks, NOT_CHECKED, facts)
 
 
+# --- formats of this project, or of others with a profile of this project's ------------------------------------------
+
+_TRANSPARENT = b"\xd2\x84"
+_OPEN_HEADER_OF_RECEIPTS = b"\xa1\x19\x01\x8a"
+_STATUS_PROOF = b"\x87\x70comity.status.v1"
+_PASS = b"\xd8\x62\x84"
+# The limits of `ledger.receipt`, `ledger.status_proof` and `contracts.crossing_pass`, held equal by a test.
+_MAX_TRANSPARENT_BYTES = 98_368
+_MAX_STATUS_PROOF_BYTES = 539_824
+_MAX_PASS_BYTES = 16_384
+# Within so many bytes the protected header of a statement has ended.
+_HEADER_BYTES = 1_200
+
+
+def _is_transparent(data: bytes) -> bool:
+    return data.startswith(_TRANSPARENT) and _OPEN_HEADER_OF_RECEIPTS in data[:_HEADER_BYTES]
+
+
+def _check_transparent(data: bytes, context: Context) -> Verification:
+    from contracts.verifying_kinds import check_transparent
+
+    return check_transparent(data, context)
+
+
+def _check_status_proof(data: bytes, context: Context) -> Verification:
+    from contracts.verifying_kinds import check_status_proof
+
+    return check_status_proof(data, context)
+
+
+def _check_pass(data: bytes, context: Context) -> Verification:
+    from contracts.verifying_kinds import check_pass
+
+    return check_pass(data, context)
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(
         "tlog-proof",
@@ -147,5 +187,29 @@ KINDS: tuple[Kind, ...] = (
         lambda data: data.startswith(_TLOG_PROOF),
         _check_tlog_proof,
         needs_statement=True,
+    ),
+    Kind(
+        "transparent-statement",
+        "a statement with its COSE receipts, RFC 9943",
+        ".cose",
+        _MAX_TRANSPARENT_BYTES,
+        _is_transparent,
+        _check_transparent,
+    ),
+    Kind(
+        "status-proof",
+        "the proof of a record as it stands",
+        ".status-proof",
+        _MAX_STATUS_PROOF_BYTES,
+        lambda data: data.startswith(_STATUS_PROOF),
+        _check_status_proof,
+    ),
+    Kind(
+        "pass",
+        "a crossing pass",
+        ".pass",
+        _MAX_PASS_BYTES,
+        lambda data: data.startswith(_PASS),
+        _check_pass,
     ),
 )

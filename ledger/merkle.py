@@ -206,12 +206,15 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
-    """Raise Untrue unless the proof leads from the leaf hash at `index` to the root of the tree of `size` leaves."""
+def inclusion_root(index: int, size: int, leaf: bytes, proof: Sequence[bytes]) -> bytes:
+    """Return the root of the tree of `size` leaves to which the proof leads from the leaf hash at `index`.
+
+    Untrue if no proof for that place can have this length. What the root is worth, others have to say.
+    """
     code = "bad_inclusion_proof"
     if not 0 <= index < size <= MAX_TREE_SIZE:
         raise Untrue(code, f"leaf is not in the tree: expected an index below {size}, got {index}")
-    _check_hashes(code, [leaf, root, *proof])
+    _check_hashes(code, [leaf, *proof])
     # Up to the height where the paths of this leaf and the last one meet, siblings lie on either side; above, left.
     inner = (index ^ (size - 1)).bit_length()
     expected = inner + (index >> inner).bit_count()
@@ -223,6 +226,14 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
         computed = node_hash(sibling, computed) if index >> height & 1 else node_hash(computed, sibling)
     for sibling in proof[inner:]:
         computed = node_hash(sibling, computed)
+    return computed
+
+
+def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
+    """Raise Untrue unless the proof leads from the leaf hash at `index` to the root of the tree of `size` leaves."""
+    code = "bad_inclusion_proof"
+    _check_hashes(code, [root])
+    computed = inclusion_root(index, size, leaf, proof)
     if computed != root:
         raise Untrue(code, f"inclusion proof leads to another root: expected {root.hex()}, got {computed.hex()}")
 

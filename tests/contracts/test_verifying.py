@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from contracts import crossing_pass
 from contracts.verifying import KINDS, Checks, Context, Kind, Verification, all_not_checked, kind_of, verify_file
-from ledger import proof
+from ledger import proof, receipt, status_proof
 from ledger.proof_check import Verdict
 from tests.ledger import corridor
 
@@ -24,6 +25,9 @@ def test_no_two_kinds_share_a_name_or_a_suffix() -> None:
 def test_a_kind_looks_at_no_more_than_its_format_allows() -> None:
     limits = {kind.name: kind.max_bytes for kind in KINDS}
     assert limits["tlog-proof"] == proof.MAX_PROOF_BYTES
+    assert limits["transparent-statement"] == receipt.MAX_TRANSPARENT_BYTES
+    assert limits["status-proof"] == status_proof.MAX_STATUS_PROOF_BYTES
+    assert limits["pass"] == crossing_pass.MAX_PASS_BYTES
 
 
 def test_a_file_is_known_by_its_content_whatever_it_is_called() -> None:

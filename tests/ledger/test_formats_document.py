@@ -11,10 +11,29 @@ from pathlib import Path
 
 import pytest
 
-from ledger import archive, cbor, entry, merkle, note, policy, proof, statement, stateproof, tiles
+from contracts import crossing_pass
+from contracts.registry import Key, Participant, participant_key
+from ledger import (
+    archive,
+    attestation,
+    cbor,
+    entry,
+    merkle,
+    note,
+    policy,
+    proof,
+    receipt,
+    statement,
+    stateproof,
+    status_proof,
+    tiles,
+)
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.algorithms.eddsa import Signer
+from ledger.checkpoint import Checkpoint
 from ledger.entry import BlockRecord, Genesis, GenesisAuthority, GenesisValidator
+from ledger.statemap import StateMap
+from ledger.store import MemoryStore
 from tests.ledger import corridor
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
@@ -65,6 +84,71 @@ def block_record() -> BlockRecord:
     )
 
 
+def transparent() -> bytes:
+    receipts = []
+    for name in ("kz-kgd-1", "cn-gacc-2"):
+        key = corridor.COSIGNERS[name]
+        receipts.append(
+            receipt.Receipt(
+                signer=name,
+                origin=corridor.ORIGIN,
+                kid=attestation.kid_of(key.public_key),
+                size=corridor.CHECKPOINT.size,
+                index=corridor.INDEX,
+                hashes=corridor.PROOF.hashes,
+                signature=receipt.sign_receipt(key, name, corridor.ORIGIN, corridor.CHECKPOINT.root),
+            )
+        )
+    return receipt.format_transparent(corridor.STATEMENT.raw, receipts)
+
+
+def status() -> status_proof.StatusProof:
+    """Of a truck, in a state of three records and a log of four entries."""
+    public = corridor.TRUCK.public
+    key = Key(public.kid, public.alg, public.cose_key, corridor.TIME_S * 1000, None, "active", 0, "kz", None)
+    truck = Participant("kz/truck/t-001", "kz-kgd", "KZ", ("truck",), "kz-kgd/registrar", 0, None, "", (key,))
+    store = MemoryStore()
+    state = StateMap(store)
+    records = {participant_key(truck.id): truck.encode(), "parameter/corridor_m": b"1", "parameter/posts": b"2"}
+    update = state.update(records)
+    store.write(update.writes)
+    state.adopt(update)
+    block = BlockRecord(1, corridor.TIME_S * 1000, 1, 2, bytes(32), state.root, "kz-kgd-1")
+    leaves = [merkle.leaf_hash(b"entry %d" % number) for number in range(3)] + [merkle.leaf_hash(block.encode())]
+
+    def read(*_: int) -> bytes:
+        return b"".join(leaves)
+
+    checkpoint = Checkpoint(corridor.ORIGIN, 4, merkle.root_from_tiles(4, read))
+    note_bytes = corridor.cosigned(checkpoint, "kz-kgd-1", "cn-gacc-2")
+    path = tuple(merkle.inclusion_proof(3, 4, read))
+    name = participant_key(truck.id)
+    return status_proof.StatusProof(name, state.get(name), state.prove(name), block, path, note_bytes)
+
+
+def crossing() -> crossing_pass.CrossingPass:
+    facts = crossing_pass.PassFacts(
+        origin=corridor.ORIGIN,
+        size=corridor.CHECKPOINT.size,
+        root=corridor.CHECKPOINT.root,
+        as_of_s=corridor.TIME_S,
+        until_s=corridor.TIME_S + 1_800,
+        mrn="19GBCKKCQSXV2FGVA8",
+        state="started",
+        custody="kz-kgd",
+        exit_post="KZ/BAKHTY",
+        entry_post="CNBKT",
+        truck="kz/truck/t-001",
+        truck_keys=(corridor.TRUCK.public.kid,),
+        vehicle="fleet/BKT-0001",
+        containers=("CSQU3054383",),
+        seals=("KZE0000001",),
+        declarations=(crossing_pass.PassedDeclaration("KZ-2026-000123", 1, 1, "released", "recognised", 1),),
+    )
+    signatures = [crossing_pass.sign_pass(corridor.COSIGNERS[name], facts) for name in ("kz-kgd-1", "cn-gacc-2")]
+    return crossing_pass.CrossingPass(facts, tuple(signatures))
+
+
 def examples() -> dict[str, str]:
     made = corridor.STATEMENT
     raw = made.raw
@@ -105,6 +189,9 @@ def examples() -> dict[str, str]:
                 tiles.entries_path(273, 112),
             ]
         ),
+        "transparent-statement": wrapped(transparent()),
+        "status-proof": wrapped(status().encode()),
+        "pass": wrapped(crossing().encode()),
         "bundle": f'entries "a", "", "bc"\n{tiles.encode_entry_bundle([b"a", b"", b"bc"]).hex()}',
     }
 
@@ -115,7 +202,10 @@ def test_every_example_in_the_document_is_what_the_code_produces() -> None:
 
 
 def test_every_limit_in_the_document_is_the_one_in_the_code() -> None:
-    modules = (archive, cbor, entry, merkle, note, policy, proof, statement, stateproof, tiles)
+    modules = (
+        *(archive, attestation, cbor, crossing_pass, entry, merkle, note, policy, proof, receipt, statement),
+        *(stateproof, status_proof, tiles),
+    )
     listed = dict(_LIMIT.findall(DOCUMENT.read_text()))
     assert len(listed) > 25
     for name, value in listed.items():
