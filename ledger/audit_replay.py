@@ -275,10 +275,12 @@ class UniqueCheck:
         twice_ids = set()
         for first, again in self._repeated(self._ids, lambda statement: statement.id):
             twice_ids.add(again)
-            self._faults.add(Check.UNIQUE, f"the statement of entry {first} stands here again", entry=again)
+            self._faults.add(
+                Check.UNIQUE, f"the statement of entry {first} stands here again", entry=again, other=first
+            )
         for first, again in self._repeated(self._ctis, lambda statement: (statement.iss, statement.cti)):
             if again not in twice_ids:
-                self._faults.add(Check.UNIQUE, f"issuer and cti are those of entry {first}", entry=again)
+                self._faults.add(Check.UNIQUE, f"issuer and cti are those of entry {first}", entry=again, other=first)
         for numbers in (self._indexes, self._ids, self._ctis):
             numbers.close()
 

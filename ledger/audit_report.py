@@ -69,6 +69,8 @@ class Fault:
     message: str
     entry: int | None = None
     file: str | None = None
+    # The entry that this one repeats.
+    other: int | None = None
 
     def __str__(self) -> str:
         where = f" entry {self.entry}:" if self.entry is not None else ""
@@ -146,13 +148,21 @@ class FaultList:
     uncounted: dict[Check, int] = field(default_factory=dict)
     _counts: dict[Check, int] = field(default_factory=dict)
 
-    def add(self, check: Check, message: str, *, entry: int | None = None, file: str | None = None) -> None:
+    def add(
+        self,
+        check: Check,
+        message: str,
+        *,
+        entry: int | None = None,
+        file: str | None = None,
+        other: int | None = None,
+    ) -> None:
         count = self._counts.get(check, 0)
         if count >= MAX_FAULTS_PER_CHECK:
             self.uncounted[check] = self.uncounted.get(check, 0) + 1
             return
         self._counts[check] = count + 1
-        self.faults.append(Fault(check, message, entry, file))
+        self.faults.append(Fault(check, message, entry, file, other))
 
     def sorted(self) -> tuple[Fault, ...]:
         return tuple(sorted(self.faults, key=lambda fault: (fault.check, -1 if fault.entry is None else fault.entry)))
