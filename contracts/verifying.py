@@ -148,10 +148,14 @@ _TRANSPARENT = b"\xd2\x84"
 _OPEN_HEADER_OF_RECEIPTS = b"\xa1\x19\x01\x8a"
 _STATUS_PROOF = b"\x87\x70comity.status.v1"
 _PASS = b"\xd8\x62\x84"
-# The limits of `ledger.receipt`, `ledger.status_proof` and `contracts.crossing_pass`, held equal by a test.
+# The limits of `ledger.receipt`, `ledger.status_proof`, `contracts.crossing_pass` and `ledger.evidence`, held equal by a
+# test.
 _MAX_TRANSPARENT_BYTES = 98_368
 _MAX_STATUS_PROOF_BYTES = 539_824
 _MAX_PASS_BYTES = 16_384
+_EVIDENCE = b"dtypercomity.evidence.v1"  # CBOR: the text `type`, then the text of 18 characters
+_EVIDENCE_WITHIN_BYTES = 8 * 1024
+_MAX_EVIDENCE_BYTES = 1_048_576
 # Within so many bytes the protected header of a statement has ended.
 _HEADER_BYTES = 1_200
 
@@ -176,6 +180,12 @@ def _check_pass(data: bytes, context: Context) -> Verification:
     from contracts.verifying_kinds import check_pass
 
     return check_pass(data, context)
+
+
+def _check_evidence(data: bytes, context: Context) -> Verification:
+    from contracts.verifying_evidence import evidence_verification
+
+    return evidence_verification([context.policy], data)
 
 
 KINDS: tuple[Kind, ...] = (
@@ -211,5 +221,13 @@ KINDS: tuple[Kind, ...] = (
         _MAX_PASS_BYTES,
         lambda data: data.startswith(_PASS),
         _check_pass,
+    ),
+    Kind(
+        "evidence",
+        "evidence against signers",
+        ".evidence",
+        _MAX_EVIDENCE_BYTES,
+        lambda data: _EVIDENCE in data[:_EVIDENCE_WITHIN_BYTES] and data[:1] in (b"\xa3", b"\xa4", b"\xa5"),
+        _check_evidence,
     ),
 )

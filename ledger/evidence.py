@@ -28,7 +28,7 @@ from ledger.proof import MAX_PROOF_HASHES
 from ledger.tiles import MAX_ENTRY_BYTES
 
 EVIDENCE_TYPE = "comity.evidence.v1"
-MEDIA_TYPE = "application/comity.evidence.v1+cbor"
+MEDIA_TYPE = "application/vnd.comity.evidence+cbor"
 SUFFIX = ".evidence"
 MAX_EVIDENCE_BYTES = 1024 * 1024
 MAX_EVIDENCE_ITEMS = 1024

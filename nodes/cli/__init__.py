@@ -29,6 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "dwell": ("nodes.cli.dwell", "dwell_command", "Show how long passages took, from an archive."),
     "enrol": ("nodes.cli.participant", "enrol", "Enrol a participant's key on the ledger."),
     "envelope": ("nodes.cli.envelope", "envelope", "Seal private fields to both authorities, and open them."),
+    "evidence": ("nodes.cli.evidence", "evidence", "List, show, make and verify evidence against signers."),
     "export": ("nodes.cli.exports", "export", "Export the archive, or one subject of it as EPCIS or WCO."),
     "find": ("nodes.cli.lookup", "find", "Find the declarations and movements of an identifier."),
     "gateway": ("nodes.cli.operator", "gateway", "Run a gateway."),

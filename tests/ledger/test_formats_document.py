@@ -18,6 +18,7 @@ from ledger import (
     attestation,
     cbor,
     entry,
+    evidence,
     merkle,
     note,
     policy,
@@ -30,8 +31,11 @@ from ledger import (
 )
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.algorithms.eddsa import Signer
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import Checkpoint, checkpoint_body
+from ledger.cosignature import cosign
 from ledger.entry import BlockRecord, Genesis, GenesisAuthority, GenesisValidator
+from ledger.evidence_check import check_evidence
+from ledger.evidence_making import conflicting_heads
 from ledger.statemap import StateMap
 from ledger.store import MemoryStore
 from tests.ledger import corridor
@@ -149,6 +153,20 @@ def crossing() -> crossing_pass.CrossingPass:
     return crossing_pass.CrossingPass(facts, tuple(signatures))
 
 
+def two_roots() -> evidence.Evidence:
+    """Size 11 of the corridor, signed once as it is and once with another root, by the same validator."""
+    name = "cn-gacc-2"
+    heads = []
+    for root in (corridor.CHECKPOINT.root, bytes(range(32))):
+        head = Checkpoint(corridor.ORIGIN, corridor.CHECKPOINT.size, root)
+        line = cosign(corridor.COSIGNERS[name], name, head, corridor.TIME_S)
+        heads.append(evidence.SignedHead(note.format_note(note.Note(checkpoint_body(head), (line,)))))
+    found = conflicting_heads(*heads)
+    if found is None:
+        raise ValueError("no conflict")
+    return found
+
+
 def examples() -> dict[str, str]:
     made = corridor.STATEMENT
     raw = made.raw
@@ -192,6 +210,7 @@ def examples() -> dict[str, str]:
         "transparent-statement": wrapped(transparent()),
         "status-proof": wrapped(status().encode()),
         "pass": wrapped(crossing().encode()),
+        "evidence": wrapped(two_roots().encode()),
         "bundle": f'entries "a", "", "bc"\n{tiles.encode_entry_bundle([b"a", b"", b"bc"]).hex()}',
     }
 
@@ -203,7 +222,7 @@ def test_every_example_in_the_document_is_what_the_code_produces() -> None:
 
 def test_every_limit_in_the_document_is_the_one_in_the_code() -> None:
     modules = (
-        *(archive, attestation, cbor, crossing_pass, entry, merkle, note, policy, proof, receipt, statement),
+        *(archive, attestation, cbor, crossing_pass, entry, evidence, merkle, note, policy, proof, receipt, statement),
         *(stateproof, status_proof, tiles),
     )
     listed = dict(_LIMIT.findall(DOCUMENT.read_text()))
@@ -213,7 +232,12 @@ def test_every_limit_in_the_document_is_the_one_in_the_code() -> None:
         assert defined == {int(value.replace(" ", ""))}, name
 
 
-@pytest.mark.parametrize("name", ["statement", "proof"])
+def test_the_example_of_evidence_holds() -> None:
+    report = check_evidence([corridor.policy_text("kz")], two_roots().encode())
+    assert report.accused == ("cn-gacc-2",)
+
+
+@pytest.mark.parametrize("name", ["statement", "proof", "evidence"])
 def test_the_examples_say_the_same_every_time(name: str) -> None:
     assert examples()[name] == examples()[name]
 
