@@ -182,6 +182,9 @@ class Finality:
         self.final_root = b""
         self.own: tuple[Checkpoint, tuple[NoteSignature, ...]] | None = None
         self.refused = 0
+        # Who signed another root of that size at least, until a line of theirs under our root of such a size is seen.
+        self._watched: dict[str, int] = {}
+        self._vouched: dict[str, tuple[int, bytes]] = {}
         if final_note is not None:
             self._restore(final_note)
 
@@ -272,15 +275,47 @@ class Finality:
             known = self._roots.get(size) or (self.final_root if size == self.final_size else None)
             if known is None and size > self.final_size and size > 0:
                 known = root_at(size)
+            if known == root:
+                self._heed(size, root, kept)
             return self._diverged(peer, size, known, root, kept) if known not in (None, root) else None
         if root != opened.checkpoint.root:
             return self._diverged(peer, size, opened.checkpoint.root, root, kept)
+        self._heed(size, root, kept)
         for line in kept:
             try:
                 self._verify_and_put(opened, line)
             except (Untrue, Malformed):
                 self.refused += 1
         return None
+
+    def watch(self, signer: str, size: int) -> None:
+        """Keep the next line of a validator that vouches for our root, of this size at least: it signed another one."""
+        if signer not in self._vouched or self._vouched[signer][0] < size:
+            self._watched[signer] = max(size, self._watched.get(signer, 0))
+
+    def vouched(self, signer: str, size: int) -> bytes | None:
+        """A note of our root, of this size at least, with the line of a watched validator; None if none came."""
+        found = self._vouched.get(signer)
+        return found[1] if found is not None and found[0] >= size else None
+
+    def _heed(self, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
+        for line in lines if self._watched else ():
+            known = self._cosigner_keys.get((line.name, line.key_id))
+            if known is None or size < self._watched.get(line.name, size + 1):
+                continue
+            body = checkpoint_body(Checkpoint(self._origin, size, root))
+            try:
+                verify_cosignature(known[1], body, line)
+            except (Untrue, Malformed):
+                continue
+            self._vouched[line.name] = size, format_note(Note(body, (line,)))
+            del self._watched[line.name]
+
+    def signed_note(self, size: int) -> bytes | None:
+        """Our root of a size that is not final yet, with all lines that we have; None if nobody has signed it."""
+        opened = self._open.get(size)
+        lines = [] if opened is None else [*opened.logs.values(), *opened.cosignatures.values()]
+        return format_note(Note(opened.body, tuple(lines))) if opened is not None and lines else None
 
     def early(self) -> list[tuple[str, int, bytes, tuple[NoteSignature, ...]]]:
         """What came before its time and is of use now; `receive` it again."""

@@ -1,6 +1,7 @@
 """What to do when somebody validly signed another root than ours.
 
-The evidence, a signed note that a third party can check against the policy, is kept in a file in any case. Then:
+The signed note is kept in a file in any case, and made into a bundle that a third party can check as soon as there is
+a head to set against it (`nodes.evidence`). Then:
 
 - a quorum of the policy signed the other root: we are the odd one, and halt;
 - within `PATIENCE_S` a checkpoint at or above that size becomes final here, with both authorities behind our root: the
@@ -19,6 +20,7 @@ import structlog
 
 from ledger.policy import Policy
 from nodes.cosigning import Divergence
+from nodes.evidence import Bundles
 from nodes.files import Files
 from nodes.metrics import Metrics
 
@@ -30,8 +32,11 @@ LIES_MAX = 16
 class Divergences:
     """Belongs to the event loop. What `add` and `verdict` return is the reason to halt."""
 
-    def __init__(self, policy: Policy, directory: Path, metrics: Metrics, files: Files) -> None:
+    def __init__(
+        self, policy: Policy, directory: Path, metrics: Metrics, files: Files, bundles: Bundles | None = None
+    ) -> None:
         self._policy = policy
+        self._bundles = bundles
         self._directory = directory
         self._metrics = metrics
         self._files = files
@@ -66,6 +71,8 @@ class Divergences:
             their_root=divergence.their_root.hex(),
             evidence=str(path),
         )
+        if self._bundles is not None:
+            self._bundles.add(path, divergence.note)
         if self._policy.quorum_met_by(signers):
             names = ", ".join(sorted(signers))
             return f"{names} signed another root than ours at size {divergence.size}; evidence is in {self._directory}"

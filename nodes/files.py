@@ -22,6 +22,13 @@ class Files:
         """Raises OSError."""
         return path.read_bytes()
 
+    def names(self, folder: Path) -> list[str]:
+        """The names of the files in a folder, in order; none if there is no such folder. Raises OSError."""
+        try:
+            return sorted(each.name for each in folder.iterdir() if each.is_file())
+        except FileNotFoundError:
+            return []
+
     def remove(self, path: Path) -> None:
         """Raises OSError."""
         path.unlink()

@@ -34,6 +34,7 @@ from nodes.config import ValidatorConfig
 from nodes.cosigning import Cosigner, Finality
 from nodes.divergence import Divergences
 from nodes.environment import Environment
+from nodes.evidence import Bundles
 from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
 from nodes.health import HealthServer
@@ -202,7 +203,11 @@ class Validator:
         note = self.latest_final[1] if self.latest_final is not None else None
         policy = self.participation.policy() if note is None else self.participation.policy_of_note(note)
         self.finality = Finality(identity.genesis, policy, note, self.participation.ever())
-        self.divergences = Divergences(policy, config.data / "evidence", self.metrics, environment.files)
+        kept = config.data / "evidence"
+        self.bundles = Bundles(
+            identity.genesis, kept, environment.files, self.chain, self.finality, self.participation.policy
+        )
+        self.divergences = Divergences(policy, kept, self.metrics, environment.files, self.bundles)
         self.reads = FreshReads(self.ordering, lambda: self.execution.applied, self._no_fresh_reads)
         self.publishing = Publishing(
             config.name, config.authority, self.finality, self.participation, self.ordering, self.transport
@@ -507,6 +512,7 @@ class Validator:
             if self.ordering.leading and self.ordering.disk_health.shall_hand_over():
                 self._log.warning("disk_slow", reason=str(self.ordering.disk_health))
                 self.hand_over()
+            self.bundles.improve()
             if self.halted is not None:
                 continue
             why = self.divergences.verdict(self.finality.final_size, self.clock.monotonic_s())

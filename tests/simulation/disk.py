@@ -283,6 +283,9 @@ class SimulatedFiles(Files):
             return self._disk.files[path]
         return super().read(path)
 
+    def names(self, folder: Path) -> list[str]:
+        return sorted(path.name for path in self._disk.files if path.parent == folder)
+
     def remove(self, path: Path) -> None:
         self._operate(lambda: self._disk.forget(path))
 

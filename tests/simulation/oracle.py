@@ -23,6 +23,7 @@ from nodes.execution import Accepted
 from nodes.proto import peer_pb2
 from tests.simulation.corridor import Corridor
 from tests.simulation.disk import Platter
+from tests.simulation.evidence import kept, unconvincing
 from tests.simulation.membership import (
     InForce,
     Key,
@@ -287,16 +288,21 @@ class Oracle:
     def _check_evidence(self) -> None:
         for name, size in sorted(self.lies_told.items()):
             node = self.nodes[name]
-            kept = [path for path in node.disk.files if path.parent == node.config.data / "evidence"]
-            if not kept:
+            notes = kept(node, ".note")
+            if not notes:
                 self.fail("evidence is kept", f"{name} was shown another root of size {size} and has no note of it")
-            for path in kept:
+            for path in notes:
                 note = parse_note(node.disk.files[path])
                 signers = {line.name for line in note.signatures}
                 liars = {each.name for each in self.nodes.values() if each.lies}
                 authorities = {each.authority for each in self.nodes.values() if each.lies}
                 if not signers & (liars | {self.corridor.genesis.origin}) or not authorities:
                     self.fail("evidence is kept", f"{name} holds {sorted(signers)} guilty")
+        for why in unconvincing(
+            self.nodes.values(), self.corridor, changed=self.world.faults["membership changed"] > 0
+        ):
+            self.fail("evidence convinces", why)
+        self.world.faults["bundle of evidence"] += sum(len(kept(each, ".evidence")) for each in self.nodes.values())
 
     def _raft(self, node: Node, to: str, raft: peer_pb2.RaftMessage) -> None:
         name, kind, term = node.name, raft.type, raft.term

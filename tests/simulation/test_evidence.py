@@ -1,0 +1,50 @@
+"""The simulator's liars leave evidence that convinces a stranger; honest validators leave none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from nodes.cli import comity
+from nodes.network import policy_text
+from tests.simulation.evidence import kept
+from tests.simulation.simulation import Simulation, simulate
+
+SHAPE = "kz-kgd:2 cn-gacc:2"
+
+
+def run(seed: int, liar: str | None) -> tuple[Simulation, dict[str, int]]:
+    simulations: list[Simulation] = []
+    result = simulate(
+        seed, prepare=simulations.append, trouble_us=2_000_000, shape=SHAPE, liar=liar, changing=False, silent=False
+    )
+    assert result.violation is None, "\n".join(result.trace[-40:])
+    return simulations[0], result.faults
+
+
+def test_what_a_liar_leaves_with_each_of_the_others_convinces_comity_verify(tmp_path: Path) -> None:
+    simulation, faults = run(3, "two_cosignatures")
+    (liar,) = (node.name for node in simulation.nodes.values() if node.lies)
+    assert faults["bundle of evidence"] > 0
+    accusers = set()
+    for number, node in enumerate(simulation.nodes.values()):
+        for path in kept(node, ".evidence"):
+            file = tmp_path / f"{number}-{path.name}"
+            file.write_bytes(node.disk.files[path])
+            policy = tmp_path / f"{node.name}.policy"
+            policy.write_bytes(policy_text(simulation.corridor.genesis, node.authority).encode())
+            result = CliRunner().invoke(comity, ["verify", str(file), "--policy", str(policy)])
+            assert result.exit_code == 0, result.output
+            if f"{liar} signed both" in result.output or f"{liar}, log key" in result.output:
+                accusers.add(node.name)
+    # It goes on to sign what is so, and is accused by its own two signatures.
+    assert accusers, "no bundle names the liar"
+    assert liar not in accusers
+
+
+def test_honest_validators_in_trouble_leave_no_evidence() -> None:
+    simulation, faults = run(4, None)
+    assert not any(node.lies for node in simulation.nodes.values()), "take a seed without a liar"
+    assert sum(faults.values()) > 0
+    assert [path for node in simulation.nodes.values() for path in kept(node, ".evidence")] == []
