@@ -176,7 +176,7 @@ def make(notes: tuple[Path, Path], policy_paths: tuple[Path, ...], archive: Path
         larger = max(head.checkpoint.size for head in heads)
         if tree is not None and tree.checkpoint.size < larger:
             stop(f"{archive}: has {tree.checkpoint.size} entries, expected at least {larger}", EXIT_MISUSE)
-        made = conflicting_heads(*heads, tree)
+        made = conflicting_heads(heads[0], heads[1], tree)
     except Misuse as error:
         stop(f"{error}: name its archive with --archive", EXIT_MISUSE)
     except LedgerError as error:

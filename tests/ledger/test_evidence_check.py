@@ -233,7 +233,7 @@ def test_two_logs_of_one_witness_are_no_conflict() -> None:
         (SignedHead(WORLD.note()), SignedHead(format_note(Note(checkpoint_body(other), lines)))),
         key=lambda head: head.checkpoint.root,
     )
-    assert conflicting_heads(*heads) is None
+    assert conflicting_heads(heads[0], heads[1]) is None
     assert failed(judged(Evidence(Claim.TWO_ROOTS, tuple(heads)))) == "one_log"
 
 
@@ -250,8 +250,8 @@ def test_one_cosignature_is_enough_and_the_log_key_alone_too() -> None:
         assert report.holds
         assert len(report.accused) == 1
         assert report.accused[0].startswith(name)
-    # The other authority's policy does not know the log key that signed.
-    assert failed(judged(evidence, KZ)) == "signers"
+        # The other authority's policy does not know the log key that signed.
+        assert judged(evidence, KZ).holds == (name == "cn-gacc-2")
 
 
 @pytest.mark.parametrize("policies", [(), (b"",), (KZ, b"quorum nobody\n")], ids=["none", "empty", "one bad"])

@@ -161,7 +161,7 @@ def two_roots() -> evidence.Evidence:
         head = Checkpoint(corridor.ORIGIN, corridor.CHECKPOINT.size, root)
         line = cosign(corridor.COSIGNERS[name], name, head, corridor.TIME_S)
         heads.append(evidence.SignedHead(note.format_note(note.Note(checkpoint_body(head), (line,)))))
-    found = conflicting_heads(*heads)
+    found = conflicting_heads(heads[0], heads[1])
     if found is None:
         raise ValueError("no conflict")
     return found
