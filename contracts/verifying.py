@@ -148,8 +148,8 @@ _TRANSPARENT = b"\xd2\x84"
 _OPEN_HEADER_OF_RECEIPTS = b"\xa1\x19\x01\x8a"
 _STATUS_PROOF = b"\x87\x70comity.status.v1"
 _PASS = b"\xd8\x62\x84"
-# The limits of `ledger.receipt`, `ledger.status_proof`, `contracts.crossing_pass` and `ledger.evidence`, held equal by a
-# test.
+# The limits of `ledger.receipt`, `ledger.status_proof`, `contracts.crossing_pass` and `ledger.evidence`, held equal
+# by tests.
 _MAX_TRANSPARENT_BYTES = 98_368
 _MAX_STATUS_PROOF_BYTES = 539_824
 _MAX_PASS_BYTES = 16_384
