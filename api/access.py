@@ -1,9 +1,12 @@
 """Who asks, and what they may see.
 
 Customs roles of either authority and auditors see all. Everyone else sees their own: a declaration its declarant and
-its carrier; a movement its carrier, receiver and truck, its electronic seals, the terminals that took part in it, and
-the declarants of what it carries; a participant itself; a record of any other contract those whom its `visible_to`
-names; a statement its issuer, and whoever may see what it is about. What one may not see answers as what is not there.
+its carrier; a movement its carrier, receiver and trucks, its electronic seals, the terminals that took part in it, and
+the declarants of what it carries; for as long as it waits for a terminal, or at the border, every terminal of the side
+or sides concerned: an offer has to be seen before it is accepted. What a terminal sees of a movement is its record and
+its statements, never a declaration or an envelope. A participant itself; a record of any other contract those whom its
+`visible_to` names; a statement its issuer, and whoever may see what it is about. What one may not see answers as what
+is not there.
 
 Records come from the validators as of the last executed block and are remembered for a few seconds: a revoked key stops
 opening doors within `REMEMBERED_S`, while a burst of questions costs one look-up.
@@ -21,7 +24,8 @@ from api.problems import Problem
 from api.tokens import parse_token, verify_token
 from contracts.catalogue import contract_of, kind_parts, read_record
 from contracts.declaration_record import decode_declaration
-from contracts.movement import Movement, decode_movement, movement_parties
+from contracts.machine import TERMINAL
+from contracts.movement import Movement, decode_movement, movement_parties, terminals_at_work
 from contracts.registry import Participant, decode_participant, key_refusal
 from ledger.algorithms import PublicKey
 from ledger.statement import is_participant_id
@@ -47,6 +51,18 @@ class Principal:
     roles: frozenset[str]
     sees_all: bool
     kid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Viewers:
+    """Whose own a record is: participants by their id, and all terminals of some authorities."""
+
+    ids: frozenset[str] = frozenset()
+    terminals_of: frozenset[str] = frozenset()
+
+    def include(self, principal: Principal) -> bool:
+        at_work = TERMINAL in principal.roles and principal.authority in self.terminals_of
+        return principal.sees_all or principal.id in self.ids or at_work
 
 
 class ShortMemory(Generic[V]):
@@ -83,7 +99,7 @@ class Access:
         self._records = records
         self._clock = wall_clock
         self._principals: ShortMemory[Principal] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
-        self._viewers: ShortMemory[frozenset[str]] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
+        self._viewers: ShortMemory[Viewers] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
 
     # ---- who asks
 
@@ -143,35 +159,35 @@ class Access:
             return True
         if contract == "registry":  # no look-up: a participant is visible to itself alone
             return subject == principal.id
-        return principal.id in await self._viewers_of(contract, subject)
+        return (await self._viewers_of(contract, subject)).include(principal)
 
     async def may_see_declaration(self, principal: Principal, ucr: str) -> bool:
-        return principal.sees_all or principal.id in await self._viewers_of("declaration", ucr)
+        return principal.sees_all or (await self._viewers_of("declaration", ucr)).include(principal)
 
     async def may_see_movement(self, principal: Principal, mrn: str) -> bool:
-        return principal.sees_all or principal.id in await self._viewers_of("escort", mrn)
+        return principal.sees_all or (await self._viewers_of("escort", mrn)).include(principal)
 
-    async def _viewers_of(self, contract: str, subject: str) -> frozenset[str]:
-        """The participants whose own it is."""
+    async def _viewers_of(self, contract: str, subject: str) -> Viewers:
+        """Those whose own it is."""
         key = f"{contract}/{subject}"
         viewers = self._viewers.get(key)
         if viewers is None:
             raw = (await self._records([key])).get(key)
             if raw is None:
-                viewers = frozenset()
+                viewers = Viewers()
             elif contract == "escort":  # the declarants of what it carries stand in other records
                 viewers = await self.movement_viewers(decode_movement(raw))
             else:
                 record_type, record = read_record(contract, raw)
-                viewers = record_type.visible_to(record)
+                viewers = Viewers(record_type.visible_to(record))
             self._viewers.put(key, viewers)
         return viewers
 
-    async def movement_viewers(self, movement: Movement) -> frozenset[str]:
-        """The parties of a movement, and the declarants of what it carries."""
+    async def movement_viewers(self, movement: Movement) -> Viewers:
+        """The parties of a movement, the declarants of what it carries, and the terminals that it waits for."""
         return (await self.movements_viewers([movement]))[0]
 
-    async def movements_viewers(self, movements: Sequence[Movement]) -> list[frozenset[str]]:
+    async def movements_viewers(self, movements: Sequence[Movement]) -> list[Viewers]:
         """The same for many, in few questions."""
         keys = sorted({f"declaration/{ucr}" for movement in movements for ucr, _ in movement.plan.declarations})
         declarants: dict[str, str] = {}
@@ -181,14 +197,15 @@ class Access:
         viewers = []
         for movement in movements:
             own = (declarants.get(f"declaration/{ucr}") for ucr, _ in movement.plan.declarations)
-            viewers.append(movement_parties(movement) | frozenset(filter(None, own)))
+            ids = movement_parties(movement) | frozenset(filter(None, own))
+            viewers.append(Viewers(ids, terminals_at_work(movement)))
         return viewers
 
 
-def declaration_viewers(raw: bytes) -> frozenset[str]:
+def declaration_viewers(raw: bytes) -> Viewers:
     """Declarant and carrier."""
     declaration = decode_declaration(raw)
-    return frozenset(filter(None, (declaration.declarant, declaration.carrier)))
+    return Viewers(frozenset(filter(None, (declaration.declarant, declaration.carrier))))
 
 
 def principal_of(participant: Participant, kid: bytes) -> Principal:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.access import RECORDS_AT_ONCE, Access, Principal, declaration_viewers
+from api.access import RECORDS_AT_ONCE, Access, Principal, Viewers, declaration_viewers
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
 from api.validators import ValidatorPool
@@ -178,18 +178,18 @@ async def _shown(
     shown: list[dict[str, Any] | None] = []
     for each in found:
         record = records.get(each.key)
-        visible = record is not None and (caller.sees_all or caller.id in _viewers(each.key, record, raw, viewers))
+        visible = record is not None and _viewers(each.key, record, raw, viewers).include(caller)
         shown.append(_document(each, record, question, caller, declarations) if visible else None)
     return shown
 
 
-def _viewers(key: str, record: Any, raw: Mapping[str, bytes], viewers: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _viewers(key: str, record: Any, raw: Mapping[str, bytes], viewers: Mapping[str, Viewers]) -> Viewers:
     if isinstance(record, Movement):
         return viewers[key]
     if isinstance(record, Declaration):
         return declaration_viewers(raw[key])
     contract = contract_of(key.partition("/")[0])
-    return frozenset() if contract is None else contract.record.visible_to(record)
+    return Viewers() if contract is None else Viewers(contract.record.visible_to(record))
 
 
 def _document(

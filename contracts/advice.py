@@ -349,6 +349,16 @@ ADVICE: dict[Outcome, Advice] = {
         "The goods are on the vehicle that was weighed.",
         "Name the other `vehicle` and its new seals, or leave `mass_g` out.",
     ),
+    O.REPORT_AFTER_JOURNEY: Advice(
+        "The report is about a time when the truck's part of this journey was over, or it stood still.",
+        "Look at the device's clock. Where the truck was afterwards belongs to its next movement, or to none; a batch "
+        "that runs on beyond the end is closed at the end, and signed anew.",
+    ),
+    O.REPORT_TOO_LATE: Advice(
+        "The truck's part of this journey is over for longer than late reports are waited for (`late_report_s`).",
+        "Keep the report: its signature holds without the ledger. The two authorities can agree on a longer time by a "
+        "proposal, for what comes after.",
+    ),
     O.REGISTRAR_KEY_IS_GOVERNED: Advice(
         "The key is of the registrar that an authority's own record names: both authorities decide about it.",
         "Propose the new key: `comity governance propose … --registrar-key`.",

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from contracts.declaration import DECLARATION
-from contracts.escort import ESCORT
+from contracts.escort import ESCORT, ESCORT_2
 from contracts.governance import GOVERNANCE
 from contracts.machine import Contract, RecordType
 from contracts.phytosanitary import PHYTOSANITARY
@@ -35,7 +35,7 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     return catalogue
 
 
-CONTRACTS = _catalogue(REGISTRY, REGISTRY_2, DECLARATION, ESCORT, GOVERNANCE, PHYTOSANITARY)
+CONTRACTS = _catalogue(REGISTRY, REGISTRY_2, DECLARATION, ESCORT, ESCORT_2, GOVERNANCE, PHYTOSANITARY)
 CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 

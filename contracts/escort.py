@@ -17,17 +17,22 @@ time (index `container/<number>`), from the plan until it is unloaded or the mov
 Order comes from the state, not from arrival: an event whose state has not come yet, or is over, is refused and may be
 sent again. Deadlines run in block time and stand still while a movement is held.
 
+There are two versions. The second takes what a truck without a link reports of a journey that is over, and compares
+weighings of one vehicle only (`contracts.escort_reports`).
+
 Who may speak stands in `contracts.escort_sides`, the guards in `contracts.escort_guards`, the effects in
-`contracts.escort_effects`; this module has the table.
+`contracts.escort_effects`; this module has the tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from contracts import escort_effects as do
 from contracts import escort_guards as guard
+from contracts import escort_reports as reports
 from contracts import escort_sides as by
 from contracts.escort_payloads import SCHEMAS
 from contracts.identifiers import parse_mrn
@@ -87,6 +92,7 @@ __all__ = [
     "DISCREPANCY",
     "DISPUTED",
     "ESCORT",
+    "ESCORT_2",
     "HANDED_OVER",
     "HELD",
     "LOADED",
@@ -99,6 +105,7 @@ __all__ = [
     "SEALED",
     "STARTED",
     "TRANSITIONS",
+    "TRANSITIONS_2",
     "UNLOADED",
 ]
 
@@ -245,6 +252,35 @@ TRANSITIONS: Transitions = {
     ),
 }
 
+# Version 2. States in which the truck is not under way any more, or stands: what it reports then comes late.
+LATE = (
+    AT_BORDER, OFFERED, DISPUTED, HELD, ARRIVED, UNLOADED, DISCREPANCY, RECOVERY, DISCHARGED, RETURNED, ABORTED,
+)  # fmt: skip
+_ENDING = ("turn_back", "resolve", "arrive", "incident", "abort", "resolve_overdue")
+
+
+def _report(state: str) -> Transition:
+    who = (Who(TRUCK, reports.its_truck_now_or_before),)
+    return Transition(
+        who, reports.position, (state,), (reports.report_is_of_its_journey, reports.report_is_not_too_late)
+    )
+
+
+def _unload_2(row: Transition) -> Transition:
+    """The same guards, but for the last: which weighing the mass is compared with."""
+    return replace(row, guards=(*row.guards[:-1], reports.as_declared_has_the_mass_of_this_vehicle))
+
+
+TRANSITIONS_2: Transitions = {
+    **{
+        key: replace(row, effect=reports.ending(row.effect)) if key[1] in _ENDING else row
+        for key, row in TRANSITIONS.items()
+    },
+    **{(state, "position"): _report(state) for state in (*reports.UNDER_WAY, *LATE)},
+    (HELD, "resume"): replace(TRANSITIONS[(HELD, "resume")], effect=reports.resume),
+    (ARRIVED, "unload"): _unload_2(TRANSITIONS[(ARRIVED, "unload")]),
+}
+
 
 def _lapsed(lapse: Lapse, **changes: Any) -> Movement:
     record: Movement = lapse.record
@@ -301,30 +337,37 @@ _STATES = {
     DISCHARGED: "over; the guarantee is free",
 }
 
-ESCORT = Contract(
-    name="escort",
-    version=1,
-    title="The unmanned escort of goods and its handover at the border",
-    subject=Subject(parse_mrn, "MRN"),
-    record=RecordType(Movement, movement_key, decode_movement, load_movement, movement_view, movement_parties),
-    machines=(
-        Machine(
-            "movement",
-            TRANSITIONS,
-            _state,
-            Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED,
-            _STATES,
-            ends=(REFUSED, DISCHARGED),
+
+def _escort(version: int, transitions: Transitions) -> Contract:
+    """The contract in one version: they differ in the rows."""
+    return Contract(
+        name="escort",
+        version=version,
+        title="The unmanned escort of goods and its handover at the border",
+        subject=Subject(parse_mrn, "MRN"),
+        record=RecordType(Movement, movement_key, decode_movement, load_movement, movement_view, movement_parties),
+        machines=(
+            Machine(
+                "movement",
+                transitions,
+                _state,
+                Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED,
+                _STATES,
+                ends=(REFUSED, DISCHARGED),
+            ),
         ),
-    ),
-    schemas=SCHEMAS,
-    deadlines=Deadlines("movement", lambda movement: movement.deadline_s, DEADLINES),
-    unknown=Outcome.MOVEMENT_UNKNOWN,
-    exists=Outcome.MOVEMENT_ALREADY_PLANNED,
-    outcomes=range(300, 400),
-    sources=(
-        "Convention on a common transit procedure (1987), Appendix I",
-        "TIR Convention (1975), articles 10 and 11",
-        "Revised Kyoto Convention, Specific Annex E, chapter 1",
-    ),
-)
+        schemas=SCHEMAS,
+        deadlines=Deadlines("movement", lambda movement: movement.deadline_s, DEADLINES),
+        unknown=Outcome.MOVEMENT_UNKNOWN,
+        exists=Outcome.MOVEMENT_ALREADY_PLANNED,
+        outcomes=range(300, 400),
+        sources=(
+            "Convention on a common transit procedure (1987), Appendix I",
+            "TIR Convention (1975), articles 10 and 11",
+            "Revised Kyoto Convention, Specific Annex E, chapter 1",
+        ),
+    )
+
+
+ESCORT = _escort(1, TRANSITIONS)
+ESCORT_2 = _escort(2, TRANSITIONS_2)

@@ -179,13 +179,19 @@ def _parameter(working: Working, name: str) -> int | str:
 
 def _parameter_refusal(ctx: Context, change: Fields) -> Outcome | None:
     name = change["name"]
-    if name not in PARAMETERS:
+    if name not in PARAMETERS or not _has_a_use(ctx.working, name):
         return Outcome.PARAMETER_UNKNOWN
     try:
         check_parameter(name, change["to"])
     except Misuse:
         return Outcome.PARAMETER_OUT_OF_LIMITS
     return _replaces(_parameter(ctx.working, name), change)
+
+
+def _has_a_use(working: Working, name: str) -> bool:
+    """Whether the version of the contract that a parameter came with is in force: before that nobody knows its name."""
+    since = PARAMETERS[name].since
+    return since is None or contract_version(working, since[0]) >= since[1]
 
 
 def _parameter_effect(effect: Effect, change: Fields) -> None:

@@ -45,11 +45,16 @@ def payload_schema(contract: Contract, event: str) -> dict[str, Any]:
 
 
 def payload_schemas() -> dict[str, dict[str, Any]]:
-    """Every schema document by its name: the kind, with `.v<n>` after it for a version that is not the newest."""
+    """Every schema document by its name: the kind, with `.v<n>` after it for a version that is not the newest.
+
+    A version that is not the newest has documents of its own only for payloads that have changed since.
+    """
     newest = newest_versions()
     documents = {}
     for (name, version), contract in CONTRACTS.items():
-        for event in contract.schemas:
+        for event, schema in contract.schemas.items():
+            if version != newest[name] and schema == CONTRACTS[(name, newest[name])].schemas.get(event):
+                continue
             suffix = "" if version == newest[name] else f".v{version}"
             documents[f"{name}.{event}{suffix}"] = payload_schema(contract, event)
     return documents

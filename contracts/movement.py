@@ -3,6 +3,9 @@
 An array `[tag, plan, custody, seals, offer, acceptance, incidents, progress, tracking]`. All but the tracking are parts
 that change seldom and whose encodings are remembered: a position, the most frequent statement, encodes a few numbers
 and not the route and the seals again.
+
+What version 2 of the contract keeps beside stands at the end of the tracking, and only where there is any of it: a
+record to which nothing of the kind happened is spelled as version 1 spells it, and there is one spelling of each.
 """
 
 from __future__ import annotations
@@ -199,6 +202,11 @@ class Movement:
     reason: str = ""  # of the last refusal, abort, lapse or decision
     guarantee_free_ms: int | None = None
     flagged: int = 0
+    # Since version 2.
+    late_reports: int = 0  # taken of a part of the journey that was over
+    journey_ended_ms: int | None = None  # by arrival, return, abort or recovery
+    vehicle_since_ms: int | None = None  # that it is on another vehicle than it was planned with
+    former_trucks: tuple[tuple[str, int], ...] = ()  # and until when the goods were on each
 
     def seals_in_force(self) -> tuple[str, ...]:
         return tuple(seal.id for seal in self.seals if seal.state == INTACT)
@@ -227,17 +235,21 @@ class Movement:
         ]
         parts += [incident.encoded for incident in self.incidents]
         parts.append(_encode_progress(_progress(self)))
-        parts.append(encode(_tracking(self)))
+        later = _later(self)
+        parts.append(encode(_tracking(self) if later == _NOTHING_LATER else _tracking(self) + later))
         return b"".join(parts)
 
 
 _PARTS = ("plan", "custody", "seals", "offer", "acceptance", "incidents")
 _NAMES = tuple(each.name for each in fields(Movement))
 _TRACKING_NAMES = ("position", "position_count", "batch_count", "flagged")
-_PROGRESS_NAMES = tuple(name for name in _NAMES if name not in _PARTS + _TRACKING_NAMES)
+_LATER_NAMES = ("late_reports", "journey_ended_ms", "vehicle_since_ms", "former_trucks")
+_NOTHING_LATER = (0, None, None, ())
+_PROGRESS_NAMES = tuple(name for name in _NAMES if name not in _PARTS + _TRACKING_NAMES + _LATER_NAMES)
 _amend = amender(Movement)
 _progress = attrgetter(*_PROGRESS_NAMES)
 _tracking = attrgetter(*_TRACKING_NAMES)
+_later = attrgetter(*_LATER_NAMES)
 # Equal rows have equal encodings only because no field is now a boolean and now an integer.
 _encode_progress = lru_cache(MAX_REMEMBERED_ROWS)(encode)
 
@@ -254,7 +266,15 @@ def decode_movement(raw: bytes) -> Movement:
     plan[5] = tuple((ucr, version) for ucr, version in plan[5])
     plan[6] = tuple(plan[6])
     plan[9] = tuple(plan[9])
-    values = dict(zip(_PROGRESS_NAMES + _TRACKING_NAMES, progress + tracking, strict=True))
+    later = tracking[len(_TRACKING_NAMES) :] or list(_NOTHING_LATER)
+    values = dict(
+        zip(
+            _PROGRESS_NAMES + _TRACKING_NAMES + _LATER_NAMES,
+            progress + tracking[: len(_TRACKING_NAMES)] + later,
+            strict=True,
+        )
+    )
+    values["former_trucks"] = tuple((truck, until_ms) for truck, until_ms in values["former_trucks"])
     for name in ("differences", "findings"):
         values[name] = tuple(values[name])
     if values["position"] is not None:
@@ -288,10 +308,28 @@ def load_movement(working: Working, mrn: str) -> Movement | None:
     return working.record(movement_key(mrn), Movement, decode_movement)
 
 
+# Where a movement is, and whose terminals have something to do with it there: a weighing, a reading, a gate to open. At
+# the border both sides', since the one is offered what the other reads.
+_TERMINALS_AT_WORK = {
+    PLANNED: ("departure",),
+    LOADED: ("departure",),
+    STARTED: ("departure",),
+    AT_BORDER: ("departure", "destination"),
+    OFFERED: ("departure", "destination"),
+    HANDED_OVER: ("destination",),
+}
+
+
+def terminals_at_work(movement: Movement) -> frozenset[str]:
+    """The authorities whose terminals the movement's next step waits for, or may."""
+    return frozenset(getattr(movement.plan, side) for side in _TERMINALS_AT_WORK.get(movement.state, ()))
+
+
 def movement_parties(movement: Movement) -> frozenset[str]:
     """Who has a part in a movement by its own record."""
     plan = movement.plan
     readings = [reading.by for reading in (movement.offer, movement.acceptance) if reading is not None]
     seals = [who for seal in movement.seals for who in (seal.by, seal.device) if who]
     incidents = [incident.by for incident in movement.incidents]
-    return frozenset((plan.carrier, plan.receiver, movement.truck, movement.by, *readings, *seals, *incidents))
+    trucks = [movement.truck, *(truck for truck, _ in movement.former_trucks)]
+    return frozenset((plan.carrier, plan.receiver, movement.by, *trucks, *readings, *seals, *incidents))

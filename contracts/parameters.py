@@ -4,8 +4,10 @@ Each is a record `parameter/<name>` holding `[format, value]`. At genesis those 
 genesis record names; where there is no record, the default holds. Both sides change them by `contracts.governance`. An
 unknown name or a value out of its limits is a genesis that nobody may start, and a proposal that is refused.
 
-Names, limits and defaults are part of what a version of `governance` decides by: once released, one that is added or
-moved brings a new version of that contract, or two releases would disagree about a proposal.
+Names, limits and defaults are part of what a version of `governance` decides by: once released, one that is moved
+brings a new version of that contract, or two releases would disagree about a proposal. One that is added comes with the
+version of the contract that uses it (`since`): `governance` does not know it before that version is in force, and a
+release that does not have the version has stopped by then.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class IntegerParameter:
     lowest: int
     highest: int
     meaning: str
+    # The contract and the version that has a use for it; governed only where that is in force.
+    since: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class TextParameter:
     default: str
     check: Callable[[str], None]
     meaning: str
+    since: tuple[str, int] | None = None
 
 
 def post_codes(text: str) -> tuple[str, ...]:
@@ -76,6 +81,13 @@ PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
         10, 1, 100_000, "what all have approved takes effect at the earliest so many blocks later"
     ),
     "pass_minutes": IntegerParameter(30, 1, 1_440, "so long a crossing pass counts, from when it was signed"),
+    "late_report_s": IntegerParameter(
+        3 * DAY_S,
+        0,
+        30 * DAY_S,
+        "a truck's report of a journey that is over for longer than this is refused",
+        ("escort", 2),
+    ),
 }
 # With a record in every network: so it was when there were no others, and what began then must come out the same.
 FIRST = (
@@ -154,6 +166,7 @@ class Parameters:
     proposal_lapse_s: int
     effect_lead_blocks: int
     pass_minutes: int
+    late_report_s: int
     posts: frozenset[str]
 
     def mass_within_tolerance(self, one_g: int, other_g: int) -> bool:

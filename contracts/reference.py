@@ -7,12 +7,12 @@ writes both. Whatever stands there was read out of the declarations: a contract 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from contracts.advice import STATEMENT_OUTCOMES, advice_of, kinds_by_outcome
 from contracts.catalogue import CONTRACTS, newest_versions
 from contracts.incidents import INCIDENTS
-from contracts.machine import ABSENT, ROLES, Contract, Machine, refusals
+from contracts.machine import ABSENT, ROLES, Contract, Guard, Machine, Transition, refusals
 from contracts.outcome import Outcome
 from contracts.parameters import PARAMETERS, IntegerParameter
 from contracts.schema import Schema
@@ -112,12 +112,19 @@ def _events(contract: Contract) -> Iterator[str]:
     yield ""
 
 
-def _guards(contract: Contract) -> Iterator[str]:
-    guards = {
+def _all_guards(contract: Contract) -> dict[Guard, None]:
+    return {
         guard: None for machine in contract.machines for row in machine.transitions.values() for guard in row.guards
     }
-    if not guards:
-        return
+
+
+def _guards(contract: Contract) -> Iterator[str]:
+    guards = _all_guards(contract)
+    if guards:
+        yield from _guard_table(guards)
+
+
+def _guard_table(guards: Iterable[Guard]) -> Iterator[str]:
     yield "| guard | what has to hold | otherwise |"
     yield "| --- | --- | --- |"
     for guard in guards:
@@ -156,6 +163,10 @@ def _contract(contract: Contract) -> Iterator[str]:
     where = contract.record.key("…")
     yield f"{contract.title}. The subject is the {contract.subject.noun}; a record stands under `{where}`."
     yield ""
+    newest = CONTRACTS[(contract.name, newest_versions()[contract.name])]
+    if contract is not newest:
+        yield from _older(contract, newest)
+        return
     if contract.sources:
         yield f"Where the agreement of the two sides is silent it follows: {'; '.join(contract.sources)}."
         yield ""
@@ -170,6 +181,37 @@ def _contract(contract: Contract) -> Iterator[str]:
     yield f"### Guards of `{contract.name}`"
     yield ""
     yield from _guards(contract)
+
+
+def _row(row: Transition | None) -> str:
+    """A row in one line, for comparing."""
+    if row is None:
+        return "no row"
+    who = "; ".join(f"`{each.role}` ({_words(each.side.__name__)})" for each in row.who)
+    guards = ", ".join(_words(guard.__name__) for guard in row.guards) or "no guard"
+    return f"{who}: {guards}"
+
+
+def _older(contract: Contract, newest: Contract) -> Iterator[str]:
+    """A version that another has replaced: only what is different in it."""
+    yield f"What was decided under it is executed under it for ever. Like version {newest.version}, but for these rows:"
+    yield ""
+    for machine in contract.machines:
+        yield f"![{contract.name}: {machine.name}](diagrams/{diagram_name(contract, machine)}.svg)"
+        yield ""
+    yield f"| from | event | in version {contract.version} | in version {newest.version} |"
+    yield "| --- | --- | --- | --- |"
+    for machine, other in zip(contract.machines, newest.machines, strict=True):
+        for key in dict.fromkeys((*machine.transitions, *other.transitions)):
+            old, new = machine.transitions.get(key), other.transitions.get(key)
+            here, there = _row(old), _row(new)
+            if here == there and old is not None and new is not None and old.effect is not new.effect:
+                here = "the same, with another effect"
+            if here != there:
+                yield f"| `{key[0]}` | `{key[1]}` | {here} | {there} |"
+    yield ""
+    if guards := {guard: None for guard in _all_guards(contract) if guard not in _all_guards(newest)}:
+        yield from _guard_table(guards)
 
 
 def _incidents() -> Iterator[str]:
@@ -202,7 +244,10 @@ def _payloads() -> Iterator[str]:
     yield ""
     maps: dict[str, Schema] = {}
     for contract in CONTRACTS.values():
+        newest = CONTRACTS[(contract.name, newest_versions()[contract.name])]
         for event, schema in contract.schemas.items():
+            if contract is not newest and schema == newest.schemas.get(event):
+                continue
             version = "" if contract.version == newest_versions()[contract.name] else f", version {contract.version}"
             yield f"### `{contract.name}.{event}`{version}"
             yield ""

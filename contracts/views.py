@@ -236,7 +236,9 @@ def movement_view(record: Movement) -> View:
         "carrier": plan.carrier,
         "receiver": plan.receiver,
         "truck": record.truck,
+        "former_trucks": [{"truck": truck, "until_ms": until_ms} for truck, until_ms in record.former_trucks],
         "vehicle": record.vehicle,
+        "vehicle_since_ms": record.vehicle_since_ms,
         "declarations": [{"ucr": ucr, "version": version} for ucr, version in plan.declarations],
         "containers": list(plan.containers),
         "seals": [
@@ -298,6 +300,8 @@ def movement_view(record: Movement) -> View:
         },
         "position_count": record.position_count,
         "batch_count": record.batch_count,
+        "late_reports": record.late_reports,
+        "journey_ended_ms": record.journey_ended_ms,
         "findings": list(record.findings),
         "reason": record.reason or None,
         "guarantee_free_ms": record.guarantee_free_ms,

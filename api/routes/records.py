@@ -211,7 +211,7 @@ async def _visible(gateway: Gateway, caller: Principal, movements: list[Movement
     if caller.sees_all:
         return list(movements)
     viewers = await gateway.access.movements_viewers(movements)
-    return [movement if caller.id in who else None for movement, who in zip(movements, viewers, strict=True)]
+    return [movement if who.include(caller) else None for movement, who in zip(movements, viewers, strict=True)]
 
 
 @router.get(

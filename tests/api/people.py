@@ -28,6 +28,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "kz/truck/t-001": ("truck",),
     "kz/truck/t-002": ("truck",),
     "kz/terminal/gate-1": ("terminal",),
+    "kz/terminal/gate-2": ("terminal",),
+    "cn/terminal/gate-101": ("terminal",),
 }
 
 

@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -16,6 +17,8 @@ import pytest
 from api.access import REMEMBERED_S, Access
 from api.problems import PROBLEMS, Problem, type_of
 from api.tokens import TOKEN_MAX_BYTES, parse_token, sign_token, verify_token
+from contracts.catalogue import CONTRACTS
+from contracts.movement import Reading, terminals_at_work
 from contracts.registry import REVOKED, SUSPENDED
 from ledger.algorithms import EDDSA, ES256, PrivateKey
 from tests.api.conftest import Running, bearer
@@ -208,14 +211,16 @@ async def test_who_may_see_what(running: Running) -> None:
     lodged = signed_statement(kind="declaration.lodge", iss=DECLARANT, sub=UCR)
     running.ledger.append(lodged.raw)
     carriers = {"kz/carrier/sary", "cn/carrier/receiver"}
+    # Both movements are on their way to the border: their departure side's gates wait for them.
+    gates = {"kz/terminal/gate-1", "kz/terminal/gate-2"}
     table: dict[str, set[str]] = {
         f"/v1/declarations/{UCR}": everyone | {DECLARANT, "kz/carrier/sary"},
         f"/v1/declarations/{UCR.replace('/', '%2F')}": everyone | {DECLARANT, "kz/carrier/sary"},
-        f"/v1/movements/{MRNS[0]}": everyone | carriers | {DECLARANT, "kz/truck/t-001"},
-        f"/v1/movements/{MRNS[1]}": everyone | carriers | {"kz/declarant/other", "kz/truck/t-002"},
+        f"/v1/movements/{MRNS[0]}": everyone | carriers | gates | {DECLARANT, "kz/truck/t-001"},
+        f"/v1/movements/{MRNS[1]}": everyone | carriers | gates | {"kz/declarant/other", "kz/truck/t-002"},
         "/v1/participants/kz/truck/t-001": everyone | {"kz/truck/t-001"},
-        f"/v1/statements/{own.id_hex}": everyone | carriers | {DECLARANT, "kz/truck/t-001", "kz/terminal/gate-1"},
-        f"/v1/statements/{own.id_hex}/proof": everyone | carriers | {DECLARANT, "kz/truck/t-001", "kz/terminal/gate-1"},
+        f"/v1/statements/{own.id_hex}": everyone | carriers | gates | {DECLARANT, "kz/truck/t-001"},
+        f"/v1/statements/{own.id_hex}/proof": everyone | carriers | gates | {DECLARANT, "kz/truck/t-001"},
         f"/v1/statements/{registry.id_hex}": everyone | {"kz/truck/t-002"},
         f"/v1/statements/{lodged.id_hex}": everyone | {DECLARANT, "kz/carrier/sary"},
         "/log/tile/entries/000.p/3": everyone,
@@ -237,7 +242,7 @@ async def test_who_may_see_what(running: Running) -> None:
 
 
 async def test_what_a_terminal_or_seal_took_part_in_is_its_own(asking: Asking) -> None:
-    record = replace(movement(MRNS[0]), by="kz/terminal/gate-1")
+    record = replace(movement(MRNS[0], state="discharged"), by="kz/terminal/gate-1")
     put_movement(asking.ledger, record)
     terminal = await asking.access.authenticate(
         "Bearer " + bearer(asking.people["kz/terminal/gate-1"], "kz/terminal/gate-1")
@@ -245,3 +250,113 @@ async def test_what_a_terminal_or_seal_took_part_in_is_its_own(asking: Asking) -
     assert await asking.access.may_see_movement(terminal, MRNS[0])
     assert not await asking.access.may_see_movement(terminal, MRNS[1])
     assert not await asking.access.may_see_statement(terminal, "governance.propose", "kz-kgd/registrar", "x")
+
+
+# In which state of a movement that neither took part in a terminal of which side sees it: the sides whose terminals the
+# movement waits for, or may, and at the border both. Written from the domain's table.
+SEEN_BY = {
+    "planned": "kz",
+    "loaded": "kz",
+    "sealed": "",
+    "started": "kz",
+    "refused": "",
+    "at_border": "kz cn",
+    "offered": "kz cn",
+    "disputed": "",
+    "handed_over": "cn",
+    "arrived": "",
+    "unloaded": "",
+    "discrepancy": "",
+    "recovery": "",
+    "discharged": "",
+    "returned": "",
+    "held": "",
+    "overdue": "",
+    "aborted": "",
+}
+GATES = {"kz": "kz/terminal/gate-2", "cn": "cn/terminal/gate-101"}
+
+
+async def _asks(asking: Asking, who: str) -> Any:
+    return await asking.access.authenticate("Bearer " + bearer(asking.people[who], who))
+
+
+@pytest.mark.parametrize("state", SEEN_BY)
+async def test_a_terminal_sees_the_movements_that_wait_for_its_side_and_no_others(asking: Asking, state: str) -> None:
+    put_movement(asking.ledger, movement(MRNS[0], state=state))
+    offer = ("escort.offer", "kz/terminal/gate-1", MRNS[0])
+    for side, who in GATES.items():
+        terminal = await _asks(asking, who)
+        sees = side in SEEN_BY[state].split()
+        assert await asking.access.may_see_movement(terminal, MRNS[0]) is sees
+        assert await asking.access.may_see_record(terminal, "escort", MRNS[0]) is sees
+        assert await asking.access.may_see_statement(terminal, *offer) is sees
+
+
+def test_terminals_see_a_movement_exactly_where_the_table_has_a_row_for_them() -> None:
+    """The other way round: from the contract's own rows. A resolved row for a terminal is a state in which it sees."""
+    for version in (1, 2):
+        rows = CONTRACTS[("escort", version)].machines[0].transitions
+        for state in CONTRACTS[("escort", version)].machines[0].states:
+            record = movement(MRNS[0], state=state)
+            if SEEN_BY[state] == "cn":
+                record = replace(record, custody=replace(record.custody, authority="cn-gacc"))
+            sides = set()
+            for authority in ("kz-kgd", "cn-gacc"):
+                issuer: Any = SimpleNamespace(authority=authority, id="x", roles=("terminal",))
+                context: Any = SimpleNamespace(record=record, issuer=issuer)
+                at_work = [w for (s, _), row in rows.items() if s == state for w in row.who if w.role == "terminal"]
+                if any(who.side(context) for who in at_work):
+                    sides.add(authority)
+            assert terminals_at_work(record) == sides, (version, state)
+
+
+async def test_what_a_terminal_of_the_other_side_still_does_not_see(asking: Asking) -> None:
+    """It is offered a movement. It sees that, and nothing of what is in it or of anything else."""
+    put_declaration(asking.ledger, declaration(UCR, DECLARANT))
+    put_movement(asking.ledger, movement(MRNS[0], state="offered"))
+    put_movement(asking.ledger, movement(MRNS[1], ucr=OTHER_UCR, state="started"))
+    gate = await _asks(asking, GATES["cn"])
+    access = asking.access
+    assert not gate.sees_all
+    assert await access.may_see_movement(gate, MRNS[0])
+    assert not await access.may_see_movement(gate, MRNS[1])  # not at the border yet
+    assert not await access.may_see_declaration(gate, UCR)
+    assert not await access.may_see_record(gate, "declaration", UCR)
+    assert not await access.may_see_statement(gate, "declaration.lodge", DECLARANT, UCR)
+    assert not await access.may_see_statement(gate, "registry.enrol", "kz-kgd/registrar", "kz/truck/t-001")
+    assert not await access.may_see_record(gate, "registry", "kz/terminal/gate-1")
+    assert not await access.may_see_statement(gate, "governance.propose", "kz-kgd/registrar", "kz-kgd/2026-1")
+
+
+async def test_only_the_role_of_a_terminal_opens_an_offer_and_only_while_it_stands(asking: Asking) -> None:
+    put_movement(asking.ledger, movement(MRNS[0], state="offered"))
+    for who in ("kz/truck/t-002", "kz/declarant/other"):
+        assert not await asking.access.may_see_movement(await _asks(asking, who), MRNS[0])
+    gate = await _asks(asking, GATES["cn"])
+    assert await asking.access.may_see_movement(gate, MRNS[0])
+    put_movement(asking.ledger, movement(MRNS[0], state="returned"))  # both sides decided so
+    asking.now_s += REMEMBERED_S + 0.1
+    assert not await asking.access.may_see_movement(gate, MRNS[0])
+    # Whoever took it over keeps it for its own.
+    read = Reading((), 1, GATES["cn"], 1, bytes(32))
+    put_movement(asking.ledger, replace(movement(MRNS[0], state="discharged"), acceptance=read))
+    asking.now_s += REMEMBERED_S + 0.1
+    assert await asking.access.may_see_movement(gate, MRNS[0])
+
+
+async def test_a_gate_lists_what_is_offered_to_its_side_and_reads_the_offer(running: Running) -> None:
+    put_declaration(running.ledger, declaration(UCR, DECLARANT))
+    put_movement(running.ledger, movement(MRNS[0], state="offered"))
+    put_movement(running.ledger, movement(MRNS[1], truck="kz/truck/t-002"))
+    gate = running.auth(GATES["cn"])
+    listed = (await running.http.get("/v1/movements?state=offered", headers=gate)).json()["movements"]
+    assert [each["mrn"] for each in listed] == [MRNS[0]]
+    assert [each["mrn"] for each in (await running.http.get("/v1/movements", headers=gate)).json()["movements"]] == [
+        MRNS[0]
+    ]
+    offered = signed_statement(running.people["kz/terminal/gate-1"], iss="kz/terminal/gate-1", sub=MRNS[0])
+    running.ledger.append(offered.raw)
+    assert (await running.http.get(f"/v1/statements/{offered.id_hex}", headers=gate)).status_code == 200
+    assert (await running.http.get(f"/v1/declarations/{UCR}", headers=gate)).status_code == 404
+    assert (await running.http.get(f"/v1/movements/{MRNS[1]}", headers=gate)).status_code == 404

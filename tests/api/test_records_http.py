@@ -86,7 +86,8 @@ async def test_pages_hold_every_movement_once_in_order(running: Running, monkeyp
         ("kz-kgd/officer", {"carrier": "kz/carrier/none"}, []),
         ("kz/declarant/astyk", {}, all_mrns[::5]),
         ("kz/declarant/astyk", {"state": "started"}, all_mrns[5::10]),
-        ("kz/terminal/gate-1", {}, []),
+        ("kz/terminal/gate-1", {}, all_mrns),  # each waits for a terminal of its departure side
+        ("cn/terminal/gate-101", {}, []),
     ]
     for who, query, expected in cases:
         for limit in (3, 200):

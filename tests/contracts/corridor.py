@@ -21,6 +21,7 @@ from contracts.outcome import Outcome
 from contracts.registry import Participant, load_participant
 from contracts.working import Working
 from ledger.algorithms import EDDSA, PrivateKey, PublicKey
+from ledger.cbor import encode
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
 from ledger.errors import Untrue
 from ledger.statement import Statement
@@ -95,7 +96,7 @@ def genesis(**parameters: int | str) -> Genesis:
         time_ms=START_MS,
         authorities=(authority("kz-kgd", "KZ"), authority("cn-gacc", "CN")),
         parameters=dict(parameters),
-        contracts={"registry": 1, "declaration": 1, "escort": 1},
+        contracts={"registry": 1, "declaration": 1, "escort": 2},
     )
 
 
@@ -241,6 +242,11 @@ class Ledger:
         self.height += execution.fired > 0
         return execution.fired
 
+    def under(self, contract: str, version: int) -> Ledger:
+        """From here on under this version of a contract, as after a proposal of both authorities."""
+        self.state.records[f"contract/{contract}"] = encode([version])
+        return self
+
     def copy(self) -> Ledger:
         return Ledger(DictState(self.state.records), self.now_ms, self.height)
 
@@ -382,6 +388,6 @@ def to_movement(ledger: Ledger, state: str, mrn: str = MRN) -> Ledger:
 _ENROLLED = _enrolled(genesis_state(genesis()))
 
 
-def at(state: str) -> Ledger:
+def at(state: str, escort: int = 2) -> Ledger:
     """A corridor whose one movement stands in a state of the happy path."""
-    return to_movement(to_declaration(Ledger.of_corridor(), "recognise"), state)
+    return to_movement(to_declaration(Ledger.of_corridor().under("escort", escort), "recognise"), state)

@@ -180,22 +180,22 @@ _BRANCHES: dict[str, tuple[str, tuple[tuple[str, str, dict[str, Any]], ...]]] = 
 
 
 @cache
-def _movement_at(state: str) -> Ledger:
+def _movement_at(state: str, version: int) -> Ledger:
     if state == ABSENT:
-        return recognition_at(d.RECOGNISED)
+        return recognition_at(d.RECOGNISED).under("escort", version)
     if state == e.OVERDUE:
-        ledger = movement_at(e.STARTED)
+        ledger = movement_at(e.STARTED, version)
         ledger.pass_time(3600)
         return ledger
     if state not in _BRANCHES:
-        return c.at(state)
+        return c.at(state, version)
     came_from, steps = _BRANCHES[state]
-    ledger = movement_at(came_from)
+    ledger = movement_at(came_from, version)
     return with_steps(ledger, *((f"escort.{event}", iss, c.MRN, payload) for event, iss, payload in steps))
 
 
-def movement_at(state: str) -> Ledger:
-    return _movement_at(state).copy()
+def movement_at(state: str, version: int = 2) -> Ledger:
+    return _movement_at(state, version).copy()
 
 
 MOVEMENT_STATES = (

@@ -247,7 +247,7 @@ class Crossings(RuleBasedStateMachine):
     def the_movement_goes_on(self, mrn: str, choice: int) -> None:
         record = self._movement(mrn)
         state = ABSENT if record is None else record.state
-        events = [event for from_state, event in e.TRANSITIONS if from_state == state]
+        events = [event for from_state, event in e.TRANSITIONS_2 if from_state == state]
         if not events:
             return
         event = events[choice % len(events)]

@@ -328,8 +328,9 @@ def test_a_changed_vehicle_goes_on_with_its_identity_its_truck_and_new_seals_onl
     movement = ledger.movement(c.MRN)
     assert (movement.vehicle, movement.truck) == ("fleet/BKT-0002", "kz/truck/t-002")
     assert movement.seals_in_force() == (s.NEW_SEAL["id"],)
-    assert _send(ledger, "position", TRUCK, fix=c.FIX) is Outcome.SIDE_NOT_ALLOWED
-    assert _send(ledger, "position", "kz/truck/t-002", fix=c.FIX) is Outcome.ACCEPTED
+    now = {**c.FIX, "at_ms": ledger.now_ms + 301_000}
+    assert _send(ledger, "position", TRUCK, fix=now) is Outcome.REPORT_AFTER_JOURNEY
+    assert _send(ledger, "position", "kz/truck/t-002", fix=now) is Outcome.ACCEPTED
 
 
 @pytest.mark.parametrize("state", [e.STARTED, e.AT_BORDER, e.OFFERED, e.HANDED_OVER])

@@ -215,7 +215,7 @@ def _story() -> list[Statement]:
     steps = [(f"declaration.{event}", iss, c.UCR, payload) for event, iss, payload in c.DECLARATION_STEPS]
     steps += [(f"escort.{event}", iss, c.MRN, payload) for _, event, iss, payload in c.ESCORT_STEPS]
     steps.insert(3, ("declaration.release", "cn-gacc/officer", c.UCR, {}))
-    steps.append(("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}))
+    steps.append(("escort.offer", "kz/terminal/bakhty", c.MRN, dict(c.ESCORT_STEPS[7][3])))
     return [c.fake_statement(kind, iss, sub, payload, iat_s) for kind, iss, sub, payload in steps]
 
 
@@ -282,14 +282,14 @@ def test_a_genesis_with_a_parameter_that_cannot_be_is_refused(parameters: dict[s
 
 def test_a_genesis_with_a_contract_version_that_is_not_here_is_refused() -> None:
     genesis = c.genesis()
-    genesis.contracts["escort"] = 2
+    genesis.contracts["escort"] = 99
     with pytest.raises(Misuse):
         genesis_state(genesis)
 
 
 def test_a_contract_version_on_the_ledger_that_is_not_here_decides_nothing() -> None:
     ledger = s.movement_at(e.STARTED)
-    ledger.state.records["contract/escort"] = bytes([0x81, 0x02])
+    ledger.state.records["contract/escort"] = bytes([0x81, 0x18, 0x63])
     assert ledger.send("escort.position", "kz/truck/t-001", c.MRN, {"fix": c.FIX}) is Outcome.CONTRACT_VERSION_UNKNOWN
     assert ledger.send("declaration.clear", "cn-gacc/officer", c.UCR, {}) is Outcome.SIDE_NOT_ALLOWED
 
@@ -344,8 +344,8 @@ def test_a_deadline_that_no_record_has_is_a_bug_and_not_an_event() -> None:
 
 
 def test_an_effect_that_leads_where_its_row_does_not_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = e.TRANSITIONS[(e.PLANNED, "load")]
-    monkeypatch.setitem(e.TRANSITIONS, (e.PLANNED, "load"), type(row)(row.who, row.effect, (e.SEALED,), ()))
+    row = e.TRANSITIONS_2[(e.PLANNED, "load")]
+    monkeypatch.setitem(e.TRANSITIONS_2, (e.PLANNED, "load"), type(row)(row.who, row.effect, (e.SEALED,), ()))
     with pytest.raises(ContractBug):
         s.movement_at(e.PLANNED).send("escort.load", "kz/terminal/bakhty", c.MRN, {"containers": [c.BOX], "mass_g": 1})
 

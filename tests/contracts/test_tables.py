@@ -80,6 +80,23 @@ held                      resume                   officer           started at_
 held                      abort                    officer           aborted
 overdue                   resolve_overdue          officer           started handed_over aborted recovery
 """
+# Version 2 has besides: what a truck reports of a journey that is over, or while it stands.
+ESCORT_2_SPECIFICATION = (
+    ESCORT_SPECIFICATION
+    + """
+at_border   position  truck  at_border
+offered     position  truck  offered
+disputed    position  truck  disputed
+held        position  truck  held
+arrived     position  truck  arrived
+unloaded    position  truck  unloaded
+discrepancy position  truck  discrepancy
+recovery    position  truck  recovery
+discharged  position  truck  discharged
+returned    position  truck  returned
+aborted     position  truck  aborted
+"""
+)
 REGISTRY_SPECIFICATION = """
 -                    enrol    registrar  enrolled
 enrolled             rotate   registrar  enrolled
@@ -105,7 +122,7 @@ ROLES_OF = {
 def _specified(text: str) -> dict[tuple[str, str], tuple[set[str], set[str]]]:
     """A row is states, event, roles, states: the event is the first word that is one of the table's."""
     rows = {}
-    for line in text.strip().splitlines():
+    for line in filter(None, text.splitlines()):
         states, event, roles, targets = (part.strip() for part in _columns(line))
         for state in states.split():
             rows[(state, event)] = (ROLES_OF.get(roles, {roles}), set(targets.split()))
@@ -122,7 +139,8 @@ _EVENT_NAMES = {kind.partition(".")[2] for kind in SCHEMAS}
 SPECIFIED: list[tuple[str, str, Transitions]] = [
     ("status", DECLARATION_SPECIFICATION, d.TRANSITIONS),
     ("recognition", RECOGNITION_SPECIFICATION, d.RECOGNITION_TRANSITIONS),
-    ("movement", ESCORT_SPECIFICATION, e.TRANSITIONS),
+    ("movement v1", ESCORT_SPECIFICATION, e.TRANSITIONS),
+    ("movement", ESCORT_2_SPECIFICATION, e.TRANSITIONS_2),
     ("registry", REGISTRY_SPECIFICATION, {**r.PARTICIPANT_TRANSITIONS, **r.KEY_TRANSITIONS}),
 ]
 
@@ -187,13 +205,18 @@ def test_each_row_of_the_recognition_leads_where_it_says(state: str, name: str) 
         assert ledger.declaration(c.UCR).recognition.state in d.RECOGNITION_TRANSITIONS[(state, name)].to
 
 
-@pytest.mark.parametrize(("state", "name"), _rows(e.TRANSITIONS))
-def test_each_row_of_the_escort_leads_where_it_says(state: str, name: str) -> None:
+ESCORTS = {1: e.TRANSITIONS, 2: e.TRANSITIONS_2}
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "name"), [(version, *key) for version, table in ESCORTS.items() for key in _rows(table)]
+)
+def test_each_row_of_the_escort_leads_where_it_says(version: int, state: str, name: str) -> None:
     event = s.ESCORT_EVENTS[name]
     for sender in event.senders_at(state):
-        ledger = s.movement_at(state)
+        ledger = s.movement_at(state, version)
         assert _send(ledger, "escort", name, event, state, sender) is Outcome.ACCEPTED, sender
-        assert ledger.movement(c.MRN).state in e.TRANSITIONS[(state, name)].to
+        assert ledger.movement(c.MRN).state in ESCORTS[version][(state, name)].to
 
 
 def _missing(states: tuple[str, ...], events: dict[str, s.Event], table: Transitions) -> list[tuple[str, str]]:
@@ -230,15 +253,18 @@ def test_a_recognition_event_that_the_table_does_not_have_is_refused(state: str,
     assert outcome is Outcome.RECOGNITION_TRANSITION_NOT_ALLOWED
 
 
-@pytest.mark.parametrize(("state", "name"), _missing(s.MOVEMENT_STATES, s.ESCORT_EVENTS, e.TRANSITIONS))
-def test_an_escort_event_that_the_table_does_not_have_is_refused(state: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "state", "name"),
+    [(v, *key) for v, table in ESCORTS.items() for key in _missing(s.MOVEMENT_STATES, s.ESCORT_EVENTS, table)],
+)
+def test_an_escort_event_that_the_table_does_not_have_is_refused(version: int, state: str, name: str) -> None:
     expected = Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED
     if name == "plan":
         expected = Outcome.MOVEMENT_ALREADY_PLANNED
     if state == ABSENT:
         expected = Outcome.MOVEMENT_UNKNOWN
-    ledger = s.movement_at(state)
-    sealed = s.movement_at(e.SEALED)
+    ledger = s.movement_at(state, version)
+    sealed = s.movement_at(e.SEALED, version)
     event = s.ESCORT_EVENTS[name]
     sender = event.senders[0]
     if state != ABSENT and name in ("resume", "abort", "resolve_overdue", "recover", "discharge"):
@@ -285,5 +311,5 @@ def test_each_recognition_event_is_taken_from_exactly_those_who_may_send_it() ->
 
 def test_each_escort_event_is_taken_from_exactly_those_who_may_send_it() -> None:
     events = {name: event for name, event in s.ESCORT_EVENTS.items() if name != "incident"}
-    ready = _ready("escort", c.MRN, events, e.TRANSITIONS, s.movement_at)
+    ready = _ready("escort", c.MRN, events, e.TRANSITIONS_2, s.movement_at)
     _who_may("escort", c.MRN, events, ready)

@@ -49,7 +49,7 @@ def test_a_declaration_shows_both_numbers_and_its_recognition() -> None:
 @pytest.mark.parametrize("state", s.MOVEMENT_STATES[1:])
 def test_what_a_movement_waits_for_is_what_the_table_takes_next(state: str) -> None:
     pending = movement_view(s.movement_at(state).movement(c.MRN))["pending"]
-    events = {event for from_state, event in e.TRANSITIONS if from_state == state} - {"position", "incident"}
+    events = {event for from_state, event in e.TRANSITIONS_2 if from_state == state} - {"position", "incident"}
     named = {word.strip(",") for each in pending for word in each["event"].split()} & events
     ends = state in (e.REFUSED, e.DISCHARGED)
     assert bool(pending) != ends
