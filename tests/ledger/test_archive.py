@@ -10,8 +10,20 @@ from ledger.archive import archive_paths, count_archive_files, export_archive
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, Misuse, Untrue
 from ledger.tiles import entries_path, tile_path
-from tests.ledger.archives import entries_of, write_archive
+from tests.ledger.archives import entries_of, flip, write_archive
 from tests.ledger.toy import ORIGIN, World
+
+
+class Directory:
+    """An archive that somebody else wrote, as a source."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked: list[str] = []
+
+    def tile(self, path: str) -> bytes:
+        self.asked.append(path)
+        return (self.path / path).read_bytes()
 
 
 class Source:
@@ -126,3 +138,101 @@ def test_an_archive_never_shrinks_and_never_becomes_one_of_another_log(world: Wo
     with pytest.raises(Misuse):
         export_archive(world.chain, tmp_path, world.policy(), world.note())
     assert {**files(tmp_path), "checkpoint": before["checkpoint"]} == before
+
+
+def other_entries(world: World, differing: int) -> list[bytes]:
+    """The same log but for one entry."""
+    entries = entries_of(world)
+    return [*entries[:differing], b"another entry", *entries[differing + 1 :]]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [entries_path(0), entries_path(2, 93), tile_path(0, 0), tile_path(0, 2, 93), tile_path(1, 0, 2)],
+)
+@pytest.mark.parametrize("position", [0, 40, -1])
+def test_a_hash_or_entry_that_is_not_of_the_checkpoint_is_refused_before_it_is_in_its_place(
+    world: World, tmp_path: Path, path: str, position: int
+) -> None:
+    class Liar(Source):
+        def tile(self, asked: str) -> bytes:
+            data = super().tile(asked)
+            return flip(position % len(data))(data) if asked == path else data
+
+    with pytest.raises((Untrue, Malformed)):  # a flipped length makes a bundle of another shape
+        export_archive(Liar(world), tmp_path, world.policy(), world.note())
+    assert not (tmp_path / path).exists()
+    assert not (tmp_path / "checkpoint").exists()
+    export_archive(world.chain, tmp_path, world.policy(), world.note())
+    write_archive(tmp_path / "whole", entries_of(world), world)
+    assert {name: data for name, data in files(tmp_path).items() if not name.startswith("whole")} == files(
+        tmp_path / "whole"
+    )
+
+
+@pytest.mark.parametrize("differing", [1, 255, 256, 300, 511])
+@pytest.mark.parametrize("recheck", [True, False])
+def test_a_later_checkpoint_of_another_history_is_refused_and_what_was_there_stays(
+    world: World, tmp_path: Path, differing: int, recheck: bool
+) -> None:
+    write_archive(tmp_path / "other", other_entries(world, differing), world)
+    export_archive(
+        Directory(tmp_path / "other"), tmp_path / "a", world.policy(), (tmp_path / "other/checkpoint").read_bytes()
+    )
+    shorter = export_of(world, tmp_path / "shorter", 52)
+    before = files(shorter)
+    with pytest.raises(Untrue) as refused:
+        export_archive(
+            Directory(tmp_path / "other"),
+            shorter,
+            world.policy(),
+            (tmp_path / "other/checkpoint").read_bytes(),
+            recheck=recheck,
+        )
+    assert refused.value.code == "history_differs"
+    assert before.items() <= files(shorter).items()
+    whole = export_of(world, tmp_path / "whole", world.chain.height)
+    before = files(whole)
+    with pytest.raises(Untrue) as refused:
+        export_archive(
+            Directory(tmp_path / "other"), whole, world.policy(), (tmp_path / "other/checkpoint").read_bytes()
+        )
+    assert refused.value.code == "history_differs"
+    assert files(whole) == before
+
+
+def export_of(world: World, directory: Path, height: int) -> Path:
+    export_archive(world.chain, directory, world.policy(), at_size(world, height))
+    return directory
+
+
+def test_without_looking_at_everything_again_only_what_is_new_is_read(world: World, tmp_path: Path) -> None:
+    source = Source(world)
+    export_of(world, tmp_path / "a", 55)
+    steps: list[tuple[int, int]] = []
+    report = export_archive(
+        source, tmp_path / "a", world.policy(), world.note(), lambda *step: steps.append(step), recheck=False
+    )
+    assert sorted(source.asked) == sorted(set(source.asked)) == [tile_path(0, 2, 93), entries_path(2, 93)]
+    assert report.kept == 1  # the tile of level 1, which has not grown
+    assert steps == [(number, 3) for number in (1, 2, 3)]
+    write_archive(tmp_path / "whole", entries_of(world), world)
+    assert files(tmp_path / "a") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("before", "after"), [(65_530, 65_536), (255, 65_800)])
+def test_a_tree_of_three_levels_of_tiles_grows_over_their_edges(
+    world: World, tmp_path: Path, before: int, after: int
+) -> None:
+    entries = [number.to_bytes(3, "big") for number in range(after)]
+    write_archive(tmp_path / "shorter", entries[:before], world)
+    write_archive(tmp_path / "longer", entries, world)
+    for name in ("shorter", "longer"):
+        export_archive(
+            Directory(tmp_path / name),
+            tmp_path / "a",
+            world.policy(),
+            (tmp_path / name / "checkpoint").read_bytes(),
+            recheck=name == "shorter",
+        )
+    assert files(tmp_path / "a") == files(tmp_path / "longer")
