@@ -38,6 +38,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "governance": ("nodes.cli.governance", "governance", "Propose and approve what both authorities decide."),
     "keys": ("nodes.cli.participant", "keys", "Make and show keys."),
     "membership": ("nodes.cli.membership", "membership", "Change who belongs to the order."),
+    "mirror": ("nodes.cli.mirror", "mirror", "Keep an archive up to date from a gateway."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),
     "proof": ("nodes.cli.participant", "proof", "Fetch the proof of a statement."),
     "sign": ("nodes.cli.participant", "sign", "Sign a statement."),

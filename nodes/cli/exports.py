@@ -51,8 +51,9 @@ def export(
     """Export the archive from a gateway to DIRECTORY, or one subject of it as a document.
 
     The archive: tiles, entries, checkpoint and policy. Run again, it fetches only what is new. Entries are for
-    authorities and auditors: name one with --as and --key. What is exported is not verified: `comity audit DIRECTORY
-    --policy POLICY` does that, offline.
+    authorities and auditors: name one with --as and --key. Every hash and entry has to be of the checkpoint, the
+    checkpoint final under the policy, and the archive that was there its beginning; whether statements are signed and
+    executed as they should be, `comity audit DIRECTORY --policy POLICY` says, offline.
 
     A document (EPCIS 2.0 JSON-LD of a movement, WCO notifications of a declaration) is a function of the archive alone:
     whoever has the archive writes the same bytes. Checked is that the entries are those of its checkpoint, and that the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -19,7 +20,7 @@ from ledger.algorithms import EDDSA, ES256, PrivateKey, PublicKey
 from ledger.errors import LedgerError
 from ledger.statement import CTI_BYTES, Statement, parse_statement, parse_statement_sequence, sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import STATEMENT_SUFFIX, read_small_file
+from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_policy, read_small_file
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -82,8 +83,8 @@ def signer_options(command: F) -> F:
 
 
 @contextmanager
-def open_client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
-    """A client whose failures become exit statuses."""
+def connect(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
+    """A client, with a token of its own making if it says who asks. Raises what `api.client` raises."""
     from api import client as http
 
     if (participant_id is None) != (key is None):
@@ -91,14 +92,23 @@ def open_client(url: str, participant_id: str | None = None, key: Path | None = 
     if not url.startswith(("http://", "https://")):
         stop(f"--gateway: expected a URL that begins with http:// or https://, got {url!r}", EXIT_MISUSE)
     retry = http.Retry(attempts=3, total_pause_s=10.0)
+    signer = None
+    if participant_id is not None and key is not None:
+        private = private_key(key)
+        with http.Client(url, retry=retry) as plain:
+            origin = plain.status()["origin"]
+        signer = http.TokenSigner(private, participant=participant_id, origin=origin)
+    with http.Client(url, signer=signer, retry=retry) as client:
+        yield client
+
+
+@contextmanager
+def open_client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
+    """A client whose failures become exit statuses."""
+    from api import client as http
+
     try:
-        signer = None
-        if participant_id is not None and key is not None:
-            private = private_key(key)
-            with http.Client(url, retry=retry) as plain:
-                origin = plain.status()["origin"]
-            signer = http.TokenSigner(private, participant=participant_id, origin=origin)
-        with http.Client(url, signer=signer, retry=retry) as client:
+        with connect(url, participant_id, key) as client:
             yield client
     except (http.Unreachable, http.Unavailable, http.Overloaded) as error:
         stop(f"{url}: {error}", EXIT_UNAVAILABLE)
@@ -369,27 +379,75 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
 
 @click.command()
 @click.argument("statement", metavar="ID_OR_FILE")
-@gateway_option()
+@gateway_option(required=False)
+@click.option(
+    "--archive", metavar="FOLDER_OR_URL", help="Make the proof from the files of an archive instead; with --policy."
+)
+@click.option("--policy", "policy_path", type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe.")
 @signer_options
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds for finality.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to put the .tlog-proof."
 )
-def proof(statement: str, gateway: str, participant_id: str | None, key: Path | None, wait_s: float, out: Path) -> None:
+def proof(
+    statement: str,
+    gateway: str | None,
+    archive: str | None,
+    policy_path: Path | None,
+    participant_id: str | None,
+    key: Path | None,
+    wait_s: float,
+    out: Path,
+) -> None:
     """Fetch the proof of a statement, and put the statement beside it.
 
     The statement is named by its id (64 hexadecimal digits) or by its file. `comity verify` checks the proof offline.
+
+    With --archive no gateway is needed: the proof is made from the checkpoint and the tiles of a folder, or of any web
+    server that hands out such a folder, and verified under --policy before it is written.
     """
+    if (gateway is None) == (archive is None):
+        stop("expected one of --gateway and --archive", EXIT_MISUSE)
+    if archive is not None and (participant_id or key or wait_s):
+        stop("--archive asks nobody: no --as, --key, --wait", EXIT_MISUSE)
+    if (policy_path is None) != (archive is None):
+        stop("--policy goes with --archive, and --archive with --policy", EXIT_MISUSE)
     file = Path(statement)
-    with open_client(gateway, participant_id, key) as client:
-        statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
-        data = client.proof(statement_id, wait_s=wait_s)
-        raw = client.statement(statement_id).raw
+    statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
+    if archive is not None and policy_path is not None:
+        data, raw = _prove_from_archive(archive, read_policy(policy_path), statement_id)
+    else:
+        with open_client(gateway or "", participant_id, key) as client:
+            data = client.proof(statement_id, wait_s=wait_s)
+            raw = client.statement(statement_id).raw
     write_new(out, data)
     beside = out.with_suffix(STATEMENT_SUFFIX)
     if not (beside.exists() and beside.read_bytes() == raw):
         write_new(beside, raw)
     click.echo(f"{out}: verify with: comity verify {out} --policy POLICY")
+
+
+def _prove_from_archive(archive: str, policy: bytes, statement_id: str) -> tuple[bytes, bytes]:
+    from api.static_archive import ArchiveSite, ArchiveUnreachable
+    from ledger.archive_proof import ArchiveFolder, prove_statement
+    from ledger.policy import parse_policy
+    from ledger.proof import format_proof
+
+    if re.fullmatch("[0-9a-f]{64}", statement_id) is None:
+        stop(f"{statement_id}: is no file, and no id of 64 hexadecimal digits", EXIT_MISUSE)
+    source = ArchiveSite(archive) if archive.startswith(("http://", "https://")) else ArchiveFolder(archive)
+    if isinstance(source, ArchiveFolder) and not Path(archive).is_dir():
+        stop(f"{archive}: there is no such folder", EXIT_UNAVAILABLE)
+    try:
+        with progress_bar("entries") as progress:
+            found, raw = prove_statement(
+                source, source.checkpoint(), parse_policy(policy), bytes.fromhex(statement_id), progress
+            )
+    except LedgerError as error:
+        stop(f"{archive}: {error}", EXIT_DOES_NOT_HOLD)
+    except ArchiveUnreachable as error:
+        stop(str(error), EXIT_UNAVAILABLE)
+    return format_proof(found), raw
 
 
 def _ending_in_words(ending: dict[str, Any]) -> str:

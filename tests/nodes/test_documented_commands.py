@@ -143,6 +143,7 @@ def test_the_operators_page_can_be_followed_command_by_command(
         "storage",
         "export",
         "audit",
+        "mirror",
         "dwell",
         "identify",
         "keys",
