@@ -59,6 +59,12 @@ def _command_reference() -> dict[str, bytes]:
     return {"docs/commands.md": render().encode()}
 
 
+def _http_reference() -> dict[str, bytes]:
+    from api.http_reference import PAGE, text
+
+    return {PAGE: text().encode()}
+
+
 def _format_tables() -> dict[str, bytes]:
     from api.wco.reference import PAGES, fill
 
@@ -77,6 +83,7 @@ GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _payload_schemas,
     _diagrams,
     _command_reference,
+    _http_reference,
     _format_tables,
 )
 # Folders in which nothing but what is generated may lie: a file that nothing writes any more is told of, and removed.
