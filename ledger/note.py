@@ -1,4 +1,5 @@
-"""Signed notes: C2SP signed-note, with Ed25519 keys of note types 0x01 (a log's) and 0x04 (a cosigner's).
+"""Signed notes: C2SP signed-note, with Ed25519 keys of note types 0x01 (a log's) and 0x04 (a cosigner's), and ML-DSA-44
+keys of type 0x06 (a cosigner's, or a log's).
 
 Promises: a note has one spelling; parsing formats again and compares. A parsed note is text plus signature lines that
 are not yet checked: its text means nothing before a known key has vouched for it (`ledger.policy` does that).
@@ -13,16 +14,17 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ledger.algorithms import eddsa
+from ledger.algorithms import eddsa, mldsa44
 from ledger.errors import Malformed, Misuse, Untrue
 
 MAX_NOTE_BYTES = 256 * 1024  # room for more than 16 post-quantum signatures of 5 kB
 MAX_NOTE_SIGNATURES = 64
 MAX_KEY_NAME_BYTES = 255
-MAX_VKEY_BYTES = 512
+MAX_VKEY_BYTES = 2048  # a name of 255 bytes, and the 1,313 of an ML-DSA-44 key as base64
 KEY_ID_BYTES = 4
 ED25519 = 0x01
 COSIGNATURE_V1 = 0x04
+SUBTREE_V1 = 0x06  # ML-DSA-44
 
 _SIGNATURE_PREFIX = "— "
 
@@ -136,7 +138,7 @@ def key_id(name: str, algorithm: int, public_key: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A public key as notes know it: name, signature type, 32 bytes of Ed25519."""
+    """A public key as notes know it: name, signature type, 32 bytes of Ed25519 or 1,312 of ML-DSA-44."""
 
     name: str
     algorithm: int
@@ -148,9 +150,10 @@ class VerifierKey:
         return key_id(self.name, self.algorithm, self.public_key)
 
     def verify(self, message: bytes, signature: bytes) -> None:
-        """Raise Untrue unless the bare Ed25519 signature of the message is this key's."""
+        """Raise Untrue unless the bare signature of the message is this key's."""
+        scheme = mldsa44 if self.algorithm == SUBTREE_V1 else eddsa
         try:
-            eddsa.verify(self.public_key, message, signature)
+            scheme.verify(self.public_key, message, signature)
         except Untrue as error:
             raise Untrue("bad_signature", f"signature of {self.name} does not verify") from error
 
@@ -169,13 +172,13 @@ def parse_vkey(text: str) -> VerifierKey:
     if not plus or not is_key_name(name):
         raise Malformed("bad_vkey", f"not a vkey, name+id+key: {text[:80]!r}")
     data = decode_base64(encoded, f"vkey of {name}")
-    if data[:1] not in (bytes((ED25519,)), bytes((COSIGNATURE_V1,))):
+    if data[:1] not in (bytes((ED25519,)), bytes((COSIGNATURE_V1,)), bytes((SUBTREE_V1,))):
         raise Malformed(
-            "bad_vkey", f"vkey of {name} is of an unknown type: expected 0x01 or 0x04, got 0x{data[:1].hex()}"
+            "bad_vkey", f"vkey of {name} is of an unknown type: expected 0x01, 0x04 or 0x06, got 0x{data[:1].hex()}"
         )
     key = VerifierKey(name, data[0], data[1:])
     try:
-        eddsa.check_key(key.public_key)
+        (mldsa44 if key.algorithm == SUBTREE_V1 else eddsa).check_key(key.public_key)
     except Malformed as error:
         raise Malformed("bad_vkey", f"vkey of {name} holds no good key: {error.args[0]}") from error
     if format_vkey(key) != text:

@@ -5,8 +5,8 @@ and on the order of lines. A checkpoint is valid when a listed log signed it and
 satisfy the quorum; whoever asks is told who signed, when, and who is missing. Names are opaque octets; they are held
 as text whose undecodable bytes are surrogates, which maps both ways without loss.
 
-Does not: fetch anything from the URLs it may list; take keys of other types than 0x01 (logs) and 0x04 (witnesses);
-judge whether a cosignature's time is plausible.
+Does not: fetch anything from the URLs it may list; take keys of other types than 0x01 and 0x06 (logs), and 0x04 and
+0x06 (witnesses); judge whether a cosignature's time is plausible.
 """
 
 from __future__ import annotations
@@ -19,13 +19,25 @@ from functools import cached_property
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cosignature import verify_cosignature
 from ledger.errors import Malformed, Misuse, Untrue
-from ledger.note import COSIGNATURE_V1, ED25519, Note, NoteSignature, VerifierKey, format_vkey, parse_note, parse_vkey
+from ledger.note import (
+    COSIGNATURE_V1,
+    ED25519,
+    SUBTREE_V1,
+    Note,
+    NoteSignature,
+    VerifierKey,
+    format_vkey,
+    parse_note,
+    parse_vkey,
+)
 
 MAX_POLICY_BYTES = 256 * 1024
 MAX_LOGS = 64
 MAX_WITNESSES = 256
 MAX_GROUPS = 256
 NONE = "none"
+LOG_KEYS = (ED25519, SUBTREE_V1)
+WITNESS_KEYS = (COSIGNATURE_V1, SUBTREE_V1)
 
 _FORBIDDEN = re.compile(rb"[^\x09\x0a\x20-\x7e\x80-\xff]")
 _SPACE = re.compile(rb"[ \t]+")
@@ -152,7 +164,10 @@ class Policy:
 
 def _verify_log(log: Log, checkpoint: Checkpoint, text: str, signature: NoteSignature) -> bool:
     """Check a log's signature; it counts only for the log's own origin."""
-    log.key.verify(text.encode(), signature.signature)
+    if log.key.algorithm == SUBTREE_V1:
+        verify_cosignature(log.key, text, signature)
+    else:
+        log.key.verify(text.encode(), signature.signature)
     return checkpoint.origin == log.key.name
 
 
@@ -190,7 +205,7 @@ class _Parser:
     def _log(self, arguments: list[str]) -> None:
         _count(arguments, "log <vkey> [<url>]", 1, 2)
         _limit("logs", self.logs, MAX_LOGS)
-        key = _key(arguments[0], ED25519)
+        key = _key(arguments[0], LOG_KEYS)
         if any(key.public_key == log.key.public_key for log in self.logs):
             raise _bad(f"log key stands twice: {key.name}")
         self.logs.append(Log(key, arguments[1] if len(arguments) > 1 else None))
@@ -198,7 +213,7 @@ class _Parser:
     def _witness(self, arguments: list[str]) -> None:
         _count(arguments, "witness <name> <vkey> [<url>]", 2, 3)
         _limit("witnesses", self.witnesses, MAX_WITNESSES)
-        key = _key(arguments[1], COSIGNATURE_V1)
+        key = _key(arguments[1], WITNESS_KEYS)
         if any(key.public_key == witness.key.public_key for witness in self.witnesses):
             raise _bad(f"witness key stands twice: {arguments[0]}")
         self._define(arguments[0])
@@ -254,13 +269,14 @@ def _limit(what: str, known: list[Log] | list[Witness] | list[Group], maximum: i
         raise _bad(f"too many {what}: expected at most {maximum}")
 
 
-def _key(vkey: str, algorithm: int) -> VerifierKey:
+def _key(vkey: str, algorithms: tuple[int, ...]) -> VerifierKey:
     try:
         key = parse_vkey(vkey)
     except Malformed as error:
         raise _bad(error.args[0]) from error
-    if key.algorithm != algorithm:
-        raise _bad(f"key of {key.name} has the wrong type: expected {algorithm:#04x}, got {key.algorithm:#04x}")
+    if key.algorithm not in algorithms:
+        expected = " or ".join(f"{algorithm:#04x}" for algorithm in algorithms)
+        raise _bad(f"key of {key.name} has the wrong type: expected {expected}, got {key.algorithm:#04x}")
     return key
 
 

@@ -17,11 +17,12 @@ from ledger.algorithms import PrivateKey, PublicKey
 from ledger.archive import archive_policy, export_archive
 from ledger.audit import AuditReport, Check, audit_archive
 from ledger.audit_report import MAX_FAULTS_PER_CHECK
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.cosignature import MlDsaCosigner, cosign
 from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.errors import Misuse, Untrue
 from ledger.merkle import leaf_hash
-from ledger.note import Note, format_note, parse_note
+from ledger.note import COSIGNATURE_V1, Note, NoteSignature, NoteSigner, format_note, format_vkey, parse_note
 from ledger.policy import parse_policy
 from ledger.statement import Statement, verify_statement
 from tests.ledger.archives import edit, entries_of, entry_at, flip, naive_root, write_archive
@@ -281,6 +282,33 @@ def test_a_checkpoint_without_who_must_sign_is_told(
 ) -> None:
     (archive / "checkpoint").write_bytes(world.note(without=without))
     assert checks(audit(archive, world)) == expected
+
+
+def test_cosigners_that_are_no_validators_count_where_the_auditors_policy_names_them(
+    world: World, archive: Path
+) -> None:
+    """A validator's ML-DSA key, which the genesis record has not, and a third party's witness, named with its URL."""
+    quantum_safe, third = MlDsaCosigner(bytes(32)), NoteSigner(bytes(range(32)))
+    vkeys = (quantum_safe.verifier("kz-kgd-1"), third.verifier("witness.example/w1", COSIGNATURE_V1))
+    further = (
+        f"witness pq {format_vkey(vkeys[0])}\nwitness w1 {format_vkey(vkeys[1])} https://witness.example/\n"
+        "group all-of-them all both pq w1\nquorum all-of-them\n"
+    )
+    policy = world.policy().replace(b"quorum both\n", further.encode())
+    note = parse_note(world.note())
+    checkpoint = parse_checkpoint(note.text)
+    lines = (quantum_safe.cosign("kz-kgd-1", checkpoint, 5), cosign(third, "witness.example/w1", checkpoint, 7))
+
+    def audited(*signatures: NoteSignature) -> AuditReport:
+        (archive / "checkpoint").write_bytes(format_note(Note(note.text, (*note.signatures, *signatures))))
+        (archive / "policy").write_bytes(archive_policy(parse_policy(policy)))
+        return audit_archive(archive, policy, world.replay, 1)
+
+    report = audited(*lines)
+    assert report.faults == ()
+    assert (report.signed["pq"], report.signed["w1"]) == (5, 7)
+    assert checks(audited(lines[0])) == checks(audited(lines[1])) == {Check.QUORUM}
+    assert checks(audited(lines[0], replace(lines[1], signature=bytes(72)))) == {Check.QUORUM, Check.SIGNATURE_LINES}
 
 
 def test_signature_lines_of_strangers_repeated_or_bad_are_told(world: World, archive: Path) -> None:

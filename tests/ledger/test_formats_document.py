@@ -32,7 +32,7 @@ from ledger import (
 from ledger.algorithms import EDDSA, PrivateKey
 from ledger.algorithms.eddsa import Signer
 from ledger.checkpoint import Checkpoint, checkpoint_body
-from ledger.cosignature import cosign
+from ledger.cosignature import cosign, subtree_message
 from ledger.entry import BlockRecord, Genesis, GenesisAuthority, GenesisValidator
 from ledger.evidence_check import check_evidence
 from ledger.evidence_making import conflicting_heads
@@ -197,6 +197,7 @@ def examples() -> dict[str, str]:
             f"cosignature/v1\ntime {corridor.TIME_S}\n{corridor.ORIGIN}\n{corridor.CHECKPOINT.size}\n"
             f"{note.encode_base64(corridor.CHECKPOINT.root)}"
         ),
+        "cosigned-ml-dsa": wrapped(subtree_message("kz-kgd-1", corridor.TIME_S, corridor.CHECKPOINT)),
         "policy": corridor.policy_text("kz").decode().rstrip("\n"),
         "proof": proof.format_proof(corridor.PROOF).decode().rstrip("\n"),
         "tiles": "\n".join(
