@@ -299,8 +299,8 @@ def as_cbor(data: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"{what} of the other sort", put(_head(5 - item.major, item.argument) + inside)
             yield f"{what} huge", put(_head(item.major, HUGE_BYTES) + bytes(HUGE_BYTES))
         if item.major in (0, 1):
-            for name, changed in (("one more", item.argument + 1), ("one less", max(item.argument - 1, 0))):
-                yield f"{what} {name}", put(_head(item.major, changed))
+            for name, number in (("one more", item.argument + 1), ("one less", max(item.argument - 1, 0))):
+                yield f"{what} {name}", put(_head(item.major, number))
             yield f"{what} with the other sign", put(_head(1 - item.major, item.argument))
         for name, strange in _STRANGE.items():
             yield f"{what} is {name}", put(strange)
