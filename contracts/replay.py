@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from contracts.authority_keys import read_authority_keys
 from contracts.execute import BlockExecution, genesis_state
 from contracts.working import StateView
 from ledger.algorithms import PublicKey
 from ledger.entry import Genesis
 from ledger.statement import Statement
+from ledger.tenure import Tenures
 
 
 class ReplayedBlock:
@@ -35,3 +37,6 @@ class ContractReplay:
 
     def begin_block(self, state: StateView, time_ms: int, height: int) -> ReplayedBlock:
         return ReplayedBlock(state, time_ms, height)
+
+    def log_keys(self, state: StateView, authorities: Iterable[str]) -> Tenures:
+        return read_authority_keys(state, authorities).log_keys

@@ -42,6 +42,7 @@ from ledger.membership import MAX_CHAIN_BYTES, Member, split_chain, verify_chain
 from ledger.merkle import MAX_TREE_SIZE, TILE_WIDTH
 from ledger.note import COSIGNATURE_V1, ED25519, MAX_NOTE_BYTES, Note, NoteSignature, VerifierKey, parse_note
 from ledger.policy import MAX_POLICY_BYTES, Policy, parse_policy
+from ledger.tenure import Tenures
 from ledger.tiles import ENTRIES, parse_tile_path, tile_path, tile_width
 
 __all__ = [
@@ -93,13 +94,18 @@ class _Audit:
         self._missing: tuple[str, ...] = ()
         # Who joined after genesis, by changes that all authorities' registrars signed.
         self._joined: list[Member] = []
+        # What only the executed log can tell: whose these lines of the checkpoint are, and these keys of the archive's
+        # policy; and which log keys, of whom, have signed.
+        self._strangers: list[tuple[Note, NoteSignature]] = []
+        self._archive_logs: list[VerifierKey] = []
+        self._logged: set[VerifierKey] = set()
 
     def run(self, replay: Replay, jobs: int, progress: Progress | None) -> AuditReport:
         present, strangers = self._list_files()
         genesis = self._peek_genesis(present)
         self._read_membership(genesis)
         checkpoint, vouched = self._check_checkpoint(genesis)
-        self._check_archive_policy(genesis)
+        self._check_archive_policy()
         size = self._size(checkpoint, vouched, present)
         self._check_files(size, present, strangers)
         bundles = sorted({*present.get(ENTRIES, {}), *present.get(0, {})})
@@ -121,7 +127,10 @@ class _Audit:
         root = tree.finish(None if checkpoint is None else checkpoint.root)
         blocks.finish()
         unique.finish()
-        self._check_genesis(blocks.genesis, checkpoint)
+        tenures = blocks.log_keys()
+        log_keys = LogKeys(checkpoint, blocks.genesis, tenures, blocks.place)
+        self._check_log_keys(log_keys)
+        self._check_genesis(blocks.genesis, checkpoint, log_keys)
         return AuditReport(
             origin=None if checkpoint is None else checkpoint.origin,
             size=size,
@@ -136,6 +145,7 @@ class _Audit:
             height_compared=blocks.height_compared,
             not_comparable_from=blocks.not_comparable_from,
             not_comparable_because=blocks.not_comparable_because,
+            log_keys=tuple(each for held in (tenures or {}).values() for each in held),
         )
 
     def _read_membership(self, genesis: Genesis | None) -> None:
@@ -164,7 +174,7 @@ class _Audit:
             self._faults.add(Check.POLICY, str(error))
             return None
 
-    def _check_archive_policy(self, genesis: Genesis | None) -> None:
+    def _check_archive_policy(self) -> None:
         data = read_file(self._directory, POLICY, MAX_POLICY_BYTES)
         if isinstance(data, str):
             self._faults.add(Check.ARCHIVE_POLICY, data, file=POLICY)
@@ -181,14 +191,9 @@ class _Audit:
         own = parse_policy(archive_policy(self._policy))
         if replace(found, logs=()) != replace(own, logs=()):
             self._faults.add(Check.ARCHIVE_POLICY, "witnesses, groups or quorum are not the auditor's", file=POLICY)
-        # Each authority hands out its own log key; one log has them all, and the genesis record names them.
+        # Each authority hands out its own log key; one log has them all, and says itself whose they are.
         known = {log.key for log in own.logs}
-        if genesis is not None:
-            known |= {log_verifier(genesis.origin, authority.log_key) for authority in genesis.authorities}
-        for log in found.logs:
-            if log.key not in known:
-                message = f"log key {log.key.public_key.hex()} is neither the auditor's nor of the genesis record"
-                self._faults.add(Check.ARCHIVE_POLICY, message, file=POLICY)
+        self._archive_logs = [log.key for log in found.logs if log.key not in known]
 
     def _check_checkpoint(self, genesis: Genesis | None) -> tuple[Checkpoint | None, bool]:
         """Return the checkpoint, if it can be read, and whether its signatures are enough to go by its size."""
@@ -231,12 +236,14 @@ class _Audit:
             seen.add((line.name, line.key_id))
             candidates = [key for key in keys if key.name == line.name and key.key_id == line.key_id]
             if not candidates:
-                self._faults.add(Check.SIGNATURE_LINES, f"{who} is not known to policy or genesis", file=CHECKPOINT)
+                self._strangers.append((note, line))
                 continue
             faults = []
             for key in candidates:
                 try:
                     good.setdefault(key, _verify_line(key, note.text, line))
+                    if key.algorithm != COSIGNATURE_V1:
+                        self._logged.add(key)
                 except (Untrue, Malformed) as error:
                     faults.append(str(error))
             if len(faults) == len(candidates):
@@ -257,7 +264,32 @@ class _Audit:
                 keys[cosigner_verifier(member.name, member.cosigner_key)] = None
         return list(keys)
 
-    def _check_genesis(self, genesis: Genesis | None, checkpoint: Checkpoint | None) -> None:
+    def _check_log_keys(self, log_keys: LogKeys) -> None:
+        """Now that the log has been executed: which keys it gave its authorities, and whether they counted here."""
+        for key in self._archive_logs:
+            if key not in log_keys.known:
+                message = f"log key {key.public_key.hex()} is neither the auditor's nor one that the log names"
+                self._faults.add(Check.ARCHIVE_POLICY, message, file=POLICY)
+        for note, line in self._strangers:
+            who = f"{line.name} ({line.key_id.hex()})"
+            key = next((k for k in log_keys.known if (k.name, k.key_id) == (line.name, line.key_id)), None)
+            if key is None:
+                self._faults.add(
+                    Check.SIGNATURE_LINES, f"{who} is not known to policy, genesis or log", file=CHECKPOINT
+                )
+                continue
+            try:
+                key.verify(note.text.encode(), line.signature)
+            except Untrue as error:
+                self._faults.add(Check.SIGNATURE_LINES, f"{who}: {error}", file=CHECKPOINT)
+            else:
+                self._logged.add(key)
+        for key in sorted(self._logged, key=lambda each: each.public_key):
+            why = log_keys.objection(key)
+            if why is not None:
+                self._faults.add(Check.LOG_SIGNATURE, why, file=CHECKPOINT)
+
+    def _check_genesis(self, genesis: Genesis | None, checkpoint: Checkpoint | None, log_keys: LogKeys) -> None:
         if genesis is None:
             return
         if checkpoint is not None and genesis.origin != checkpoint.origin:
@@ -265,9 +297,9 @@ class _Audit:
             self._faults.add(Check.GENESIS, message, entry=0)
         if self._policy is None:
             return
-        log_keys = {log_verifier(genesis.origin, authority.log_key) for authority in genesis.authorities}
-        if not any(log.key in log_keys for log in self._policy.logs):
-            self._faults.add(Check.GENESIS, "no log key of the policy is in the genesis record", entry=0)
+        if not any(log.key in log_keys.known for log in self._policy.logs):
+            message = "no log key of the policy is in the genesis record, nor did the log bring one into force"
+            self._faults.add(Check.GENESIS, message, entry=0)
         validators = {
             cosigner_verifier(each.name, each.cosigner_key)
             for authority in genesis.authorities
@@ -355,6 +387,30 @@ class _Audit:
         for task in tasks:
             keys.update(harvest_keys(task))
         return keys
+
+
+class LogKeys:
+    """Which log keys a log has given its authorities, and which counted where it ends."""
+
+    def __init__(
+        self, checkpoint: Checkpoint | None, genesis: Genesis | None, tenures: Tenures | None, place: tuple[int, int]
+    ) -> None:
+        """`tenures`: None where the log could not be executed; then the genesis record is all there is to go by."""
+        self._place = place
+        self._tenures = [each for held in (tenures or {}).values() for each in held]
+        named = () if genesis is None else genesis.authorities
+        raw = {authority.log_key for authority in named} | {each.value for each in self._tenures}
+        origin = genesis.origin if genesis is not None else "" if checkpoint is None else checkpoint.origin
+        self.known = frozenset(log_verifier(origin, each) for each in raw) if origin else frozenset()
+
+    def objection(self, key: VerifierKey) -> str | None:
+        """Why a key's signature under the last checkpoint is worth nothing; None if it counts, or is not known."""
+        held = [each for each in self._tenures if each.value == key.public_key]
+        if not held or key not in self.known or any(each.counts(*self._place) for each in held):
+            return None
+        height, time_ms = self._place
+        told = "; ".join(map(str, held))
+        return f"a log key has signed that does not count at height {height}, block time {time_ms} ms: {told}"
 
 
 def _verify_line(key: VerifierKey, text: str, line: NoteSignature) -> int:

@@ -28,6 +28,7 @@ from ledger.errors import LedgerError, Untrue
 from ledger.merkle import HASH_BYTES, TILE_WIDTH
 from ledger.statement import Statement, verify_statement
 from ledger.store import StoreUnavailable
+from ledger.tenure import Tenures
 from ledger.tiles import ENTRIES, tile_path, tile_width
 
 ACCEPTED = 0
@@ -66,6 +67,9 @@ class Replay(Protocol):
 
     def begin_block(self, state: StateReader, time_ms: int, height: int) -> BlockReplay:
         """Begin a block at its block time and height."""
+
+    def log_keys(self, state: StateReader, authorities: Iterable[str]) -> Tenures:
+        """Return the log keys that each authority has had so far, as the state says, oldest first."""
 
 
 class ReplayCheck:
@@ -125,6 +129,23 @@ class ReplayCheck:
             )
         if self.genesis is None and not self._lost and self._next:
             self._faults.add(Check.GENESIS, "entry 0 is no genesis record", entry=0)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Height and block time of the last block."""
+        return self._height, self._time_ms
+
+    def log_keys(self) -> Tenures | None:
+        """The log keys of each authority, as the whole log decided them; None where it could not all be executed."""
+        if self.genesis is None or self.not_comparable_from is not None:
+            return None
+        try:
+            return self._replay.log_keys(self._state, [authority.name for authority in self.genesis.authorities])
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._faults.add(Check.OUTCOMES, f"the log keys cannot be read: {type(error).__name__}: {error}")
+            return None
 
     def _stop(self, index: int, because: str) -> None:
         """From here on nothing can be said about the state."""

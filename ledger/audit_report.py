@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from ledger.tenure import Tenure
+
 MAX_FAULTS_PER_CHECK = 1000
 
 
@@ -41,7 +43,7 @@ class Check(IntEnum):
 _SENTENCES = {
     Check.POLICY: "the auditor's policy can be read",
     Check.ARCHIVE_POLICY: "the archive's policy names the same keys and rules as the auditor's",
-    Check.LOG_SIGNATURE: "the log's key signed the checkpoint",
+    Check.LOG_SIGNATURE: "the log's key signed the checkpoint, at a height at which it counted",
     Check.QUORUM: "both authorities cosigned the checkpoint, as the policy demands",
     Check.SIGNATURE_LINES: "every signature on the checkpoint is of a known key, and valid",
     Check.FILES: "every tile and bundle of the tree is there, in the right shape",
@@ -98,6 +100,8 @@ class AuditReport:
     height_compared: int
     not_comparable_from: int | None
     not_comparable_because: str | None
+    # Which log key of each authority counted where, as the log itself decided; empty where it could not be executed.
+    log_keys: tuple[Tenure, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -118,6 +122,16 @@ class AuditReport:
             "height_compared": self.height_compared,
             "not_comparable_from": self.not_comparable_from,
             "not_comparable_because": self.not_comparable_because,
+            "log_keys": [
+                {
+                    "authority": each.authority,
+                    "key": each.value.hex(),
+                    "from_height": each.from_height,
+                    "until_height": each.until_height,
+                    "until_ms": each.until_ms,
+                }
+                for each in self.log_keys
+            ],
             "checks": [
                 {
                     "number": int(check),

@@ -26,6 +26,8 @@ NODE_LIFETIME = datetime.timedelta(days=5 * 365)
 # Clocks of two authorities differ; a certificate made a moment ago must hold everywhere at once.
 BACKDATING = datetime.timedelta(days=1)
 MAX_CERTIFICATE_BYTES = 16 * 1024
+# Of one authority in one file: the one in force, and those of a change or two of it.
+MAX_CAS = 4
 
 
 class NotThePeer(Exception):
@@ -55,6 +57,14 @@ def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def certificate_sha256(pem: bytes) -> bytes:
     """SHA-256 of the certificate's DER: what the genesis record holds of a CA."""
     return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())
+
+
+def certificates_by_sha256(pem: bytes) -> dict[bytes, bytes]:
+    """The certificates of a file that holds one or more, PEM, by the SHA-256 of their DER. Raises ValueError."""
+    found = x509.load_pem_x509_certificates(pem)
+    if len(found) > MAX_CAS:
+        raise ValueError(f"too many certificates: expected at most {MAX_CAS}, got {len(found)}")
+    return {each.fingerprint(hashes.SHA256()): each.public_bytes(serialization.Encoding.PEM) for each in found}
 
 
 def load_authority(certificate_pem: bytes, key_pem: bytes) -> CertificateAuthority:
@@ -159,9 +169,16 @@ class PeerDirectory:
     """The nodes that may connect, and the CA that must have certified each."""
 
     def __init__(self, members: Mapping[str, str], ca_certificates: Mapping[str, bytes]) -> None:
-        """`members`: node name -> authority name; `ca_certificates`: authority name -> CA certificate PEM."""
+        """`members`: node name -> authority name; `ca_certificates`: authority name -> its CA certificate, PEM, or
+        several, any of which may have issued; empty where there is none that counts.
+        """
         self._members = dict(members)
-        self._cas = {name: x509.load_pem_x509_certificate(pem) for name, pem in ca_certificates.items()}
+        self._cas: dict[str, list[x509.Certificate]] = {}
+        self.believe(ca_certificates)
+
+    def believe(self, ca_certificates: Mapping[str, bytes]) -> None:
+        """These are the CAs from now on."""
+        self._cas = {name: x509.load_pem_x509_certificates(pem) if pem else [] for name, pem in ca_certificates.items()}
 
     def identify(self, auth_context: Mapping[str, Iterable[bytes]]) -> str:
         """The name of the node at the other end of a TLS connection. Raises NotThePeer."""
@@ -187,8 +204,10 @@ class PeerDirectory:
         authority = self._members.get(name)
         if authority is None:
             raise NotThePeer(f"{name!r} is not a member here")
-        try:
-            certificate.verify_directly_issued_by(self._cas[authority])
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise NotThePeer(f"certificate of {name!r} is not issued by the CA of {authority}") from error
-        return name
+        for ca in self._cas[authority]:
+            try:
+                certificate.verify_directly_issued_by(ca)
+            except (ValueError, TypeError, InvalidSignature):
+                continue
+            return name
+        raise NotThePeer(f"certificate of {name!r} is not issued by the CA of {authority}")

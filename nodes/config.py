@@ -8,6 +8,7 @@ do that with the paths found here.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,8 @@ MAX_CONFIG_BYTES = 256 * 1024
 MAX_PORT = 65535
 MAX_GATEWAY_LIMIT = 1 << 30
 MAX_ATTACHMENT_LIMIT = 1 << 50  # bytes; more days than anybody will count
+
+_match_digest = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
 
 
 class ConfigError(Exception):
@@ -42,7 +45,10 @@ class AuthorityEntry:
 
     name: str
     country: str
+    # PEM; several while one CA takes the place of another.
     ca_certificate: Path
+    # The CA in force, where the genesis record and the ledger as far as it is known here do not say so yet.
+    ca_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,8 @@ class ValidatorConfig:
     gateways: tuple[str, ...]
     # The signed changes of the membership that were in force when this folder was made, one after the other.
     membership: Path | None = None
+    # The log key that is to take the place of the other, at the height that both authorities have agreed on.
+    log_key_next: Path | None = None
     log_level: str = "info"
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -155,6 +163,12 @@ class _Table:
         if not low <= value <= high:
             raise self._fail(key, f"expected {low} to {high}, got {value}")
         return value
+
+    def digest(self, key: str) -> bytes:
+        value = self.text(key)
+        if not _match_digest(value):
+            raise self._fail(key, f"expected a SHA-256, 64 digits of 0-9 and a-f, got {value!r}")
+        return bytes.fromhex(value)
 
     def file(self, key: str) -> Path:
         return (self._path.parent / self.text(key)).resolve()
@@ -254,7 +268,8 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
     listen, keys = table.table("listen"), table.table("keys")
     authorities = []
     for item in table.tables("authorities"):
-        authorities.append(AuthorityEntry(item.text("name"), item.text("country"), item.file("ca_certificate")))
+        named = item.digest("ca_sha256") if "ca_sha256" in item else None
+        authorities.append(AuthorityEntry(item.text("name"), item.text("country"), item.file("ca_certificate"), named))
         item.end()
     peers = []
     for item in table.tables("peers"):
@@ -275,6 +290,7 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
         certificate_key=keys.file("certificate_key"),
         cosigner_key=keys.file("cosigner") if "cosigner" in keys else None,
         log_key=keys.file("log") if "log" in keys else None,
+        log_key_next=keys.file("log_next") if "log_next" in keys else None,
         authorities=tuple(authorities),
         peers=tuple(peers),
         gateways=table.texts("gateways"),

@@ -8,13 +8,17 @@ after a crash gives the same bytes. `Cosigner` refuses to sign anything that its
 checkpoint is final when the policy's quorum has cosigned it and every authority's log key has signed it. A valid
 signature of another root than ours at a size that we have executed is a `Divergence`: evidence to keep, for people to
 judge.
+
+Which log keys count is a question of the height (`contracts.authority_keys`): a key that both authorities have replaced
+counts for the overlap that they agreed on, in which whoever has both signs with both, so that neither the policy files
+of before nor the new ones are left without a line. A line of a key before its height, or after its end, is none.
 """
 
 from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger import cbor
@@ -65,13 +69,15 @@ class Intent:
 
 
 class Cosigner:
-    """The two keys of a validator: its own, and its authority's log key. Used in one thread at a time."""
+    """The keys of a validator: its own, and its authority's log key, or those, while one takes the place of another.
+    Used in one thread at a time.
+    """
 
     def __init__(
         self,
         name: str,
         key: NoteSigner | None,
-        log_key: NoteSigner | None,
+        log_keys: Sequence[NoteSigner],
         last: Intent | None,
         *,
         not_before_s: int = 0,
@@ -82,7 +88,7 @@ class Cosigner:
         self._not_before_s = not_before_s
         self._name = name
         self._key = key
-        self._log_key = log_key
+        self._log_keys = tuple(log_keys)
         self.intent = last
 
     def intend(self, checkpoint: Checkpoint, now_s: int) -> Intent:
@@ -94,8 +100,14 @@ class Cosigner:
             checkpoint.size, checkpoint.root, max(now_s, self._not_before_s, 0 if last is None else last.time_s)
         )
 
-    def sign(self, checkpoint: Checkpoint, intent: Intent) -> tuple[NoteSignature, NoteSignature]:
-        """The log's signature and the cosignature. `intent` must be on the disk."""
+    def sign(
+        self, checkpoint: Checkpoint, intent: Intent, counting: Container[bytes] | None = None
+    ) -> tuple[NoteSignature, ...]:
+        """The log's signatures, by those of our log keys that count there, and the cosignature. `intent` must be on
+        the disk. `counting`: public keys; None, where it is not a question, are all that we have.
+
+        Without a log key that counts the cosignature is made all the same: it is our own, and a colleague may have one.
+        """
         if (intent.size, intent.root) != (checkpoint.size, checkpoint.root):
             raise Contradiction(
                 f"the intent is to sign size {intent.size} with root {intent.root.hex()}, "
@@ -104,10 +116,15 @@ class Cosigner:
         last = self.intent
         if last is not None and (intent.size < last.size or (intent.size == last.size and intent != last)):
             raise Contradiction(f"the intent to sign size {intent.size} contradicts that of size {last.size}")
-        if self._key is None or self._log_key is None:
+        if self._key is None or not self._log_keys:
             raise Misuse(f"{self._name} has no keys to sign with: expected nobody to ask it")
         self.intent = intent
-        return log_signature(self._log_key, checkpoint), cosign(self._key, self._name, checkpoint, intent.time_s)
+        lines = [
+            log_signature(each, checkpoint)
+            for each in self._log_keys
+            if counting is None or each.public_key in counting
+        ]
+        return (*lines, cosign(self._key, self._name, checkpoint, intent.time_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +142,21 @@ class Divergence:
     note: bytes
 
 
+# A line's name and key id, to whose key that is.
+KnownLines = Mapping[tuple[str, bytes], tuple[str, VerifierKey]]
+
+
 class _Open:
     """One size that we executed and that is not final yet."""
 
-    __slots__ = ("body", "checkpoint", "cosignatures", "logs")
+    __slots__ = ("body", "checkpoint", "cosignatures", "log_keys", "logs")
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, log_keys: KnownLines) -> None:
         self.checkpoint = checkpoint
         self.body = checkpoint_body(checkpoint)
-        self.logs: dict[str, NoteSignature] = {}
+        # Those that may sign it, and the lines of those that have.
+        self.log_keys = log_keys
+        self.logs: dict[tuple[str, bytes], NoteSignature] = {}
         self.cosignatures: dict[str, NoteSignature] = {}
 
 
@@ -151,21 +174,21 @@ class Finality:
     def __init__(
         self, genesis: Genesis, policy: Policy, final_note: bytes | None, members: Iterable[Member] = ()
     ) -> None:
-        """`members`: who joined after genesis, and may have signed the final note that is on record."""
+        """`members`: who joined after genesis, and may have signed the final note that is on record. Until `executed`
+        says otherwise, the log keys of the genesis record count.
+        """
         self._origin = genesis.origin
         self._policy = policy
         self._authorities = [authority.name for authority in genesis.authorities]
-        self._log_keys: dict[tuple[str, bytes], tuple[str, VerifierKey]] = {}
+        self._raw_log_keys: Mapping[str, Sequence[bytes]] = {each.name: (each.log_key,) for each in genesis.authorities}
+        self._log_keys = self._lines_of(self._raw_log_keys)
         self._cosigner_keys: dict[tuple[str, bytes], tuple[str, VerifierKey]] = {}
         self._order: dict[tuple[str, bytes], int] = {}
-        for authority in genesis.authorities:
-            log_key = log_verifier(genesis.origin, authority.log_key)
-            self._log_keys[log_key.name, log_key.key_id] = (authority.name, log_key)
         for authority in genesis.authorities:
             for validator in authority.validators:
                 key = cosigner_verifier(validator.name, validator.cosigner_key)
                 self._cosigner_keys[key.name, key.key_id] = (authority.name, key)
-        for line in (*self._log_keys, *self._cosigner_keys):
+        for line in self._cosigner_keys:
             self._order[line] = len(self._order)
         # Of everybody who ever could: what they signed while they could, stays signed.
         self._known_keys = dict(self._cosigner_keys)
@@ -193,6 +216,14 @@ class Finality:
             if member.cosigner_key:
                 key = cosigner_verifier(member.name, member.cosigner_key)
                 self._known_keys[key.name, key.key_id] = (member.party, key)
+
+    def _lines_of(self, log_keys: Mapping[str, Sequence[bytes]]) -> KnownLines:
+        found = {}
+        for authority in self._authorities:
+            for raw in log_keys.get(authority, ()):
+                key = log_verifier(self._origin, raw)
+                found[key.name, key.key_id] = (authority, key)
+        return found
 
     def set_voters(self, voters: Iterable[Member], policy: Policy) -> None:
         """From now on these are the validators whose cosignatures count: of what is not final yet, those of others
@@ -228,14 +259,18 @@ class Finality:
 
     # --- our own -----------------------------------------------------------------------------------------------------
 
-    def executed(self, checkpoint: Checkpoint) -> None:
-        """This validator has executed up to here, and may or may not sign it."""
+    def executed(self, checkpoint: Checkpoint, log_keys: Mapping[str, Sequence[bytes]] | None = None) -> None:
+        """This validator has executed up to here, and may or may not sign it. `log_keys`: those of each authority that
+        may sign it, the one in force first; None where they are the same as before.
+        """
+        if log_keys is not None and log_keys != self._raw_log_keys:
+            self._raw_log_keys, self._log_keys = log_keys, self._lines_of(log_keys)
         self._executed = checkpoint.size
         self._roots[checkpoint.size] = checkpoint.root
         while len(self._roots) > RECENT_MAX_ROOTS:
             self._roots.popitem(last=False)
         if checkpoint.size > self.final_size:
-            self._open[checkpoint.size] = _Open(checkpoint)
+            self._open[checkpoint.size] = _Open(checkpoint, self._log_keys)
             while len(self._open) > RECENT_MAX_ROOTS:
                 del self._open[next(iter(self._open))]
 
@@ -253,10 +288,15 @@ class Finality:
         self, peer: str, size: int, root: bytes, lines: Iterable[NoteSignature], root_at: Callable[[int], bytes]
     ) -> Divergence | None:
         """Take what a peer sent. What is unknown, late or does not verify changes nothing."""
+        opened = self._open.get(size)
+        log_keys = self._log_keys if opened is None else opened.log_keys
         known_lines = (
             line
             for line in lines
-            if (line.name, line.key_id) in self._cosigner_keys or (line.name, line.key_id) in self._log_keys
+            if (line.name, line.key_id) in self._cosigner_keys
+            or (line.name, line.key_id) in log_keys
+            # Which log keys count at a size is known once that is executed.
+            or (size > self._executed and line.name == self._origin)
         )
         kept = tuple(
             itertools.islice((line for line in known_lines if len(line.signature) <= MAX_LINE_BYTES), MAX_LINES)
@@ -269,7 +309,6 @@ class Finality:
             while len(early) > EARLY_MAX_SIZES:
                 del early[min(early)]
             return None
-        opened = self._open.get(size)
         if size <= self.final_size or opened is None:
             # Too late to be of use; a lie is still of interest while the root is at hand.
             known = self._roots.get(size) or (self.final_root if size == self.final_size else None)
@@ -277,9 +316,9 @@ class Finality:
                 known = root_at(size)
             if known == root:
                 self._heed(size, root, kept)
-            return self._diverged(peer, size, known, root, kept) if known not in (None, root) else None
+            return self._diverged(peer, size, known, root, kept, log_keys) if known not in (None, root) else None
         if root != opened.checkpoint.root:
-            return self._diverged(peer, size, opened.checkpoint.root, root, kept)
+            return self._diverged(peer, size, opened.checkpoint.root, root, kept, log_keys)
         self._heed(size, root, kept)
         for line in kept:
             try:
@@ -332,18 +371,18 @@ class Finality:
 
     def _put(self, opened: _Open, line: NoteSignature) -> None:
         key = (line.name, line.key_id)
-        if key in self._log_keys:
-            opened.logs.setdefault(self._log_keys[key][0], line)
+        if key in opened.log_keys:
+            opened.logs.setdefault(key, line)
         elif key in self._known_keys:
             opened.cosignatures.setdefault(line.name, line)
             self._note_time(line.name, opened.checkpoint.size, cosignature_timestamp_s(line))
 
     def _verify_and_put(self, opened: _Open, line: NoteSignature) -> None:
-        log = self._log_keys.get((line.name, line.key_id))
+        log = opened.log_keys.get((line.name, line.key_id))
         if log is not None:
-            authority, key = log
-            if authority not in opened.logs:
-                key.verify(opened.body.encode(), line.signature)
+            # Each of them: who verifies by a policy of before looks for another line than who has the new one.
+            if (line.name, line.key_id) not in opened.logs:
+                log[1].verify(opened.body.encode(), line.signature)
                 self._put(opened, line)
             return
         authority, key = self._cosigner_keys[line.name, line.key_id]
@@ -353,7 +392,13 @@ class Finality:
             self._put(opened, line)
 
     def _diverged(
-        self, peer: str, size: int, ours: bytes | None, theirs: bytes, lines: Sequence[NoteSignature]
+        self,
+        peer: str,
+        size: int,
+        ours: bytes | None,
+        theirs: bytes,
+        lines: Sequence[NoteSignature],
+        log_keys: KnownLines,
     ) -> Divergence | None:
         try:
             body = checkpoint_body(Checkpoint(self._origin, size, theirs))
@@ -364,7 +409,7 @@ class Finality:
         cosigners: set[str] = set()
         for line in lines:
             try:
-                log = self._log_keys.get((line.name, line.key_id))
+                log = log_keys.get((line.name, line.key_id))
                 if log is not None:
                     log[1].verify(body.encode(), line.signature)
                     signer = signer or f"{log[0]} log"
@@ -387,11 +432,12 @@ class Finality:
         """The newest size that has become final since the last call, with its note; None if there is none."""
         for size in sorted(self._open, reverse=True):
             opened = self._open[size]
-            if len(opened.logs) == len(self._authorities) and self._policy.quorum_met_by(opened.cosignatures):
-                lines = sorted(
-                    [*opened.logs.values(), *opened.cosignatures.values()],
-                    key=lambda line: self._order[line.name, line.key_id],
-                )
+            logged = {opened.log_keys[line][0] for line in opened.logs}
+            if len(logged) == len(self._authorities) and self._policy.quorum_met_by(opened.cosignatures):
+                lines = [
+                    *(opened.logs[line] for line in opened.log_keys if line in opened.logs),
+                    *sorted(opened.cosignatures.values(), key=lambda line: self._order[line.name, line.key_id]),
+                ]
                 note = format_note(Note(opened.body, tuple(lines)))
                 self.final_size, self.final_root, self.final_note = size, opened.checkpoint.root, note
                 self.final_lines = tuple(lines)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from contracts.authority_keys import CHANGES_WITH, AuthorityKeys, read_authority_keys
 from contracts.execute import BlockExecution, next_deadline_ms
 from contracts.outcome import Outcome
 from contracts.releases import ReleaseNeeded
@@ -75,7 +76,7 @@ Result = Accepted | Rejected | Unparsable
 @dataclass(frozen=True, slots=True)
 class Signed:
     checkpoint: Checkpoint
-    lines: tuple[NoteSignature, NoteSignature]
+    lines: tuple[NoteSignature, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Executed:
     time_ms: int
     signed: Signed | None
     took_s: float
+    # As of this block.
+    keys: AuthorityKeys
 
 
 class Execution:
@@ -130,6 +133,9 @@ class Execution:
         self.applied = chain.applied
         # When the next deadline is due, as of the last block; read by others while we write.
         self.next_due_ms = next_deadline_ms(chain.state)
+        self._authorities = [authority.name for authority in chain.genesis.authorities]
+        # Which log keys and CAs count where; another object once both authorities have decided otherwise.
+        self.keys = read_authority_keys(chain.state, self._authorities)
 
     # --- signing -----------------------------------------------------------------------------------------------------
 
@@ -145,9 +151,23 @@ class Execution:
             )
         checkpoint = Checkpoint(self._chain.genesis.origin, intent.size, self._chain.root_at(intent.size))
         try:
-            return Signed(checkpoint, self._cosigner.sign(checkpoint, intent))
+            return self._signed(checkpoint, intent, *self._place_of(intent.size))
         except Contradiction as error:
             raise UnknownDurableState(f"the ledger is not the one that was signed: {error}") from error
+
+    def _place_of(self, size: int) -> tuple[int, int]:
+        """Height and block time of the checkpoint of a size that ended a block."""
+        record = self._chain.block_of(size - 1) if size > 1 else None
+        return (0, self._chain.genesis.time_ms) if record is None else (record.height, record.time_ms)
+
+    def _signed(self, checkpoint: Checkpoint, intent: Intent, height: int, time_ms: int) -> Signed:
+        """Sign with what counts there. `intent` must be on the disk."""
+        counting = self.keys.all_log_keys_at(height, time_ms)
+        return Signed(checkpoint, self._cosigner.sign(checkpoint, intent, counting))
+
+    def log_keys_at(self, size: int) -> dict[str, tuple[bytes, ...]]:
+        """The log keys of each authority that may sign the checkpoint of a size that ended a block."""
+        return self.keys.log_keys_of_all_at(*self._place_of(size))
 
     def unsigned(self) -> bool:
         """Whether the ledger has grown beyond what was signed."""
@@ -169,7 +189,7 @@ class Execution:
             return None
         intent = self._cosigner.intend(checkpoint, self._clock.now_ms() // 1000)
         self._store.write({INTENT_KEY: intent.encode()}, sync=True)
-        return Signed(checkpoint, self._cosigner.sign(checkpoint, intent))
+        return self._signed(checkpoint, intent, 0 if head.last_block is None else head.last_block.height, time_ms)
 
     @property
     def intent(self) -> Intent | None:
@@ -189,7 +209,7 @@ class Execution:
         block = self._read(index, payload)
         if block is None:
             self.applied = index
-            return Executed(index, None, (), None, self._chain.height, 0, None, 0.0)
+            return Executed(index, None, (), None, self._chain.height, 0, None, 0.0, self.keys)
         try:
             executed = self._execute(index, block, behind, started)
         except (StoreUnavailable, UnknownDurableState):
@@ -255,7 +275,9 @@ class Execution:
         self._log_index.added(len(accepted))
         self.next_due_ms = next_deadline_ms(chain.state)
         self._state.written(changes)
-        signed = Signed(checkpoint, self._cosigner.sign(checkpoint, intents[0])) if intents else None
+        if CHANGES_WITH in changes:
+            self.keys = read_authority_keys(chain.state, self._authorities)
+        signed = self._signed(checkpoint, intents[0], height, time_ms) if intents else None
         results = tuple(
             (
                 raw,
@@ -321,4 +343,4 @@ class Execution:
     ) -> Executed:
         took_s = self._clock.monotonic_s() - started
         self._metrics.execute_s.observe(took_s)
-        return Executed(index, block, results, checkpoint, self._chain.height, time_ms, signed, took_s)
+        return Executed(index, block, results, checkpoint, self._chain.height, time_ms, signed, took_s, self.keys)

@@ -19,7 +19,7 @@ from ledger.errors import LedgerError
 from ledger.membership import Member, Register, Role, split_chain, verify_chain
 from ledger.note import NoteSigner
 from ledger.policy import Policy, parse_policy
-from nodes.certificates import certificate_sha256
+from nodes.certificates import certificates_by_sha256
 from nodes.config import ConfigError, ValidatorConfig
 from nodes.membership import configuration_of
 
@@ -35,10 +35,19 @@ class Identity:
     # None for a witness; the log key also for an observer that has none.
     cosigner_key: NoteSigner | None
     log_key: NoteSigner | None
+    # The one that is to take its place, if there is one.
+    log_key_next: NoteSigner | None
+    # The certificates of each party's file, PEM, by their SHA-256. Whether they count is for the ledger to say.
+    cas: Mapping[str, Mapping[bytes, bytes]]
     # As of genesis: where the order begins.
     membership: Membership
     # The signed changes of the membership that the folder came with, verified.
     notes: tuple[bytes, ...]
+
+    @property
+    def log_keys(self) -> tuple[NoteSigner, ...]:
+        """Those that we have, the present one first."""
+        return tuple(key for key in (self.log_key, self.log_key_next) if key is not None)
 
 
 def _read(path: Path) -> bytes:
@@ -64,12 +73,25 @@ def load_identity(config: ValidatorConfig) -> Identity:
     notes, registers = _known_changes(config, genesis)
     members = {name: member for register in registers for name, member in register.members.items()}
     _check_members(config, genesis, members)
+    cas = _cas(config, genesis)
     cosigner_key = None if config.cosigner_key is None else _key(config.cosigner_key)
     log_key = None if config.log_key is None else _key(config.log_key)
-    _check_keys(config, genesis, members.get(config.name), cosigner_key, log_key)
+    log_key_next = None if config.log_key_next is None else _key(config.log_key_next)
     policy = _policy(config, genesis, members)
-    membership = Membership(configuration_of(registers[0]))
-    return Identity(genesis, raw, sha256(raw).digest(), policy, cosigner_key, log_key, membership, notes)
+    _check_keys(config, genesis, members.get(config.name), policy, cosigner_key, log_key)
+    _check_next(config, genesis, log_key, log_key_next)
+    return Identity(
+        genesis=genesis,
+        genesis_raw=raw,
+        network=sha256(raw).digest(),
+        policy=policy,
+        cosigner_key=cosigner_key,
+        log_key=log_key,
+        log_key_next=log_key_next,
+        cas=cas,
+        membership=Membership(configuration_of(registers[0])),
+        notes=notes,
+    )
 
 
 def _known_changes(config: ValidatorConfig, genesis: Genesis) -> tuple[tuple[bytes, ...], list[Register]]:
@@ -121,20 +143,33 @@ def _check_members(config: ValidatorConfig, genesis: Genesis, members: Mapping[s
     # A member of a neutral party also has that party's CA in its configuration.
     if entries.keys() - {config.authority} != names - {config.authority}:
         raise ConfigError(f"{config.path}: authorities: are not those of the genesis record")
-    for authority in genesis.authorities:
-        path = entries[authority.name].ca_certificate
+
+
+def _cas(config: ValidatorConfig, genesis: Genesis) -> dict[str, dict[bytes, bytes]]:
+    """The certificates of every file, each party's by their hash."""
+    of_genesis = {authority.name: authority.ca_sha256 for authority in genesis.authorities}
+    cas: dict[str, dict[bytes, bytes]] = {}
+    for entry in config.authorities:
+        path = entry.ca_certificate
         try:
-            found = certificate_sha256(_read(path))
+            found = certificates_by_sha256(_read(path))
         except ValueError as error:
             raise ConfigError(f"{path}: is no certificate: {error}") from error
-        if found != authority.ca_sha256:
-            raise ConfigError(f"{path}: is not the CA of {authority.name} that the genesis record names")
+        expected = of_genesis.get(entry.name)
+        if expected is not None and expected not in found and entry.ca_sha256 not in found:
+            raise ConfigError(
+                f"{path}: is not the CA of {entry.name} that the genesis record names. Where another has taken its "
+                "place since, say its SHA-256 as ca_sha256 of that authority, as the other operators read it to you"
+            )
+        cas[entry.name] = found
+    return cas
 
 
 def _check_keys(
     config: ValidatorConfig,
     genesis: Genesis,
     member: Member | None,
+    policy: Policy,
     cosigner_key: NoteSigner | None,
     log_key: NoteSigner | None,
 ) -> None:
@@ -151,8 +186,27 @@ def _check_keys(
         raise ConfigError(f"{config.path}: keys.log: is missing: only an observer may do without")
     if member is not None and member.cosigner_key != cosigner_key.public_key:
         raise ConfigError(f"{config.cosigner_key}: is not the key of {config.name} in the genesis record or its change")
-    if log_key is not None and authority.log_key != log_key.public_key:
-        raise ConfigError(f"{config.log_key}: is not the log key of {config.authority} in the genesis record")
+    named = {log.key.public_key for log in policy.logs if log.key.name == genesis.origin}
+    others = {each.log_key for each in genesis.authorities if each.name != config.authority}
+    if log_key is not None and log_key.public_key not in {authority.log_key, *(named - others)}:
+        raise ConfigError(
+            f"{config.log_key}: is not the log key of {config.authority} in the genesis record, nor one that "
+            f"{config.policy} names. Once a log key has been replaced, the policy file has to be written anew: "
+            "comity governance policy"
+        )
+
+
+def _check_next(
+    config: ValidatorConfig, genesis: Genesis, log_key: NoteSigner | None, log_key_next: NoteSigner | None
+) -> None:
+    if log_key_next is None:
+        return
+    if log_key is None:
+        raise ConfigError(f"{config.path}: keys.log_next: expected keys.log too, the key that is in force until then")
+    if log_key_next.public_key == log_key.public_key:
+        raise ConfigError(f"{config.log_key_next}: is the same key as {config.log_key}")
+    if any(each.log_key == log_key_next.public_key for each in genesis.authorities if each.name != config.authority):
+        raise ConfigError(f"{config.log_key_next}: is the log key of another authority")
 
 
 def _key(path: Path) -> NoteSigner:

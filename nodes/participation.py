@@ -18,8 +18,8 @@ from ledger.note import parse_note
 from ledger.policy import Policy, parse_policy
 from nodes.certificates import certificate_pem
 from nodes.config import PeerEntry, ValidatorConfig, parse_address
-from nodes.files import Files
 from nodes.identity import Identity
+from nodes.keys_in_force import KeysInForce
 from nodes.membership import Roster
 from nodes.network import policy_of_members
 
@@ -27,12 +27,12 @@ from nodes.network import policy_of_members
 class Participation:
     """See the module. Changes nothing; asks the roster each time."""
 
-    def __init__(self, config: ValidatorConfig, identity: Identity, roster: Roster, files: Files) -> None:
+    def __init__(self, config: ValidatorConfig, identity: Identity, roster: Roster, keys: KeysInForce) -> None:
         self._config = config
+        self._keys = keys
         self._identity = identity
         self._roster = roster
         self._configured = {peer.name: peer for peer in config.peers}
-        self._cas = {authority.name: files.read(authority.ca_certificate) for authority in config.authorities}
 
     # --- ourselves ---------------------------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ class Participation:
         return self._has_keys() and self._config.name in self._roster.voters()
 
     def _has_keys(self) -> bool:
-        return self._identity.cosigner_key is not None and self._identity.log_key is not None
+        return self._identity.cosigner_key is not None and bool(self._identity.log_keys)
 
     def orders(self) -> bool:
         """Whether we propose blocks: a witness passes leadership on."""
@@ -106,10 +106,10 @@ class Participation:
         return {name: member.party for name, member in members.items() if name != self._config.name}
 
     def cas(self) -> dict[str, bytes]:
-        """The CA of each party, PEM."""
+        """The CAs of each party that are believed now, PEM."""
         members = (self._roster.former() | self._roster.known()).values()
         neutral = {member.party: certificate_pem(member.ca_certificate) for member in members if member.ca_certificate}
-        return neutral | self._cas
+        return neutral | self._keys.cas()
 
     def names(self, authority: str, *roles: Role) -> list[str]:
         """The members of an authority in these roles, in the order in which they came."""
@@ -137,7 +137,7 @@ class Participation:
     def policy(self) -> Policy:
         """What makes a checkpoint final now: the file until something has changed, then what the members make it."""
         if not self._roster.committed.number:
-            return self._identity.policy
+            return self._of_all_times(self._identity.policy)
         return self._policy_of(self._roster.voters().values())
 
     def newest_policy(self) -> Policy:
@@ -151,6 +151,7 @@ class Participation:
         """The policy under which a note on our disk became final: that of the members of the time."""
         for register in reversed(self._roster.registers()):
             policy = self._policy_of(register.of(Role.VOTER)) if register.number else self._identity.policy
+            policy = self._of_all_times(policy)
             try:
                 if policy.check(parse_note(note)).satisfied:
                     return policy
@@ -158,11 +159,15 @@ class Participation:
                 continue
         return self.policy()
 
+    def _of_all_times(self, policy: Policy) -> Policy:
+        """Whichever log key of our authority has signed: which of them count at a size is for finality to say."""
+        return self._keys.known_to(policy, self._config.authority)
+
     def _policy_of(self, voters: Iterable[Member]) -> Policy:
         names = [authority.name for authority in self._identity.genesis.authorities]
         # A witness has no log key; any authority's will do.
         authority = self._config.authority if self._config.authority in names else names[0]
-        return parse_policy(policy_of_members(self._identity.genesis, authority, voters).encode())
+        return self._of_all_times(parse_policy(policy_of_members(self._identity.genesis, authority, voters).encode()))
 
     def ever(self) -> list[Member]:
         """Everybody who ever could cosign."""

@@ -154,11 +154,12 @@ class PeerTransport:
 
     def set_peers(self, peers: Iterable[PeerEntry], callers: Mapping[str, str], cas: Mapping[str, bytes]) -> None:
         """Who is there from now on: whom to connect to; who may call, by name and party; the CA of each party, PEM."""
+        withdrawn = {name for name, before in self._cas.items() if before not in cas.get(name, b"")}
         self._cas = dict(cas)
         self._directory = PeerDirectory(callers, self._cas)
         wanted = {peer.name: peer for peer in peers}
         for name, outgoing in list(self._outgoing.items()):
-            if wanted.get(name) != outgoing.entry:
+            if wanted.get(name) != outgoing.entry or outgoing.entry.authority in withdrawn:
                 del self._outgoing[name]
                 self._let_go(outgoing)
         for name, peer in wanted.items():
@@ -182,7 +183,7 @@ class PeerTransport:
         None while it has not: gRPC frees what it had when it is given anything, and a handshake that is under way on
         another thread ends the process by reading it.
         """
-        cas = frozenset(self._cas.values())
+        cas = frozenset(each for each in self._cas.values() if each)
         if cas == self._believed:
             return None
         self._believed = cas
@@ -272,10 +273,13 @@ class PeerTransport:
                         raise PeerFailed(f"{await call.details()}")
                 finally:
                     call.cancel()
-        except (grpc.RpcError, grpc.aio.AioRpcError, grpc.aio.UsageError, TimeoutError, OSError) as error:
+        except (grpc.RpcError, grpc.aio.AioRpcError, grpc.aio.UsageError, TimeoutError, NotThePeer, OSError) as error:
             raise PeerFailed(_reason(error)) from error
 
     def _channel(self, peer: PeerEntry) -> grpc.aio.Channel:
+        if not self._cas[peer.authority]:
+            # With no certificate at all, gRPC would believe those of the system.
+            raise NotThePeer(f"no CA certificate of {peer.authority} counts here, so nobody is {peer.name}")
         credentials = grpc.ssl_channel_credentials(self._cas[peer.authority], self._key, self._certificate)
         options = [
             *_CHANNEL_OPTIONS,
@@ -420,7 +424,8 @@ class PeerTransport:
 
     async def receive(self, batches: AsyncIterator[peer_pb2.Batch], context: Any) -> None:
         try:
-            name = self._directory.identify(context.auth_context())
+            directory = self._directory
+            name = directory.identify(context.auth_context())
         except NotThePeer as error:
             self.refused += 1
             self._log.warning("peer_refused", reason=str(error), address=context.peer())
@@ -432,6 +437,10 @@ class PeerTransport:
         async for batch in batches:
             if self._incoming.get(name) != stream:
                 await context.abort(grpc.StatusCode.ABORTED, "a newer stream of the same peer has taken over")
+            if directory is not self._directory:
+                # Who is there, or whose CA counts, has changed: what TLS proved once may be worth nothing now.
+                directory = self._directory
+                await self._still_the_peer(directory, context)
             reason = self.cut_off(name)
             if reason:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
@@ -459,6 +468,14 @@ class PeerTransport:
             self._heard[name] = self._clock.monotonic_s()
             for envelope in batch.envelopes:
                 self._deliver(name, envelope)
+
+    async def _still_the_peer(self, directory: PeerDirectory, context: Any) -> None:
+        try:
+            directory.identify(context.auth_context())
+        except NotThePeer as error:
+            self.refused += 1
+            self._log.warning("peer_refused", reason=str(error), address=context.peer())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
 
     def _objection(self, name: str, batch: peer_pb2.Batch, *, first: bool) -> str | None:
         if batch.sender != name:

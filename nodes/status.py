@@ -90,6 +90,7 @@ class StatusReport:
         ready, state = self._readiness()
         near = self._validator.expiry.nearing()
         ahead = [str(each) for each in self._validator.expiry.releases_needed()]
+        ahead += self._validator.keys_in_force.to_do()
         if near:
             ahead.append(warning(near, self._validator.clock.now_ms()))
         return ready, "; ".join([state, *ahead])

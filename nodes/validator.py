@@ -20,6 +20,7 @@ import structlog
 
 import consensus
 from consensus import Config, Entry
+from contracts.authority_keys import read_authority_keys
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, UnknownDurableState, WriteFailed
 from ledger.note import NoteSignature
@@ -39,6 +40,7 @@ from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
 from nodes.health import HealthServer
 from nodes.identity import Identity
+from nodes.keys_in_force import KeysInForce
 from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
@@ -94,7 +96,8 @@ class Validator:
         self._store, self.chain, self.records = self.stores.ledger, self.stores.chain, self.stores.records
         self.promises = Promises(self.stores.order, self.chain, self.stores.intent)
         self.roster = self.stores.roster
-        self.participation = Participation(config, identity, self.roster, self.environment.files)
+        self.keys_in_force = self._read_keys()
+        self.participation = Participation(config, identity, self.roster, self.keys_in_force)
         self.versions = Versions(
             config.name,
             self.roster.members,
@@ -179,7 +182,7 @@ class Validator:
         cosigner = Cosigner(
             config.name,
             identity.cosigner_key,
-            identity.log_key,
+            identity.log_keys,
             self.stores.intent,
             not_before_s=self.promises.last_time_s,
         )
@@ -239,11 +242,7 @@ class Validator:
         )
         self.expiry = Expiry(config, environment.files, self.chain.state, self.records, self.clock)
         self.report = StatusReport(self)
-        authority = config.authority_of(config.name)
-        gateways = PeerDirectory(
-            dict.fromkeys(config.gateways, authority.name),
-            {authority.name: environment.files.read(authority.ca_certificate)},
-        )
+        self._gateways = PeerDirectory(dict.fromkeys(config.gateways, config.authority), self.participation.cas())
         self.service = ValidatorService(
             self.chain,
             self.checks,
@@ -252,7 +251,7 @@ class Validator:
             self.records,
             self.stores.log_index,
             self.report,
-            gateways,
+            self._gateways,
             self.metrics,
             self.rejections,
             self.changes,
@@ -262,14 +261,24 @@ class Validator:
         self.metrics.gauges(self.report.gauges, GAUGES)
         self.metrics.endings(lambda: (self.expiry.endings(), self.clock.now_ms()))
 
+    def _read_keys(self) -> KeysInForce:
+        """What counts where the ledger stands now."""
+        last, genesis = self.chain.last_block, self.identity.genesis
+        keys = read_authority_keys(self.chain.state, [authority.name for authority in genesis.authorities])
+        certificate = self.environment.files.read(self.config.certificate)
+        place = (0, genesis.time_ms) if last is None else (last.height, last.time_ms)
+        return KeysInForce(self.config, self.identity, certificate, keys, *place)
+
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Sign again what was promised, then listen and take part. Raises OSError when a port is taken."""
         signed = self.execution.open_signature()
+        counting = self.execution.log_keys_at
         if signed is not None:
-            self.finality.executed(signed.checkpoint)
-        self.finality.executed(Checkpoint(self.config.origin, self.chain.size, self.chain.root))
+            self.finality.executed(signed.checkpoint, counting(signed.checkpoint.size))
+        size = self.chain.size
+        self.finality.executed(Checkpoint(self.config.origin, size, self.chain.root), counting(size))
         if signed is not None:
             self.finality.signed(signed.checkpoint, signed.lines)
         await self.transport.start()
@@ -441,7 +450,11 @@ class Validator:
             if each.checkpoint is not None:
                 grown = True
                 self.report.grown(each.checkpoint.size)
-                self.finality.executed(each.checkpoint)
+                self.finality.executed(each.checkpoint, each.keys.log_keys_of_all_at(each.height, each.time_ms))
+                if self.keys_in_force.follow(each.keys, each.height, each.time_ms):
+                    self._log.warning("keys_in_force", height=each.height, to_do=self.keys_in_force.to_do())
+                    self._gateways.believe(self.participation.cas())
+                    self.changes.take_effect()
             if each.signed is not None:
                 self.publishing.publish(each.signed)
             for raw, result in each.results:

@@ -137,6 +137,8 @@ def _print_audit(directory: Path, report: Any) -> None:
         click.echo(f"  cosigned by {name} at {at}")
     for name in report.missing:
         click.echo(f"  not cosigned by {name}")
+    for held in report.log_keys:
+        click.echo(f"  log key of {held}")
     for check in Check:
         faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
         click.echo(f"  {int(check):>2} {'holds' if not faults else f'{faults} FAULTS':<10} {check.sentence}")

@@ -67,7 +67,7 @@ class BlockExecutor:
             self.chain,
             self.store,
             self.checks,
-            Cosigner(validator.name, identity.cosigner_key, identity.log_key, None),
+            Cosigner(validator.name, identity.cosigner_key, identity.log_keys, None),
             records,
             log_index,
             clock=SystemClock(),

@@ -6,7 +6,7 @@ Its contract is small enough to see through: `registry.enrol` by a registrar add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -22,6 +22,7 @@ from ledger.note import Note, NoteSigner, format_note
 from ledger.policy import Group, Log, Policy, Witness, format_policy
 from ledger.statement import Statement, sign_statement
 from ledger.store import MemoryStore, Store
+from ledger.tenure import Tenure
 
 ORIGIN = "log.example/corridor"
 START_MS = 1_795_000_000_000
@@ -36,6 +37,10 @@ class Replay:
 
     def begin_block(self, state: StateReader, time_ms: int, height: int) -> ToyBlock:
         return ToyBlock(state, time_ms)
+
+    def log_keys(self, state: StateReader, authorities: Iterable[str]) -> dict[str, tuple[Tenure, ...]]:
+        """Here nobody ever replaces one."""
+        return {}
 
 
 @dataclass

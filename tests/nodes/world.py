@@ -80,7 +80,7 @@ class World:
         return Finality(self.genesis, self.policy(), note)
 
     def cosigner(self, name: str, last: Intent | None = None) -> Cosigner:
-        return Cosigner(name, self.cosigners[name], self.log_keys[name.rpartition("-")[0]], last)
+        return Cosigner(name, self.cosigners[name], [self.log_keys[name.rpartition("-")[0]]], last)
 
     def lines(self, name: str, checkpoint: Checkpoint, time_s: int = 1_800_000_000) -> tuple[NoteSignature, ...]:
         """What a validator signs; honest or not is up to the checkpoint."""
