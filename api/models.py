@@ -397,6 +397,19 @@ class LegalBasisDocument(Model):
     effective: str | None = None
 
 
+class AuthorityKeyDocument(Model):
+    """A log key, or the SHA-256 of a CA certificate, and where it counts."""
+
+    authority: str
+    kind: Literal["log_key", "ca"]
+    value: str
+    from_height: int
+    until_height: int | None = None
+    until_ms: int | None = None
+    proposal: str | None = None
+    waiting: bool
+
+
 class GovernanceDocument(Model):
     """What is proposed, approved and in force."""
 
@@ -406,6 +419,7 @@ class GovernanceDocument(Model):
     approved: list[dict[str, Any]]
     contracts: list[ContractInForce]
     legal_basis: list[LegalBasisDocument]
+    keys: list[AuthorityKeyDocument]
     missing: list[str]
 
 

@@ -89,7 +89,7 @@ def _tenures(working: Working, kind: str, name: str) -> tuple[Tenure, ...]:
         change = None if proposal is None else next((c for c in proposal.changes if topic_of(c) == topic), None)
         if proposal is None or change is None or proposal.state != IN_FORCE or fields_of(change)["to"] != value:
             raise UnreadableRecord(f"{topic}: proposal {proposal_id} is said to have brought {value.hex()} about")
-        found.append(Tenure(name, value, proposal.since_height, *ended))
+        found.append(Tenure(name, value, proposal.since_height, *ended, proposal=proposal.id))
         fields = fields_of(change)
         ended = (proposal.since_height, proposal.since_ms + (fields["overlap_s"] or 0) * 1000)
         value, proposal_id = fields["from"], _before(proposal, topic)

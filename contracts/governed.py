@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from contracts.authority_keys import CA, LOG_KEY, AuthorityKeys
 from contracts.catalogue import CONTRACT_NAMES, CONTRACTS
 from contracts.governance_changes import contract_version
 from contracts.governance_record import CONTRACT_LIST, OPEN_LIST, ROOT, SCHEDULE, now_key, pending_key
@@ -64,6 +65,41 @@ def contracts_view(records: Mapping[str, bytes]) -> list[View]:
         for name in CONTRACT_NAMES
         if contract_version(working, name)
     ]
+
+
+def authority_keys_view(keys: AuthorityKeys) -> list[View]:
+    """Every log key and CA that ever counted, each authority's oldest first, then those that wait for their height."""
+    kinds = ((LOG_KEY, keys.log_keys, keys.log_keys_waiting), (CA, keys.cas, keys.cas_waiting))
+    found: list[View] = []
+    for kind, tenures, waiting in kinds:
+        found += [
+            {
+                "authority": each.authority,
+                "kind": kind,
+                "value": each.value.hex(),
+                "from_height": each.from_height,
+                "until_height": each.until_height,
+                "until_ms": each.until_ms,
+                "proposal": each.proposal,
+                "waiting": False,
+            }
+            for held in tenures.values()
+            for each in held
+        ]
+        found += [
+            {
+                "authority": each.authority,
+                "kind": kind,
+                "value": each.value.hex(),
+                "from_height": each.height,
+                "until_height": None,
+                "until_ms": None,
+                "proposal": each.proposal,
+                "waiting": True,
+            }
+            for each in waiting
+        ]
+    return found
 
 
 def topic_view(working: Working, topic: str) -> View:

@@ -129,6 +129,7 @@ class AuditReport:
                     "from_height": each.from_height,
                     "until_height": each.until_height,
                     "until_ms": each.until_ms,
+                    "proposal": each.proposal,
                 }
                 for each in self.log_keys
             ],

@@ -25,6 +25,8 @@ class Tenure:
     until_height: int | None = None
     # The first block time at which it does not count any more. At `until_height` that may be over already.
     until_ms: int | None = None
+    # The proposal that brought it, for whoever wants to read it; None for what the genesis record names.
+    proposal: str | None = None
 
     def counts(self, height: int, time_ms: int) -> bool:
         """Whether it may be used for a block of that height and block time."""
@@ -40,6 +42,7 @@ class Tenure:
 
     def __str__(self) -> str:
         held = f"from height {self.from_height} on"
+        held += f" by {self.proposal}" if self.proposal is not None else ""
         if self.until_height is not None:
             held += f", until another took its place at height {self.until_height}"
             held += f"; it counted until block time {self.until_ms} ms"

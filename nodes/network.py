@@ -271,10 +271,13 @@ def policy_text(genesis: Genesis, authority: str) -> str:
     return policy_of_members(genesis, authority, Register.of_genesis(genesis).of(Role.VOTER))
 
 
-def policy_of_members(genesis: Genesis, authority: str, voters: Iterable[Member]) -> str:
-    """The policy by which an authority's people verify: its own log key, and a cosignature of every authority's."""
+def policy_of_members(genesis: Genesis, authority: str, voters: Iterable[Member], log_key: bytes | None = None) -> str:
+    """The policy by which an authority's people verify: its own log key, and a cosignature of every authority's.
+
+    `log_key`: the one in force, if it is no longer that of the genesis record.
+    """
     lines = [
-        f"log {format_vkey(VerifierKey(genesis.origin, ED25519, member.log_key))}"
+        f"log {format_vkey(VerifierKey(genesis.origin, ED25519, log_key or member.log_key))}"
         for member in genesis.authorities
         if member.name == authority
     ]

@@ -12,15 +12,18 @@ from api.models import EXAMPLE_ID, GovernanceDocument, ParametersDocument, Recor
 from api.problems import Problem
 from api.routes.common import LINEARIZABLE, NO_STORE, Consistency, GatewayDep, example, json_response, problems
 from contracts import governed
+from contracts.authority_keys import AuthorityKeys, read_authority_keys
 from contracts.governance_payloads import parse_proposal_id
 from contracts.governance_record import OPEN_LIST, ROOT, SCHEDULE, decode_proposal, pairs, proposal_key
 from contracts.governance_views import proposal_view
 from contracts.identifiers import IdentifierError
 from contracts.releases import missing_ahead
-from contracts.working import Working
+from contracts.working import UnreadableRecord, Working
 
 LEGAL_BASIS_PREFIX = "legal_basis/"
 MAX_LEGAL_BASES = 200
+# Of one authority's keys: a round of reading for each.
+MAX_ROTATIONS_SHOWN = 256
 
 router = APIRouter(tags=["governance"])
 
@@ -51,6 +54,18 @@ _EXAMPLE_GOVERNANCE: dict[str, Any] = {
     "approved": [_EXAMPLE_PROPOSAL],
     "contracts": [{"name": "escort", "version": 1, "versions_here": [1], "since": None, "pending": None}],
     "legal_basis": [{"agreement": "Smart Customs pilot", "article": "4", "effective": "2025-07-01"}],
+    "keys": [
+        {
+            "authority": "kz-kgd",
+            "kind": "log_key",
+            "value": EXAMPLE_ID,
+            "from_height": 0,
+            "until_height": None,
+            "until_ms": None,
+            "proposal": None,
+            "waiting": False,
+        }
+    ],
     "missing": [],
 }
 
@@ -80,7 +95,9 @@ async def get_parameters(gateway: GatewayDep, consistency: Consistency = "local"
     summary="Proposals that are open or wait for their height, the contracts in force, the legal basis",
     description=(
         "Open to all. `missing` says which contracts are approved or proposed that this gateway's program does not "
-        "have, and which release is needed. `authorities` is empty where the genesis record names no governance."
+        "have, and which release is needed. `keys` are the log keys and the SHA-256 of the CA certificates of each "
+        "authority: from which height, until which another took its place, and until which block time it still counted "
+        "after that. `authorities` is empty where the genesis record names no governance."
     ),
     response_model=GovernanceDocument,
     responses={
@@ -95,6 +112,7 @@ async def get_governance(gateway: GatewayDep, consistency: Consistency = "local"
     approved = [name for _, name in pairs(working.row(SCHEDULE) or ())]
     # Read later than the lists: a proposal may have moved on, and is shown as it stands then.
     proposals, _ = await _records(gateway, [proposal_key(name) for name in (*opened, *approved)], "local")
+    keys = await _authority_keys(gateway, [str(name) for name in (working.row(ROOT) or ())[1:]])
     shown = {name: proposal_view(decode_proposal(raw)) for name, raw in proposals.items()}
     bases = await gateway.pool.list_records(LEGAL_BASIS_PREFIX, "", MAX_LEGAL_BASES)
     document = {
@@ -104,6 +122,7 @@ async def get_governance(gateway: GatewayDep, consistency: Consistency = "local"
         "approved": [shown[proposal_key(name)] for name in approved if proposal_key(name) in shown],
         "contracts": governed.contracts_view(records),
         "legal_basis": [governed.legal_basis_view(record.value) for record in bases.records],
+        "keys": governed.authority_keys_view(keys),
         "missing": [str(each) for each in missing_ahead({**records, **proposals})],
     }
     return json_response(document, 200, NO_STORE)
@@ -136,6 +155,42 @@ async def get_proposal(
     return json_response(
         {"key": key, "size": size, "record": proposal_view(decode_proposal(records[key]))}, 200, NO_STORE
     )
+
+
+class _Asked(dict[str, bytes]):
+    """Records that were read, and the names of those that were asked for and have not been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.absent: set[str] = set()
+        self.missing: list[str] = []
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self and key not in self.absent:
+            self.missing.append(key)
+        return super().get(key, default)
+
+
+async def _authority_keys(gateway: Gateway, authorities: list[str]) -> AuthorityKeys:
+    """Walked from record to record: each proposal says which one was before it."""
+    asked = _Asked()
+    for _ in range(MAX_ROTATIONS_SHOWN):
+        asked.missing = []
+        try:
+            found = read_authority_keys(asked, authorities)
+        except UnreadableRecord:
+            if not asked.missing:
+                asked = _Asked()  # something has taken effect between two readings
+            found = None
+        if found is not None and not asked.missing:
+            return found
+        wanted = list(dict.fromkeys(asked.missing))
+        if not wanted:
+            continue
+        records, _ = await _records(gateway, wanted, "local")
+        asked.update(records)
+        asked.absent.update(set(wanted) - records.keys())
+    raise Problem("internal")
 
 
 async def _records(gateway: Gateway, keys: list[str], consistency: str) -> tuple[dict[str, bytes], int]:

@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 import click
 
 from ledger import cbor
+from ledger.algorithms import EDDSA
 from ledger.errors import LedgerError
 from ledger.statement import parse_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE
-from nodes.cli.offline import read_small_file
+from nodes.cli.offline import read_policy, read_small_file
 from nodes.cli.participant import (
     json_payload,
     open_client,
@@ -64,7 +65,11 @@ def governance() -> None:
 @click.option("--release", metavar="TEXT", help="The first release that can execute the contracts; with --contract.")
 @click.option("--registrar-key", metavar="AUTHORITY=FILE", help="An authority and its registrar's new .pub file.")
 @click.option("--replaces", metavar="HEX", help="Thumbprint of the registrar's key that ends; with --registrar-key.")
-@click.option("--overlap", default=0, show_default=True, type=click.IntRange(0), help="Seconds that the old key stays.")
+@click.option("--log-key", metavar="AUTHORITY=FILE", help="An authority and the .pub file of its new log key.")
+@click.option("--ca", metavar="AUTHORITY=FILE", help="An authority and its new CA certificate, PEM.")
+@click.option(
+    "--overlap", default=0, show_default=True, type=click.IntRange(0), help="Seconds that the old key or CA stays."
+)
 @click.option("--legal-basis", "bases", multiple=True, metavar="AGREEMENT;ARTICLE;DATE", help="A basis to register.")
 @click.option("--membership", type=_FILE, help="A change of the membership, as `comity membership propose` writes it.")
 @click.option("--changes", type=_FILE, help="JSON: an array of changes in full, for what has no option here.")
@@ -106,6 +111,7 @@ def _changes(client: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
     )
     if asked["registrar_key"]:
         changes.append(_registrar_change(asked["registrar_key"], asked["replaces"], asked["overlap"]))
+    changes += _authority_changes(client, asked["log_key"], asked["ca"], asked["overlap"])
     changes += _legal_basis_changes(client, asked["bases"])
     if asked["membership"] is not None:
         changes.append({"membership": {"change": _membership_text(asked["membership"])}})
@@ -116,6 +122,8 @@ def _changes(client: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
         changes += more
     if not changes:
         _stop("nothing to change: expected --parameter, --contract, --registrar-key or another change", EXIT_MISUSE)
+    if asked["overlap"] and not any(asked[name] for name in ("registrar_key", "log_key", "ca")):
+        _stop("--overlap: expected --registrar-key, --log-key or --ca with it", EXIT_MISUSE)
     return changes
 
 
@@ -171,6 +179,45 @@ def _registrar_change(text: str, replaces: str | None, overlap_s: int) -> dict[s
         _stop("--replaces: expected the thumbprint of the registrar's key that ends, 64 hex digits", EXIT_MISUSE)
     key = read_public_key(Path(file))
     return {"registrar_key": {"authority": authority, "from": old, "key": key.cose_key, "overlap_s": overlap_s}}
+
+
+def _authority_changes(client: Any, log_key: str | None, ca: str | None, overlap_s: int) -> list[dict[str, Any]]:
+    """What is replaced, is what the gateway says is in force: the ledger refuses what is not."""
+    changes = []
+    for kind, text in (("log_key", log_key), ("ca", ca)):
+        if text is None:
+            continue
+        authority, file = _pair(text, kind.replace("_", "-"))
+        present = [
+            each["value"]
+            for each in client.governance()["keys"]
+            if (each["authority"], each["kind"]) == (authority, kind) and not each["waiting"]
+        ]
+        if not present:
+            _stop(f"--{kind.replace('_', '-')}: {authority} is no authority of this network", EXIT_MISUSE)
+        to = _log_key(Path(file)) if kind == "log_key" else _ca_sha256(Path(file))
+        old = bytes.fromhex(present[-1])
+        changes.append({kind: {"authority": authority, "from": old, "to": to, "overlap_s": overlap_s}})
+    return changes
+
+
+def _log_key(path: Path) -> bytes:
+    key = read_public_key(path)
+    if key.alg != EDDSA:
+        _stop(f"{path}: a log key has to be Ed25519: make one with comity keys new --alg EdDSA", EXIT_MISUSE)
+    return key.material
+
+
+def _ca_sha256(path: Path) -> bytes:
+    from nodes.certificates import certificates_by_sha256
+
+    try:
+        found = list(certificates_by_sha256(read_small_file(path)))
+    except ValueError as error:
+        _stop(f"{path}: is no certificate: {error}", EXIT_MISUSE)
+    if len(found) != 1:
+        _stop(f"{path}: expected the new CA certificate alone, got {len(found)}", EXIT_MISUSE)
+    return found[0]
 
 
 def _legal_basis_changes(client: Any, asked: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -391,6 +438,59 @@ def list_proposals(gateway: str, as_json: bool) -> None:
         click.echo(f"legal basis {basis['agreement']}, article {basis['article']}: {basis['effective'] or 'taken off'}")
     for line in document["missing"]:
         click.echo(f"warning: {line}", err=True)
+
+
+@governance.command("keys")
+@_GATEWAY
+@_JSON
+def authority_keys(gateway: str, as_json: bool) -> None:
+    """Show the log key and the CA of each authority: since which height, what they replaced, and what waits."""
+    with open_client(gateway) as client:
+        found = client.governance()["keys"]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for each in found:
+        held = f"since height {each['from_height']}" + (f" by {each['proposal']}" if each["proposal"] else "")
+        if each["waiting"]:
+            held = f"from height {each['from_height']} on, by {each['proposal']}"
+        elif each["until_height"] is not None:
+            held += f", until height {each['until_height']}; counted until block time {each['until_ms']} ms"
+        click.echo(f"{each['authority']:<12} {each['kind']:<8} {each['value']}  {held}")
+
+
+@governance.command("policy")
+@_GATEWAY
+@click.option("--genesis", "genesis_path", required=True, type=_FILE, help="The network's genesis.cbor.")
+@click.option("--authority", required=True, metavar="NAME", help="Whose policy: its own log key stands in it.")
+@click.option(
+    "--policy", "known", required=True, type=_FILE, help="The policy file of before, by which all is verified."
+)
+@_KEY
+@_AS
+@click.option("--out", required=True, type=_FILE, help="Where to write the new one.")
+def policy(
+    gateway: str, genesis_path: Path, authority: str, known: Path, key_path: Path, registrar: str, out: Path
+) -> None:
+    """Write the policy file that goes with the log key in force, for those who verify what is signed from now on.
+
+    The gateway is not believed: the statements by which every authority has decided on the key are fetched with their
+    proofs, and verified by the policy file of before and by the genesis record's authorities. Do it in the overlap,
+    in which checkpoints are signed with both keys, and keep the file of before: older proofs hold by it. Who joined or
+    left since is in the new file as well. Exit status: 0 written, 1 something does not hold.
+    """
+    from nodes.cli.log_key_policy import PolicyRefused, policy_of_decisions
+
+    data = read_policy(known)
+    with open_client(gateway, registrar, key_path) as client:
+        try:
+            text = policy_of_decisions(client, read_small_file(genesis_path), data, authority)
+        except PolicyRefused as error:
+            _stop(str(error), EXIT_DOES_NOT_HOLD)
+    if out.exists():
+        _stop(f"{out}: is there already; nothing is overwritten", EXIT_MISUSE)
+    out.write_text(text)
+    click.echo(f"written to {out}; keep {known}: what was signed before holds by that one")
 
 
 @governance.command("parameters")

@@ -61,7 +61,10 @@ def test_a_replaced_key_counts_for_its_overlap_and_the_new_one_from_its_height_o
     old = of(kind, ledger)[0].value
     new = c.raw_ed25519("new") if kind == "log_key" else bytes(range(32))
     height, time_ms = replace_key(ledger, f"{KZ}/1", new, 60, kind)
-    assert of(kind, ledger) == (Tenure(KZ, old, 0, height, time_ms + 60_000), Tenure(KZ, new, height))
+    assert of(kind, ledger) == (
+        Tenure(KZ, old, 0, height, time_ms + 60_000),
+        Tenure(KZ, new, height, proposal=f"{KZ}/1"),
+    )
     both = of(kind, ledger)
     assert [each.value for each in counting(both, height - 1, time_ms)] == [old]
     assert [each.value for each in counting(both, height, time_ms + 59_999)] == [new, old]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -46,7 +47,7 @@ def no_root(size: int) -> bytes:
     return bytes(32)
 
 
-def final_at(log_keys: dict[str, tuple[bytes, ...]], *kz_keys: NoteSigner) -> bytes | None:
+def final_at(log_keys: Mapping[str, tuple[bytes, ...]], *kz_keys: NoteSigner) -> bytes | None:
     """The note of size 5, where these count, the Chinese side has signed it, and the Kazakh side by these keys."""
     finality = WORLD.finality()
     finality.executed(checkpoint(5), log_keys)
@@ -123,7 +124,7 @@ def test_what_is_open_is_judged_by_the_keys_of_its_own_height() -> None:
     ("log_keys", "signer", "held"), [(AFTER, OLD, False), (AFTER, NEW, True), (BEFORE, NEW, False)]
 )
 def test_another_root_is_evidence_only_by_a_key_that_counts(
-    log_keys: dict[str, tuple[bytes, ...]], signer: NoteSigner, held: bool
+    log_keys: Mapping[str, tuple[bytes, ...]], signer: NoteSigner, held: bool
 ) -> None:
     finality = WORLD.finality()
     finality.executed(checkpoint(5), log_keys)
@@ -133,7 +134,7 @@ def test_another_root_is_evidence_only_by_a_key_that_counts(
 
 
 def test_a_validator_signs_by_those_of_its_log_keys_that_count() -> None:
-    def signed(counting: dict[str, tuple[bytes, ...]], *held: NoteSigner) -> list[bytes]:
+    def signed(counting: Mapping[str, tuple[bytes, ...]], *held: NoteSigner) -> list[bytes]:
         cosigner = Cosigner("kz-kgd-1", WORLD.cosigners["kz-kgd-1"], held, None)
         found = cosigner.sign(checkpoint(5), cosigner.intend(checkpoint(5), 100), frozenset(counting[KZ]))
         assert found[-1].name == "kz-kgd-1"
