@@ -272,18 +272,18 @@ class _Audit:
                 self._faults.add(Check.ARCHIVE_POLICY, message, file=POLICY)
         for note, line in self._strangers:
             who = f"{line.name} ({line.key_id.hex()})"
-            key = next((k for k in log_keys.known if (k.name, k.key_id) == (line.name, line.key_id)), None)
-            if key is None:
+            candidates = [key for key in log_keys.known if (key.name, key.key_id) == (line.name, line.key_id)]
+            if not candidates:
                 self._faults.add(
                     Check.SIGNATURE_LINES, f"{who} is not known to policy, genesis or log", file=CHECKPOINT
                 )
                 continue
             try:
-                key.verify(note.text.encode(), line.signature)
+                candidates[0].verify(note.text.encode(), line.signature)
             except Untrue as error:
                 self._faults.add(Check.SIGNATURE_LINES, f"{who}: {error}", file=CHECKPOINT)
             else:
-                self._logged.add(key)
+                self._logged.add(candidates[0])
         for key in sorted(self._logged, key=lambda each: each.public_key):
             why = log_keys.objection(key)
             if why is not None:

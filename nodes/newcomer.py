@@ -11,7 +11,7 @@ A neutral party has a CA of its own, made here if there is none yet.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ledger.errors import LedgerError
 from ledger.membership import Register, Step, ca_credential, newcomer, split_chain, verify_chain
 from ledger.note import COSIGNATURE_V1, VerifierKey, format_vkey
 from nodes import certificates
-from nodes.config import Address, ConfigError, ValidatorConfig
+from nodes.config import Address, AuthorityEntry, ConfigError, ValidatorConfig
 from nodes.network import (
     NEUTRAL_COUNTRY,
     PRIVATE_FILE_MODE,
@@ -101,8 +101,11 @@ def make_newcomer(
     if party is not None and not neutral and party != like.authority:
         raise ConfigError(f"{party}: expected the folder of a validator of its own, got one of {like.authority}")
     ca = _authority(authority_directory, owner, new=neutral)
-    if not neutral and certificates.certificate_sha256(ca.certificate_pem) != authorities[owner].ca_sha256:
-        raise ConfigError(f"{authority_directory}: is not the CA of {owner} that the genesis record names")
+    believed = {entry.name: _certificates(entry) for entry in like.authorities if entry.name in authorities}
+    if not neutral and certificates.certificate_sha256(ca.certificate_pem) not in believed[owner]:
+        raise ConfigError(
+            f"{authority_directory}: is not the CA of {owner} that the genesis record or {like.name} names"
+        )
     try:
         registers = verify_chain(genesis, notes)
     except LedgerError as error:
@@ -129,7 +132,12 @@ def make_newcomer(
         (MEMBER, step.line(), False),
         ("data/first-start", first_start_note(), False),
     ]
-    cas = {entry.name: entry.ca_certificate.read_bytes() for entry in like.authorities if entry.name in authorities}
+    cas = {name: b"".join(found.values()) for name, found in believed.items()}
+    # A ledger that is still empty knows the genesis record's alone; the newest of the others has to be named.
+    newer = {
+        name: [digest for digest in found if digest != authorities[name].ca_sha256][-1:]
+        for name, found in believed.items()
+    }
     if neutral:
         cas[owner] = ca.certificate_pem
     else:
@@ -144,7 +152,7 @@ def make_newcomer(
         genesis,
         registers[-1],
         addresses,
-        list(cas),
+        {name: newer.get(name, []) for name in cas},
         observer=observer,
         gateways=gateways,
         like_address=like_address,
@@ -173,13 +181,13 @@ def _configuration(
     genesis: Genesis,
     register: Register,
     addresses: Addresses,
-    cas: Sequence[str],
+    cas: Mapping[str, Sequence[bytes]],
     *,
     observer: bool,
     gateways: Sequence[str] | None,
     like_address: Address | None,
 ) -> str:
-    """The text of `validator.toml`."""
+    """The text of `validator.toml`. `cas`: each party, and the CA that its file has beside the genesis record's."""
     neutral = owner not in {authority.name for authority in genesis.authorities}
     countries = {authority.name: authority.country for authority in genesis.authorities} | (
         {owner: NEUTRAL_COUNTRY} if neutral else {}
@@ -219,12 +227,26 @@ def _configuration(
         "\n[keys]\n",
         toml_text(keys),
     ]
-    for each in cas:
-        parts += ["\n[[authorities]]\n"]
-        parts += [toml_text({"name": each, "country": countries[each], "ca_certificate": f"ca/{each}.pem"})]
+    for each, newer in cas.items():
+        values: dict[str, str | list[str]] = {
+            "name": each,
+            "country": countries[each],
+            "ca_certificate": f"ca/{each}.pem",
+        }
+        if newer:
+            values["ca_sha256"] = newer[-1].hex()
+        parts += ["\n[[authorities]]\n", toml_text(values)]
     for peer, (whose, at) in sorted(peers.items()):
         parts += ["\n[[peers]]\n", toml_text({"name": peer, "authority": whose, "address": at})]
     return "".join(parts)
+
+
+def _certificates(entry: AuthorityEntry) -> dict[bytes, bytes]:
+    """The CA certificates that a validator has of an authority, by their hash."""
+    try:
+        return certificates.certificates_by_sha256(entry.ca_certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{entry.ca_certificate}: is no certificate: {error}") from error
 
 
 def known_notes(like: ValidatorConfig) -> list[bytes]:

@@ -9,6 +9,7 @@ from contracts.governance_record import load_proposal
 from contracts.replay import ContractReplay
 from contracts.working import Working
 from ledger import cbor
+from ledger.algorithms import PrivateKey
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature, log_verifier
 from ledger.cosignature import cosign
@@ -45,12 +46,13 @@ class RotatedWorld(World):
         """Blocks in which nothing happens that matters here."""
         for _ in range(blocks):
             self._idle += 1
-            key = {"key": self._key_of(f"{KZ}/truck-{self._idle}"), "roles": ["customs.officer"]}
+            key: dict[str, cbor.Encodable] = {
+                "key": self._key_of(f"{KZ}/truck-{self._idle}"),
+                "roles": ["customs.officer"],
+            }
             self.append(self.sign(f"{KZ}/registrar", "registry.enrol", f"{KZ}/truck-{self._idle}", key))
 
     def _key_of(self, participant: str) -> bytes:
-        from ledger.algorithms import PrivateKey
-
         key = self.keys[participant] = PrivateKey.generate(-8)
         return key.public.cose_key
 
@@ -70,7 +72,12 @@ class RotatedWorld(World):
         return record.effect_height
 
     def rotation(self) -> dict[str, cbor.Encodable]:
-        fields = {"authority": KZ, "from": self.old.public_key, "to": self.new.public_key, "overlap_s": OVERLAP_S}
+        fields: dict[str, cbor.Encodable] = {
+            "authority": KZ,
+            "from": self.old.public_key,
+            "to": self.new.public_key,
+            "overlap_s": OVERLAP_S,
+        }
         return {"log_key": fields}
 
     def rotate(self) -> int:

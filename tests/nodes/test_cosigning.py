@@ -74,7 +74,7 @@ def test_signing_again_after_a_crash_gives_the_same_bytes() -> None:
 
 def test_the_time_of_a_cosignature_does_not_go_back_where_the_ledger_was_lost_and_derived_again() -> None:
     key = WORLD.cosigner("kz-kgd-1")._key
-    cosigner = Cosigner("kz-kgd-1", key, [key], None, not_before_s=1000)
+    cosigner = Cosigner("kz-kgd-1", key, [] if key is None else [key], None, not_before_s=1000)
     assert cosigner.intend(checkpoint(6), 400).time_s == 1000
     assert cosigner.intend(checkpoint(6), 1200).time_s == 1200
 
