@@ -243,6 +243,15 @@ class Client:
         """Hands a signed change of the membership in; the same one again asks what has become of it."""
         return self._run(self._driver.change_membership(note))
 
+    def evidence(self) -> list[dict[str, Any]]:
+        """What the validators of the gateway's authority have evidence of."""
+        rows: list[dict[str, Any]] = self._run(self._driver.document("/v1/evidence", authenticated=True))["evidence"]
+        return rows
+
+    def evidence_bundle(self, evidence_id: str) -> bytes:
+        """One bundle of evidence, by its id: `ledger.evidence_check` says whether it holds."""
+        return self._run(self._driver.octets(f"/v1/evidence/{evidence_id}", authenticated=True))
+
     def put_attachment(self, media_type: str, data: bytes) -> bool:
         """Leaves what a statement refers to by hash; False if it was there already."""
         return self._run(self._driver.put_attachment(media_type, data))
@@ -435,6 +444,16 @@ class AsyncClient:
 
     async def status(self) -> dict[str, Any]:
         return await self._run(self._driver.document("/v1/status", authenticated=False))
+
+    async def evidence(self) -> list[dict[str, Any]]:
+        """What the validators of the gateway's authority have evidence of."""
+        document = await self._run(self._driver.document("/v1/evidence", authenticated=True))
+        rows: list[dict[str, Any]] = document["evidence"]
+        return rows
+
+    async def evidence_bundle(self, evidence_id: str) -> bytes:
+        """One bundle of evidence, by its id: `ledger.evidence_check` says whether it holds."""
+        return await self._run(self._driver.octets(f"/v1/evidence/{evidence_id}", authenticated=True))
 
     async def put_attachment(self, media_type: str, data: bytes) -> bool:
         """Leaves what a statement refers to by hash; False if it was there already."""

@@ -25,6 +25,7 @@ from api.routes import (
     attachments,
     contracts,
     events,
+    evidence,
     formats,
     governance,
     log,
@@ -123,6 +124,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         log,
         membership,
         events,
+        evidence,
         status,
     ):
         app.include_router(module.router)

@@ -292,6 +292,9 @@ class NetworkStatus(Model):
     protocol_effective: int = Field(description="The highest version that every validator of the network speaks.")
     protocols: list[ProtocolSpoken]
     endings: list[EndingDocument] = Field(description="Certificates and keys whose end is near, the nearest first.")
+    evidence: list[str] = Field(
+        description="What somebody signed that cannot be true, in words; `/v1/evidence` has the bundles."
+    )
     releases_needed: list[str] = Field(description="Contracts ahead that the validator's program does not have.")
 
 
@@ -302,6 +305,22 @@ class CheckpointDocument(Model):
     size: int
     root: Hex32
     note: str = Field(description="The signed note (C2SP tlog-checkpoint), as `/log/checkpoint` serves it.")
+
+
+class EvidenceRow(Model):
+    """One bundle of evidence. `words` are the validators' own; `comity evidence verify` believes nobody."""
+
+    id: Hex32
+    claim: str
+    words: str
+    size_bytes: int
+    validators: list[str] = Field(description="Which of this authority's validators have it.")
+
+
+class EvidenceList(Model):
+    """The bundles that this authority's validators have made, by id."""
+
+    evidence: list[EvidenceRow]
 
 
 class EventData(Model):
@@ -486,6 +505,7 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "protocol_effective": 1,
     "protocols": [{"validator": "cn-gacc-1", "lowest": 1, "highest": 1, "release": "", "refusal": ""}],
     "endings": [{"what": "certificate of kz-kgd-1", "ends_ms": 1_797_000_000_000, "within_days": 30}],
+    "evidence": [],
     "releases_needed": [],
 }
 EXAMPLE_MEMBERSHIP: dict[str, Any] = {
@@ -509,6 +529,17 @@ EXAMPLE_MEMBERSHIP: dict[str, Any] = {
     "changes": ["comity membership change v1\norigin comity.example/bakhty-baketu\n…\n\n— kz-kgd/registrar …\n"],
 }
 EXAMPLE_CHANGE_REPLY: dict[str, Any] = {"state": "committed", "number": 1, "detail": ""}
+EXAMPLE_EVIDENCE: dict[str, Any] = {
+    "evidence": [
+        {
+            "id": EXAMPLE_ID,
+            "claim": "two_roots",
+            "words": "cn-gacc-2 signed both of two histories that cannot both be true (sizes 4712 and 4712)",
+            "size_bytes": 1912,
+            "validators": ["kz-kgd-1"],
+        }
+    ]
+}
 EXAMPLE_CHECKPOINT: dict[str, Any] = {
     "origin": "comity.example/bakhty-baketu",
     "size": 4700,

@@ -541,6 +541,25 @@ class ValidatorPool:
         detail = "none of this authority's validators answered"
         raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
 
+    async def evidence(self) -> dict[str, tuple[wire.EvidenceBundle, list[str]]]:
+        """Every bundle that any of our validators has made, by its id, and whose it is: each hears other lies."""
+        found: dict[str, tuple[wire.EvidenceBundle, list[str]]] = {}
+        answered = False
+        for lane in self._lanes:
+            try:
+                reply = await lane.stub.GetEvidence(wire.EvidenceQuery(), timeout=self._request_timeout_s)
+            except grpc.aio.AioRpcError as error:
+                # Of an older release: it has none to give.
+                answered = answered or error.code() == grpc.StatusCode.UNIMPLEMENTED
+                continue
+            answered = True
+            for each in reply.bundles:
+                found.setdefault(each.id, (each, []))[1].append(lane.name)
+        if not answered:
+            detail = "none of this authority's validators answered"
+            raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
+        return found
+
     async def tile(self, path: str) -> bytes | None:
         reply = await self._ask("GetTile", wire.TileQuery(path=path), wire.TileReply)
         return reply.data if reply.found else None

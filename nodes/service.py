@@ -72,6 +72,8 @@ class Status(Protocol):
 
     def cosigned_at(self, note: bytes) -> dict[str, int]: ...
 
+    def evidence(self) -> list[validator_pb2.EvidenceBundle]: ...
+
 
 class ChangeOutcome(Protocol):
     """What became of a change of the membership."""
@@ -538,6 +540,18 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
     async def GetStatus(self, request: validator_pb2.StatusQuery, context: Any) -> validator_pb2.ValidatorStatus:
         await self._admit(context)
         return self._status.status()
+
+    async def GetEvidence(self, request: validator_pb2.EvidenceQuery, context: Any) -> validator_pb2.EvidenceReply:
+        await self._admit(context)
+        reply = validator_pb2.EvidenceReply()
+        size_bytes = 0
+        for each in self._status.evidence():
+            size_bytes += len(each.bundle)
+            if reply.bundles and size_bytes > PAGE_MAX_BYTES // 2:
+                reply.more = True
+                break
+            reply.bundles.append(each)
+        return reply
 
     # --- the membership ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CATCHING_UP_BLOCKS = 20
 LATE_FINAL_MS = 3000
+# What people read; `comity evidence` has all.
+EVIDENCE_WORDS_MAX = 16
 
 
 GAUGES = {
@@ -37,6 +39,7 @@ GAUGES = {
     "protocol_highest": "Highest version of the protocol that this validator speaks",
     "protocol_effective": "Highest version of the protocol that every validator of the network speaks",
     "protocol_unknown_messages": "Messages ignored because this release does not know their kind",
+    "evidence_bundles": "Bundles of evidence that this validator has made: comity evidence list shows them",
     "disk_trouble": "1 while the disk cannot be written, or no file descriptor is left",
     "disk_slow": "1 while the disk is too slow for a leader",
     "scrub_read_bytes": "Stored bytes that were read again and held against each other since the start",
@@ -174,6 +177,19 @@ class StatusReport:
         """Size and note of the newest final checkpoint."""
         return self._validator.latest_final
 
+    def evidence(self) -> list[validator_pb2.EvidenceBundle]:
+        """The bundles that this validator has made, in the order of their files."""
+        kept = self._validator.bundles.kept
+        return [
+            validator_pb2.EvidenceBundle(
+                id=kept[stem].evidence.id,
+                claim=kept[stem].evidence.claim.value,
+                words=kept[stem].words,
+                bundle=kept[stem].raw,
+            )
+            for stem in sorted(kept)
+        ]
+
     def cosigned_at(self, note: bytes) -> dict[str, int]:
         return self._validator.finality.cosigned_at(note)
 
@@ -221,6 +237,7 @@ class StatusReport:
                 )
                 for each in validator.expiry.nearing()
             ],
+            evidence=validator.bundles.words()[:EVIDENCE_WORDS_MAX],
             releases_needed=[str(each) for each in validator.expiry.releases_needed()],
         )
 
@@ -266,6 +283,7 @@ class StatusReport:
             "peer_drops": validator.transport.dropped,
             "cosignatures_refused": validator.finality.refused,
             "peer_offences": validator.offences.total(),
+            "evidence_bundles": len(validator.bundles.kept),
             "rate_limited_participants": len(validator.rejections.limited()),
             "protocol_highest": validator.versions.own.versions.highest,
             "protocol_effective": validator.versions.effective,

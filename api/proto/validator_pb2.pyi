@@ -376,7 +376,7 @@ class ProtocolSpoken(_message.Message):
     def __init__(self, validator: _Optional[str] = ..., lowest: _Optional[int] = ..., highest: _Optional[int] = ..., release: _Optional[str] = ..., refusal: _Optional[str] = ..., unknown_messages: _Optional[int] = ...) -> None: ...
 
 class ValidatorStatus(_message.Message):
-    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols", "endings", "releases_needed")
+    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols", "endings", "evidence", "releases_needed")
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
@@ -396,6 +396,7 @@ class ValidatorStatus(_message.Message):
     PROTOCOL_EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
     PROTOCOLS_FIELD_NUMBER: _ClassVar[int]
     ENDINGS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     RELEASES_NEEDED_FIELD_NUMBER: _ClassVar[int]
     validator: str
     authority: str
@@ -416,8 +417,33 @@ class ValidatorStatus(_message.Message):
     protocol_effective: int
     protocols: _containers.RepeatedCompositeFieldContainer[ProtocolSpoken]
     endings: _containers.RepeatedCompositeFieldContainer[Ending]
+    evidence: _containers.RepeatedScalarFieldContainer[str]
     releases_needed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., releases_needed: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., evidence: _Optional[_Iterable[str]] = ..., releases_needed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class EvidenceQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EvidenceBundle(_message.Message):
+    __slots__ = ("id", "claim", "words", "bundle")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    claim: str
+    words: str
+    bundle: bytes
+    def __init__(self, id: _Optional[str] = ..., claim: _Optional[str] = ..., words: _Optional[str] = ..., bundle: _Optional[bytes] = ...) -> None: ...
+
+class EvidenceReply(_message.Message):
+    __slots__ = ("bundles", "more")
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    bundles: _containers.RepeatedCompositeFieldContainer[EvidenceBundle]
+    more: bool
+    def __init__(self, bundles: _Optional[_Iterable[_Union[EvidenceBundle, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class Ending(_message.Message):
     __slots__ = ("what", "ends_ms", "within_days")

@@ -94,6 +94,11 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.MembershipQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.Membership.FromString,
                 _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetEvidence',
+                request_serializer=api_dot_proto_dot_validator__pb2.EvidenceQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.EvidenceReply.FromString,
+                _registered_method=True)
         self.ChangeMembership = channel.unary_unary(
                 '/comity.validator.v1.Validator/ChangeMembership',
                 request_serializer=api_dot_proto_dot_validator__pb2.MembershipSubmission.SerializeToString,
@@ -185,6 +190,13 @@ class ValidatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvidence(self, request, context):
+        """The bundles of evidence that this validator has made: what somebody signed that cannot be true.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ChangeMembership(self, request, context):
         """Have a change of the membership ordered that all authorities' registrars have signed.
         """
@@ -254,6 +266,11 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.GetMembership,
                     request_deserializer=api_dot_proto_dot_validator__pb2.MembershipQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.Membership.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.EvidenceQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.EvidenceReply.SerializeToString,
             ),
             'ChangeMembership': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeMembership,
@@ -585,6 +602,33 @@ class Validator:
             '/comity.validator.v1.Validator/GetMembership',
             api_dot_proto_dot_validator__pb2.MembershipQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.Membership.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetEvidence',
+            api_dot_proto_dot_validator__pb2.EvidenceQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.EvidenceReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -72,8 +72,15 @@ def network_status(gateway: Gateway) -> dict[str, Any]:
             for spoken in (best.protocols if best is not None else ())
         ],
         "endings": _endings(gateway),
+        "evidence": _evidence(gateway),
         "releases_needed": list(best.releases_needed) if best is not None else [],
     }
+
+
+def _evidence(gateway: Gateway) -> list[str]:
+    """What our validators have evidence of, each thing once."""
+    said = (words for lane in gateway.pool.lanes if lane.status for words in lane.status.evidence)
+    return list(dict.fromkeys(said))
 
 
 def _endings(gateway: Gateway) -> list[dict[str, Any]]:

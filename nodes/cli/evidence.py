@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
 from nodes.cli.offline import read_policy, read_small_file, stop
-from nodes.cli.participant import write_new
+from nodes.cli.participant import gateway_option, open_client, signer_options, write_new
 
 if TYPE_CHECKING:
     from ledger.evidence import Evidence, SignedHead
@@ -202,6 +203,42 @@ def join(files: tuple[Path, Path], policy_paths: tuple[Path, ...], out: Path) ->
     except LedgerError as error:
         stop(str(error), EXIT_DOES_NOT_HOLD)
     _write(made, policies, out)
+
+
+@evidence.command()
+@gateway_option()
+@signer_options
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to put the bundles in."
+)
+@_json
+def export(gateway: str, participant_id: str | None, key: Path | None, out: Path, as_json: bool) -> None:
+    """Fetch the bundles that the validators behind a gateway made, each to a file named by its id.
+
+    For customs of either authority, and auditors. What is there already is left alone.
+    """
+    from ledger.evidence import SUFFIX
+
+    if participant_id is None:
+        stop("evidence is for customs and auditors: name one with --as and --key", EXIT_MISUSE)
+    rows = []
+    with open_client(gateway, participant_id, key) as client:
+        for row in client.evidence():
+            path = out / f"{row['id']}{SUFFIX}"
+            if not path.exists():
+                raw = client.evidence_bundle(row["id"])
+                if sha256(raw).hexdigest() != row["id"]:
+                    stop(f"{row['id']}: the gateway sent other bytes: expected that SHA-256", EXIT_DOES_NOT_HOLD)
+                out.mkdir(parents=True, exist_ok=True)
+                write_new(path, raw)
+            rows.append({"file": str(path), **row})
+    if as_json:
+        click.echo(json.dumps({"evidence": rows}, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['file']}: {row['words']}")
+    if not rows:
+        click.echo(f"{gateway}: no evidence")
 
 
 def _write(made: Evidence, policies: list[bytes], out: Path) -> None:

@@ -502,6 +502,8 @@ def status(gateway: str, as_json: bool) -> None:
         _show_protocols(document)
         for ending in document.get("endings", ()):
             click.echo(f"  {_ending_in_words(ending)}")
+        for line in document.get("evidence", ()):
+            click.echo(f"  EVIDENCE: {line}; comity evidence export --gateway URL fetches it")
         for line in document.get("releases_needed", ()):
             click.echo(f"  RELEASE NEEDED: {line}")
     raise SystemExit(0 if document["ready"] else EXIT_UNAVAILABLE)

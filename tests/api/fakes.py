@@ -57,6 +57,8 @@ class FakeLedger:
     mentioned: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     by_id: dict[bytes, int] = field(default_factory=dict)
     dwell: list[wire.DwellFigure] = field(default_factory=list)
+    # By id; None: its validators are of a release that has no evidence to give.
+    evidence: dict[str, bytes] | None = field(default_factory=dict)
     final_size: int = 0
     finalise_at_once: bool = True
     missing: tuple[str, ...] = ()
@@ -274,6 +276,15 @@ class FakeValidator(service.ValidatorServicer):
         if request.change == b"good":
             return wire.MembershipReply(state="committed", number=1)
         return wire.MembershipReply(state="refused", code="signature_missing", detail="missing cn-gacc")
+
+    async def GetEvidence(self, request: wire.EvidenceQuery, context: Any) -> wire.EvidenceReply:
+        if self.ledger.evidence is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "an older release")
+        bundles = [
+            wire.EvidenceBundle(id=key, claim="two_roots", words=f"words of {self.name}", bundle=raw)
+            for key, raw in (self.ledger.evidence or {}).items()
+        ]
+        return wire.EvidenceReply(bundles=bundles)
 
     async def GetTile(self, request: wire.TileQuery, context: Any) -> wire.TileReply:
         self.calls.append(f"GetTile {request.path}")

@@ -138,6 +138,7 @@ def test_the_operators_page_can_be_followed_command_by_command(
     assert done == [
         "network",
         "status",
+        "evidence",
         "storage",
         "storage",
         "storage",

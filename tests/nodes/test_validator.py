@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from ledger.errors import UnknownDurableState
+from ledger.evidence import Claim
 from nodes.config import load_validator_config
+from nodes.evidence import OWN_WORDS, Kept
 from nodes.identity import load_identity
 from nodes.repair import repair
 from nodes.validator import Validator
+from tests.ledger.evidence import BUNDLES
 from tests.nodes.network import make_network
 
 
@@ -95,3 +98,18 @@ async def test_a_validator_whose_lost_ledger_was_repaired_starts_and_knows_what_
     assert again.execution.sign_now() is None
     again._store.close()
     again.ordering.close()
+
+
+async def test_evidence_shows_in_the_status_the_metrics_and_to_gateways(tmp_path: Path) -> None:
+    make_network(tmp_path / "n")
+    validator = await made(tmp_path / "n")
+    assert (list(validator.report.status().evidence), validator.report.gauges()["evidence_bundles"]) == ([], 0)
+    bundle = BUNDLES[Claim.TWO_ROOTS]
+    validator.bundles.kept["5-liar-00"] = Kept(bundle.encode(), bundle, "who against whom", OWN_WORDS)
+    assert list(validator.report.status().evidence) == ["who against whom"]
+    assert validator.report.gauges()["evidence_bundles"] == 1
+    (shown,) = validator.report.evidence()
+    assert (shown.id, shown.claim, shown.bundle) == (bundle.id, "two_roots", bundle.encode())
+    assert b"comity_evidence_bundles" in validator.metrics.text()
+    validator._store.close()
+    validator.ordering.close()
