@@ -177,6 +177,10 @@ class Client:
         """The movement as EPCIS 2.0 events, JSON-LD: what an archive of the same size gives, byte for byte."""
         return self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/events", authenticated=True))
 
+    def certificate(self, mrn: str, *, declarations: bool = True) -> bytes:
+        """The crossing certificate; with what the caller may see of its declarations, or without any of that."""
+        return self._run(self._driver.certificate(mrn, declarations))
+
     def notifications(self, ucr: str) -> bytes:
         """What the authorities decided of a declaration, as WCO Data Model responses."""
         path = f"/v1/declarations/{exchange.segment(ucr)}/notifications"
@@ -394,6 +398,10 @@ class AsyncClient:
     async def movement_events(self, mrn: str) -> bytes:
         """The movement as EPCIS 2.0 events, JSON-LD: what an archive of the same size gives, byte for byte."""
         return await self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/events", authenticated=True))
+
+    async def certificate(self, mrn: str, *, declarations: bool = True) -> bytes:
+        """The crossing certificate; with what the caller may see of its declarations, or without any of that."""
+        return await self._run(self._driver.certificate(mrn, declarations))
 
     async def notifications(self, ucr: str) -> bytes:
         """What the authorities decided of a declaration, as WCO Data Model responses."""

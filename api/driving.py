@@ -118,6 +118,10 @@ class Driver:
     def octets(self, path: str, *, authenticated: bool) -> Conversation[bytes]:
         return exchange.octets(path, self.retry, self._rng, authenticated=authenticated)
 
+    def certificate(self, mrn: str, declarations: bool) -> Conversation[bytes]:
+        query = "" if declarations else "?declarations=false"
+        return self.octets(f"/v1/movements/{exchange.segment(mrn)}/certificate{query}", authenticated=True)
+
     def put_attachment(self, media_type: str, data: bytes) -> Conversation[bool]:
         return exchange.put_attachment(hashlib.sha256(data).hexdigest(), media_type, data, self.retry, self._rng)
 

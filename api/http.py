@@ -23,6 +23,7 @@ from api.models import ProblemDocument
 from api.problems import Problem
 from api.routes import (
     attachments,
+    certificates,
     contracts,
     events,
     evidence,
@@ -114,6 +115,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     for module in (
         statements,
         attachments,
+        certificates,
         formats,  # before the records: a UCR may have slashes, and then anything follows it
         records,
         lookup,

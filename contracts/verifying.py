@@ -188,6 +188,21 @@ def _check_evidence(data: bytes, context: Context) -> Verification:
     return evidence_verification([context.policy], data)
 
 
+# --- crossing certificate ------------------------------------------------------------------------------------------
+
+# `contracts.certificate.START` and `MAX_CERTIFICATE_BYTES`, held equal by a test.
+_CROSSING = b"\x86\x72comity.crossing.v1"
+_MAX_CROSSING_BYTES = 4 * 1024 * 1024
+
+
+def _check_crossing(data: bytes, context: Context) -> Verification:
+    from contracts.certificate_check import check_certificate
+    from contracts.certificate_facts import certificate_facts
+
+    report = check_certificate(context.policy, data)
+    return Verification("crossing", report.checks, report.not_checked, certificate_facts(report), report.summary)
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(
         "tlog-proof",
@@ -229,5 +244,13 @@ KINDS: tuple[Kind, ...] = (
         _MAX_EVIDENCE_BYTES,
         lambda data: _EVIDENCE in data[:_EVIDENCE_WITHIN_BYTES] and data[:1] in (b"\xa3", b"\xa4", b"\xa5"),
         _check_evidence,
+    ),
+    Kind(
+        "crossing",
+        "a crossing certificate",
+        ".crossing",
+        _MAX_CROSSING_BYTES,
+        lambda data: data.startswith(_CROSSING),
+        _check_crossing,
     ),
 )

@@ -152,6 +152,12 @@ class _NodeReader:
         return tile
 
 
+def range_roots(ranges: Iterable[tuple[int, int]], size: int, read_tile: TileReader) -> list[bytes]:
+    """Return the RFC 6962 hash of the leaves [start, stop) of each range, in a tree of `size` leaves."""
+    reader = _NodeReader(size, read_tile)
+    return [reader.range_root(start, stop) for start, stop in ranges]
+
+
 def root_from_tiles(size: int, read_tile: TileReader) -> bytes:
     """Return the root of the first `size` leaves."""
     return _NodeReader(size, read_tile).range_root(0, size)
@@ -165,7 +171,7 @@ def inclusion_proof(index: int, size: int, read_tile: TileReader) -> list[bytes]
     path = []
     start, stop = 0, size
     while stop - start > 1:
-        middle = start + _split(stop - start)
+        middle = start + split(stop - start)
         if index < middle:
             path.append(reader.range_root(middle, stop))
             stop = middle
@@ -187,7 +193,7 @@ def consistency_proof(old_size: int, new_size: int, read_tile: TileReader) -> li
     start, stop = 0, new_size
     whole = True  # [start, stop) still begins at 0, so that its hash is one that the verifier has
     while old_size != stop:
-        middle = start + _split(stop - start)
+        middle = start + split(stop - start)
         if old_size <= middle:
             path.append(reader.range_root(middle, stop))
             stop = middle
@@ -201,7 +207,7 @@ def consistency_proof(old_size: int, new_size: int, read_tile: TileReader) -> li
     return path
 
 
-def _split(count: int) -> int:
+def split(count: int) -> int:
     """Return the largest power of two below count."""
     return 1 << (count - 1).bit_length() - 1
 

@@ -62,6 +62,7 @@ class FakeLedger:
     final_size: int = 0
     finalise_at_once: bool = True
     missing: tuple[str, ...] = ()
+    tile: Callable[[str], bytes] | None = None  # of a real tree, where a test has one
     decide: Callable[[bytes], wire.Result | None] = lambda raw: None
     submissions: list[bytes] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -288,6 +289,8 @@ class FakeValidator(service.ValidatorServicer):
 
     async def GetTile(self, request: wire.TileQuery, context: Any) -> wire.TileReply:
         self.calls.append(f"GetTile {request.path}")
+        if self.ledger.tile is not None:
+            return wire.TileReply(found=True, data=self.ledger.tile(request.path))
         known = {tile_path(0, 0, width) for width in range(1, 257)} | {tile_path(-1, 0, w) for w in range(1, 257)}
         return wire.TileReply(found=request.path in known, data=request.path.encode())
 

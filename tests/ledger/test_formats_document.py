@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from contracts import crossing_pass
+from contracts import certificate, crossing_pass
 from contracts.registry import Key, Participant, participant_key
 from ledger import (
     archive,
@@ -20,6 +21,7 @@ from ledger import (
     entry,
     evidence,
     merkle,
+    multiproof,
     note,
     policy,
     proof,
@@ -40,6 +42,7 @@ from ledger.statemap import StateMap
 from ledger.store import MemoryStore
 from tests.ledger import corridor
 
+CROSSING = Path(__file__).parents[1] / "contracts" / "crossing.golden"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
 _BLOCK = re.compile(r"<!-- example: ([a-z-]+) -->\n```text\n(.*?)```\n", re.DOTALL)
 _LIMIT = re.compile(r"^\| `(MAX_[A-Z_]+)` \| ([0-9 ]+) ", re.MULTILINE)
@@ -167,6 +170,25 @@ def two_roots() -> evidence.Evidence:
     return found
 
 
+def crossing_certificate() -> str:
+    """The parts of the golden certificate, how each begins; it is too long to be shown whole."""
+    raw = CROSSING.read_bytes()
+    fields = cbor.decode(raw, max_bytes=certificate.MAX_CERTIFICATE_BYTES)
+    assert isinstance(fields, list)
+    tag, mrn, checkpoint, hashes, entries, record = map(cbor.encode, fields)
+    parts = {
+        raw[:1]: "array of six",
+        tag: "tag",
+        mrn: "mrn",
+        checkpoint: f"checkpoint, {len(checkpoint)} bytes",
+        hashes: f"hashes, {len(hashes)} bytes",
+        entries: f"entries, {len(entries)} bytes",
+        record: f"record, {len(record)} bytes",
+    }
+    lines = [f"{part[:20].hex() + ('…' if len(part) > 20 else ''):<41}  {what}" for part, what in parts.items()]
+    return "\n".join([*lines, f"SHA-256 of the {len(raw)} bytes", f"{sha256(raw).hexdigest()}"])
+
+
 def examples() -> dict[str, str]:
     made = corridor.STATEMENT
     raw = made.raw
@@ -212,6 +234,7 @@ def examples() -> dict[str, str]:
         "status-proof": wrapped(status().encode()),
         "pass": wrapped(crossing().encode()),
         "evidence": wrapped(two_roots().encode()),
+        "crossing-certificate": crossing_certificate(),
         "bundle": f'entries "a", "", "bc"\n{tiles.encode_entry_bundle([b"a", b"", b"bc"]).hex()}',
     }
 
@@ -223,7 +246,22 @@ def test_every_example_in_the_document_is_what_the_code_produces() -> None:
 
 def test_every_limit_in_the_document_is_the_one_in_the_code() -> None:
     modules = (
-        *(archive, attestation, cbor, crossing_pass, entry, evidence, merkle, note, policy, proof, receipt, statement),
+        *(
+            archive,
+            attestation,
+            cbor,
+            certificate,
+            crossing_pass,
+            entry,
+            evidence,
+            merkle,
+            multiproof,
+            note,
+            policy,
+            proof,
+            receipt,
+            statement,
+        ),
         *(stateproof, status_proof, tiles),
     )
     listed = dict(_LIMIT.findall(DOCUMENT.read_text()))
