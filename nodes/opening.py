@@ -25,6 +25,8 @@ from nodes.records import RecordIndex
 
 # Made with the configuration, and removed when both stores have been made: see `open_stores`.
 FIRST_START = "first-start"
+# In a ledger that was made from an archive (`nodes.restoring`): the note of the checkpoint it was made from.
+RESTORED = b"restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ class Stores:
 
     @property
     def behind(self) -> bool:
-        """Whether the ledger lacks what the order no longer has: only a snapshot can help."""
-        return self.chain.applied < self.base
+        """Whether only a snapshot can help: the ledger lacks what the order no longer has, or it was made from an
+        archive, which does not say at which position of the order it ends.
+        """
+        return self.chain.applied < self.base or self.ledger.get(RESTORED) is not None
 
 
 def open_stores(config: ValidatorConfig, identity: Identity, environment: Environment) -> Stores:

@@ -43,6 +43,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "mirror": ("nodes.cli.mirror", "mirror", "Keep an archive up to date from a gateway."),
     "network": ("nodes.cli.operator", "network", "Set up a network."),
     "proof": ("nodes.cli.participant", "proof", "Fetch the proof of a statement."),
+    "restore": ("nodes.cli.restore", "restore", "Give a new validator the ledger of a verified archive."),
     "sign": ("nodes.cli.participant", "sign", "Sign a statement."),
     "status": ("nodes.cli.participant", "status", "Say how a network is doing."),
     "storage": ("nodes.cli.storage", "storage", "Check, repair or take back what a validator has on its disk."),

@@ -25,14 +25,19 @@ def write_archive(directory: Path, entries: Sequence[bytes], world: World) -> No
     """The archive of ``entries``, whatever they are, signed by everybody: hashes and signatures are all in order."""
     hashes = [sha256(b"\x00" + entry).digest() for entry in entries]
     checkpoint = Checkpoint(ORIGIN, len(entries), naive_root(hashes))
+    write_tiles(directory, entries)
+    (directory / "checkpoint").write_bytes(world.note(checkpoint))
+    (directory / "policy").write_bytes(archive_policy(parse_policy(world.policy())))
+
+
+def write_tiles(directory: Path, entries: Sequence[bytes]) -> None:
+    hashes = [sha256(b"\x00" + entry).digest() for entry in entries]
     _write_level(directory, "entries", [len(entry).to_bytes(2, "big") + entry for entry in entries])
     level = 0
     while hashes:
         _write_level(directory, str(level), hashes)
         hashes = [naive_root(hashes[n : n + 256]) for n in range(0, len(hashes) - 255, 256)]
         level += 1
-    (directory / "checkpoint").write_bytes(world.note(checkpoint))
-    (directory / "policy").write_bytes(archive_policy(parse_policy(world.policy())))
 
 
 def _write_level(directory: Path, level: str, parts: Sequence[bytes]) -> None:

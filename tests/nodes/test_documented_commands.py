@@ -154,6 +154,7 @@ def test_the_operators_page_can_be_followed_command_by_command(
         "proof",
         "verify",
         "validator",
+        "restore",
         *["membership"] * 13,
     ]
     # One was removed, as the page says; the others are there.
