@@ -64,6 +64,8 @@ def _expect_length_within(kind: str, text: str, longest: int) -> None:
 
 
 def _expect_chars(kind: str, text: str, start: int, stop: int, allowed: frozenset[str], expected: str) -> None:
+    if stop <= len(text) and allowed.issuperset(text[start:stop]):
+        return
     for index in range(start, stop):
         if index >= len(text) or text[index] not in allowed:
             raise IdentifierError(kind, index + 1, expected, _shown(text, index))

@@ -47,11 +47,15 @@ EMPTY_SLOT = Slot(EMPTY, None)
 
 _LEAF, _QUAD, _PAGE = b"\x01", b"\x03", b"\x02"
 _ALL_USED = 0xFFFF
+_ALL_QUADS = 0xF
+_PATH_BITS = 256
+# In the slot of a page that is still open: anything but empty.
+_NOT_YET_HASHED = b"\xff" * 32
 # From this many used slots on, a page is stored as it is in memory.
 _DENSE_SLOTS = 9
 _DENSE_BYTES = 4 + 512 + 128
 _BYTES = tuple(bytes((value,)) for value in range(256))
-# The quads of which at least one slot was touched, for every set of four.
+# The quads of a set of four, as a bitmap.
 _QUADS = tuple(tuple(quad for quad in range(4) if mask >> quad & 1) for mask in range(16))
 
 
@@ -67,7 +71,7 @@ class Page:
     Flat, because a page is loaded, hashed and stored far more often than one slot of it is looked at.
     """
 
-    __slots__ = ("hashes", "leaf_bits", "leaf_paths", "quads", "used")
+    __slots__ = ("at", "hashes", "key", "leaf_bits", "leaf_paths", "quads", "shrunk", "stale", "used")
 
     def __init__(self, hashes: bytearray, quads: bytearray, used: int, leaf_bits: int, leaf_paths: bytes) -> None:
         self.hashes = hashes
@@ -75,6 +79,12 @@ class Page:
         self.used = used
         self.leaf_bits = leaf_bits
         self.leaf_paths = leaf_paths
+        # The rest is of a `Batch` that has the page open. The quads whose slots were set since they were hashed:
+        self.stale = 0
+        # whether it may hold too little to be a page; its key, and its place in the page above it.
+        self.shrunk = False
+        self.key = b""
+        self.at = 0
 
     @classmethod
     def empty(cls) -> Page:
@@ -92,6 +102,7 @@ class Page:
 
     def put(self, index: int, child: bytes, leaf_path: bytes | None) -> None:
         """Set a slot; its quad is stale until `rehash`."""
+        self.stale |= 1 << (index >> 2)
         self.hashes[index * 32 : index * 32 + 32] = child
         bits, bit = self.leaf_bits, 1 << index
         self.used = self.used & ~bit if child == EMPTY else self.used | bit
@@ -106,14 +117,15 @@ class Page:
             self.leaf_bits = bits | bit
             self.leaf_paths = self.leaf_paths[:offset] + leaf_path + self.leaf_paths[after:]
 
-    def rehash(self, touched: int = 0xF) -> None:
-        """Hash the quads of the set ``touched`` anew."""
-        for quad in _QUADS[touched]:
+    def rehash(self) -> None:
+        """Hash anew the quads that are stale."""
+        for quad in _QUADS[self.stale]:
             if self.used >> quad * 4 & 0xF:
                 children = self.hashes[quad * 128 : quad * 128 + 128]
                 self.quads[quad * 32 : quad * 32 + 32] = sha256(_QUAD + children).digest()
             else:
                 self.quads[quad * 32 : quad * 32 + 32] = EMPTY
+        self.stale = 0
 
     def lone_slot(self) -> Slot | None:
         """The only slot that is not empty, `EMPTY_SLOT` if all are, None if there are two or more."""
@@ -155,6 +167,7 @@ class Page:
         for number, at in enumerate(_offsets(used)):
             hashes[at : at + 32] = data[4 + 32 * number : 36 + 32 * number]
         page = cls(hashes, bytearray(128), used, leaf_bits, data[paths_start:])
+        page.stale = _ALL_QUADS
         page.rehash()
         return page
 
@@ -368,107 +381,97 @@ class Batch:
         self.pages: dict[bytes, Page | None] = {}
 
     def set(self, top: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
-        """Return what ``top`` becomes when each (path, leaf hash or EMPTY) of ``leaves``, in order of path, is set."""
-        has_page = top.leaf_path is None and top.hash != EMPTY
-        return self.apply(0, leaves) if has_page else self.grow(0, top, leaves)
+        """Return what ``top`` becomes when each (path, leaf hash or EMPTY) of ``leaves``, in order of path, is set.
 
-    def apply(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
-        """Return what the page at ``depth`` becomes when each (path, leaf hash or EMPTY) of ``leaves`` is set."""
-        page_key = stored_page_key(self._page_prefix, depth, leaves[0][0])
-        page = self.pages[page_key] = self._load(page_key)
-        hashes = page.hashes
-        at, shift = depth >> 1, 0 if depth & 1 else 4
-        shrunk = False
-        touched = 0
-        position, count = 0, len(leaves)
-        while position < count:
-            path, leaf = leaves[position]
-            index = path[at] >> shift & 15
-            start = position
-            position += 1
-            while position < count and leaves[position][0][at] >> shift & 15 == index:
-                position += 1
-            touched |= 1 << (index >> 2)
-            if position - start == 1 and leaf is not EMPTY:
-                self._set(depth, page, index, path, leaf)
-                continue
-            part = leaves[start:position]
-            if page.used & ~page.leaf_bits & 1 << index:
-                new = self.apply(depth + 1, part)
-                if new.leaf_path is None and new.hash is not EMPTY:
-                    hashes[index * 32 : index * 32 + 32] = new.hash
-                    continue
-                shrunk = True
-            else:
-                new = self.grow(depth + 1, page.slot(index), part)
-                shrunk = shrunk or new.hash is EMPTY
+        The pages on the way to a leaf stay open until a leaf parts from that way above them: so each is loaded and
+        hashed once, however many leaves are below it.
+        """
+        path, leaf = leaves[0]
+        if top.leaf_path is None and top.hash != EMPTY:
+            way = [self._open(0, path)]
+        elif len(leaves) == 1 and (top.leaf_path is None or top.leaf_path == path):
+            return EMPTY_SLOT if leaf is EMPTY else Slot(leaf, path)
+        else:
+            way = [self._open_new(0, path, top)]
+        number = int.from_bytes(path, "big")
+        for path, leaf in leaves:
+            before, number = number, int.from_bytes(path, "big")
+            common = _PATH_BITS - (number ^ before).bit_length() >> 2
+            while len(way) > common + 1:
+                self._close(way)
+            page, depth = way[-1], len(way) - 1
+            while True:
+                byte = path[depth >> 1]
+                index = byte & 15 if depth & 1 else byte >> 4
+                bit = 1 << index
+                if not page.used & bit:
+                    if leaf is not EMPTY:
+                        page.put(index, leaf, path)
+                    break
+                if not page.leaf_bits & bit:
+                    depth += 1
+                    page = self._open(depth, path)
+                elif page.leaf_paths.startswith(path, (page.leaf_bits & bit - 1).bit_count() << 5):
+                    if leaf is EMPTY:
+                        page.put(index, EMPTY, None)
+                        page.shrunk = True
+                    else:
+                        page.hashes[index << 5 : (index << 5) + 32] = leaf
+                        page.stale |= 1 << (index >> 2)
+                    break
+                elif leaf is EMPTY:
+                    break
+                else:  # another leaf has the place: they part further down
+                    other = page.slot(index)
+                    page.put(index, _NOT_YET_HASHED, None)
+                    depth += 1
+                    page = self._open_new(depth, path, other)
+                page.at = index
+                way.append(page)
+        while len(way) > 1:
+            self._close(way)
+        return self._hashed(way[0])
+
+    def _open(self, depth: int, path: bytes) -> Page:
+        key = stored_page_key(self._page_prefix, depth, path)
+        page = self.pages[key] = self._load(key)
+        page.key = key
+        return page
+
+    def _open_new(self, depth: int, path: bytes, other: Slot) -> Page:
+        """A page that was not there, with what was there in its place: a leaf, or nothing."""
+        key = stored_page_key(self._page_prefix, depth, path)
+        page = self.pages[key] = Page.empty()
+        page.key = key
+        if other.leaf_path is not None:
+            page.put(digit(other.leaf_path, depth), other.hash, other.leaf_path)
+        page.shrunk = True
+        return page
+
+    def _close(self, way: list[Page]) -> None:
+        """Hash the last page of the way into the one above it."""
+        child = way.pop()
+        page, index = way[-1], child.at
+        if child.shrunk:
+            new = self._hashed(child)
             page.put(index, new.hash, new.leaf_path)
-        page.rehash(touched)
-        if shrunk:
+            page.shrunk = page.shrunk or new.leaf_path is not None or new is EMPTY_SLOT
+            return
+        child.rehash()
+        page.hashes[index << 5 : (index << 5) + 32] = child.hash()
+        page.stale |= 1 << (index >> 2)
+
+    def _hashed(self, page: Page) -> Slot:
+        """What a page is to the one above it, when all below it is set. One that has come to a lone leaf goes."""
+        if page.shrunk:
+            page.shrunk = False
             lone = page.lone_slot()
             # A page alone in its parent stays: it holds two entries, which part further down.
             if lone is not None and (lone.leaf_path is not None or lone is EMPTY_SLOT):
-                self.pages[page_key] = None
+                self.pages[page.key] = None
                 return lone
-        return Slot(page.hash(), None)
-
-    def _set(self, depth: int, page: Page, index: int, path: bytes, leaf: bytes) -> None:
-        """Set one leaf below slot ``index`` of ``page``, which is at ``depth`` and hashed by the caller.
-
-        Below the top pages, all but a few changes of a batch have a page to themselves: this is `apply` for one leaf
-        that is not taken out, without its lists and without recursion.
-        """
-        way: list[tuple[Page, int]] = []
-        while page.used & ~page.leaf_bits & 1 << index:
-            way.append((page, index))
-            depth += 1
-            page_key = stored_page_key(self._page_prefix, depth, path)
-            page = self.pages[page_key] = self._load(page_key)
-            byte = path[depth >> 1]
-            index = byte & 15 if depth & 1 else byte >> 4
-        if page.leaf_bits & 1 << index and page.leaf_path(index) != path:
-            page.put(index, self.grow(depth + 1, page.slot(index), [(path, leaf)]).hash, None)
-        elif page.used & 1 << index:
-            page.hashes[index * 32 : index * 32 + 32] = leaf
-        else:
-            page.put(index, leaf, path)
-        while way:
-            quads, at = page.quads, index >> 2 << 5
-            quads[at : at + 32] = sha256(_QUAD + page.hashes[at << 2 : (at << 2) + 128]).digest()
-            child = sha256(_PAGE + quads).digest()
-            page, index = way.pop()
-            page.hashes[index * 32 : index * 32 + 32] = child
-
-    def grow(self, depth: int, slot: Slot, leaves: list[tuple[bytes, bytes]]) -> Slot:
-        """Set ``leaves`` where there was at most one entry."""
-        if len(leaves) == 1 and (slot.leaf_path is None or slot.leaf_path == leaves[0][0]):
-            path, leaf = leaves[0]
-            return EMPTY_SLOT if leaf == EMPTY else Slot(leaf, path)
-        present = dict(leaves)
-        if slot.leaf_path is not None:
-            present.setdefault(slot.leaf_path, slot.hash)
-        return self._build(depth, sorted(item for item in present.items() if item[1] != EMPTY))
-
-    def _build(self, depth: int, leaves: list[tuple[bytes, bytes]]) -> Slot:
-        if not leaves:
-            return EMPTY_SLOT
-        if len(leaves) == 1:
-            return Slot(leaves[0][1], leaves[0][0])
-        if depth >= MAX_DEPTH:
-            raise Misuse("two keys of one path: SHA-256 would have to be broken")
-        page = Page.empty()
-        for index, children in _by_digit(depth, leaves).items():
-            page.put(index, *self._build(depth + 1, children))
         page.rehash()
-        self.pages[stored_page_key(self._page_prefix, depth, leaves[0][0])] = page
         return Slot(page.hash(), None)
-
-
-def _by_digit(depth: int, leaves: list[tuple[bytes, bytes]]) -> dict[int, list[tuple[bytes, bytes]]]:
-    groups: dict[int, list[tuple[bytes, bytes]]] = {}
-    for item in leaves:
-        groups.setdefault(digit(item[0], depth), []).append(item)
-    return groups
 
 
 def root_of_sorted_leaves(leaves: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -512,7 +515,7 @@ def _close(open_pages: list[Page], path: bytes, depth: int) -> None:
 
 def _set(page: Page, index: int, child: bytes) -> None:
     page.put(index, child, None)
-    page.rehash(1 << (index >> 2))
+    page.rehash()
 
 
 def _shared_digits(one: bytes, other: bytes) -> int:
