@@ -25,7 +25,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "attachment": ("nodes.cli.attachments", "attachment", "Leave and fetch what statements refer to by hash."),
     "audit": ("nodes.cli.offline", "audit", "Audit a whole archive offline."),
     "certificate": ("nodes.cli.certificates", "certificate", "Make a CA, or a certificate for a node."),
-    "crossing": ("nodes.cli.crossing", "crossing", "Make the certificate of a crossing."),
+    "crossing": ("nodes.cli.crossing", "crossing", "Make and print the certificate of a crossing."),
     "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
     "disclosure": ("nodes.cli.envelope", "disclosure", "Show single private fields to a third party."),
     "dwell": ("nodes.cli.dwell", "dwell_command", "Show how long passages took, from an archive."),
@@ -67,6 +67,11 @@ _EXTRA_OF: Final[dict[str, str]] = {
     "jwt": "client",
     "uvloop": "node",
     "lxml": "wco",
+    "reportlab": "certificate",
+    "segno": "certificate",
+    "ttf_opensans": "certificate",
+    "fontTools": "certificate",
+    "pylopdf_fonts_zh_cn": "certificate",
     "httptools": "gateway",
 }
 

@@ -1,4 +1,4 @@
-"""`comity crossing`: make the certificate of a crossing. `comity verify` verifies one."""
+"""`comity crossing`: make the certificate of a crossing, and print it. `comity verify` verifies one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from ledger.errors import LedgerError
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import progress_bar, read_policy
+from nodes.cli.offline import progress_bar, read_policy, read_small_file
 from nodes.cli.participant import gateway_option, open_client, signer_options, stop, write_new
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -19,7 +19,7 @@ FILE_MODE = 0o600
 
 @click.group()
 def crossing() -> None:
-    """Make the certificate of a crossing: its statements, proofs and times in one file."""
+    """Make and print the certificate of a crossing: its statements, proofs and times in one file."""
 
 
 @crossing.command("make")
@@ -118,3 +118,33 @@ def _show(out: Path, policy: bytes, raw: bytes, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
     else:
         click.echo(f"{out}: {report.summary}")
+
+
+@crossing.command("pdf")
+@click.argument("file", type=FILE)
+@click.option("--policy", "policy_path", required=True, type=FILE, help="Whom to believe.")
+@click.option("--out", required=True, type=FILE, help="Where to put the PDF.")
+@click.option(
+    "--disclosure",
+    "disclosures",
+    multiple=True,
+    type=FILE,
+    help="A disclosure whose private fields are to be shown; once for each.",
+)
+def crossing_pdf(file: Path, policy_path: Path, out: Path, disclosures: tuple[Path, ...]) -> None:
+    """Print the certificate in FILE for people to read, as a PDF, if it holds.
+
+    What does not hold is not printed. Private fields stay closed unless a disclosure opens them (`comity
+    disclosure new`). The same bytes for the same files. Needs the extra `certificate`.
+
+    Exit status: 0 printed, 1 something does not hold, 2 misuse, 3 not available.
+    """
+    from api.certificate_pdf import certificate_pdf
+
+    policy = read_policy(policy_path)
+    try:
+        pdf = certificate_pdf(policy, read_small_file(file), [read_small_file(each) for each in disclosures])
+    except LedgerError as error:
+        stop(f"{file}: {error}", EXIT_DOES_NOT_HOLD)
+    write_new(out, pdf, FILE_MODE)
+    click.echo(f"{out}: {len(pdf)} bytes")

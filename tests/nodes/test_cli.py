@@ -26,6 +26,11 @@ ABSENT = (
     "structlog",
     "prometheus_client",
     "lxml",
+    "reportlab",
+    "segno",
+    "fontTools",
+    "ttf_opensans",
+    "pylopdf_fonts_zh_cn",
 )
 
 

@@ -111,3 +111,24 @@ def test_what_cannot_be_made_says_so(
     )
     assert result.exit_code == status, result.output
     assert not (place / "a.crossing").exists()
+
+
+def test_a_certificate_is_printed_if_it_holds_and_not_otherwise(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.crossing"
+    run("crossing", "make", archive, "--movement", c.MRN, *policy_of(archive), "--out", out)
+    printed = run("crossing", "pdf", out, *policy_of(archive), "--out", tmp_path / "a.pdf")
+    assert printed.exit_code == EXIT_HOLDS, printed.output
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
+    out.write_bytes(out.read_bytes().replace(b"HS00000001", b"HS00000002"))
+    refused = run("crossing", "pdf", out, *policy_of(archive), "--out", tmp_path / "b.pdf")
+    assert refused.exit_code == EXIT_DOES_NOT_HOLD
+    assert "5 inclusion" in refused.output
+    assert not (tmp_path / "b.pdf").exists()
+
+
+def test_printing_without_its_extra_says_what_to_install(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.crossing"
+    run("crossing", "make", archive, "--movement", c.MRN, *policy_of(archive), "--out", out)
+    result = run_light("crossing", "pdf", out, *policy_of(archive), "--out", tmp_path / "a.pdf")
+    assert result.returncode == EXIT_UNAVAILABLE
+    assert "extra `certificate`" in result.stderr
