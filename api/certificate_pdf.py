@@ -2,8 +2,8 @@
 
 Promises: only of a certificate that holds under the reader's policy (`Untrue` otherwise); the same bytes for the same
 file, policy and disclosures, with no clock in it; every text from outside is escaped, and what no font here has is
-shown as its code point, so that nothing is passed over or turned around. All fonts are embedded: Open Sans for Latin and
-Cyrillic with the letters of Kazakh, Noto Sans SC for Chinese.
+shown as its code point, so that nothing is passed over or turned around. All fonts are embedded: Open Sans for Latin
+and Cyrillic with the letters of Kazakh, Noto Sans SC for Chinese.
 
 Does not: sign anything. Whoever gets the PDF alone has a text; the code on it names the file that proves it.
 
