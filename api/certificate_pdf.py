@@ -370,7 +370,7 @@ class _Document:
 
         def field(name: str) -> str:
             if name in opened:
-                return f"{opened[name]} (disclosed)"
+                return f"{_plain(opened[name])} (disclosed)"
             return str(content[name]) if name in content else COMMITTED if name in committed else "not stated"
 
         basis = declaration.legal_basis
