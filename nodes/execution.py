@@ -130,6 +130,8 @@ class Execution:
         self._may_cosign = may_cosign
         self._log = structlog.get_logger().bind(part="execution")
         self._state = RecentState(chain.state)
+        # Called with the size of the ledger after each block that grew it, at once and in this thread.
+        self.on_grown: Callable[[int], None] = lambda _: None
         self.applied = chain.applied
         # When the next deadline is due, as of the last block; read by others while we write.
         self.next_due_ms = next_deadline_ms(chain.state)
@@ -271,6 +273,7 @@ class Execution:
             return own
 
         checkpoint = chain.append_block(index, time_ms, block.proposer, accepted, changes, extra)
+        self.on_grown(checkpoint.size)
         self._records.added(changes)
         self._log_index.added(len(accepted))
         self.next_due_ms = next_deadline_ms(chain.state)

@@ -27,7 +27,6 @@ from contracts.registry import participant_key
 from ledger.chain import Chain
 from ledger.entry import BlockRecord
 from ledger.errors import Malformed, Misuse
-from ledger.proof import Proof, format_proof
 from ledger.statement import MAX_STATEMENT_BYTES
 from nodes.certificates import NotThePeer, PeerDirectory
 from nodes.checking import Checked, SignatureChecks
@@ -38,6 +37,7 @@ from nodes.log_index import PAGE_MAX_FOUND, Found, Incomplete, LogIndex
 from nodes.metrics import Metrics
 from nodes.peers import SERVER_OPTIONS
 from nodes.proposing import Proposals, Unordered
+from nodes.proving import Proving, refuse_unless_key, refuse_unless_mrn
 from nodes.reading import FreshReads, NotConfirmed, whole
 from nodes.records import RecordIndex
 from nodes.rejections import RejectionLimits
@@ -127,10 +127,12 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         rejections: RejectionLimits,
         changes: MembershipChanges,
         reads: FreshReads,
+        proving: Proving,
     ) -> None:
         self._chain = chain
         self._changes = changes
         self._reads = reads
+        self._proving = proving
         self._checks = checks
         self._proposals = proposals
         self._following = following
@@ -376,13 +378,25 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         index = await self._find(request, context)
         if index is None:
             return validator_pb2.ProofReply(found=False)
-        raw = self._chain.entry(index)
-        final = self._chain.cosigned_at_or_after(index + 1)
-        if final is None:
-            return validator_pb2.ProofReply(found=True, final=False, statement=raw)
-        size, note = final
-        proof = format_proof(Proof(index, tuple(self._chain.inclusion_proof(index, size)), note, None))
-        return validator_pb2.ProofReply(found=True, final=True, proof=proof, statement=raw)
+        return self._proving.proof(index)
+
+    async def GetReceipts(self, request: validator_pb2.ReceiptsQuery, context: Any) -> validator_pb2.ReceiptsReply:
+        index = await self._find(validator_pb2.StatementQuery(id=request.id), context)
+        if index is None:
+            return validator_pb2.ReceiptsReply(found=False)
+        return await self._proving.receipts(index, request.authority)
+
+    async def GetStatusProof(
+        self, request: validator_pb2.StatusProofQuery, context: Any
+    ) -> validator_pb2.StatusProofReply:
+        await self._admit(context)
+        await refuse_unless_key(request.key, context)
+        return await self._proving.status(request.key)
+
+    async def GetPass(self, request: validator_pb2.PassQuery, context: Any) -> validator_pb2.PassReply:
+        await self._admit(context)
+        await refuse_unless_mrn(request.mrn, context)
+        return await self._proving.crossing_pass(request.mrn)
 
     async def GetRecords(self, request: validator_pb2.RecordsQuery, context: Any) -> validator_pb2.RecordsReply:
         await self._admit(context)

@@ -27,6 +27,7 @@ from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.applying import Applying
+from nodes.attesting import Attesting, Surroundings
 from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.changing import Changes
@@ -38,6 +39,7 @@ from nodes.environment import Environment
 from nodes.evidence import Bundles
 from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
+from nodes.final_state import FinalState
 from nodes.health import HealthServer
 from nodes.identity import Identity
 from nodes.keys_in_force import KeysInForce
@@ -50,6 +52,7 @@ from nodes.peers import MembershipExchange
 from nodes.promises import Promises
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
+from nodes.proving import Proving
 from nodes.publishing import Publishing, cosignatures
 from nodes.reading import FreshReads
 from nodes.rejections import RejectionLimits
@@ -199,6 +202,26 @@ class Validator:
             may_cosign=self.participation.cosigns,
             permits=self.promises.permits,
         )
+        self.final_state = FinalState(
+            self._store, self.chain, self.clock, lambda: self.latest_final, lambda: self.following.next_change
+        )
+        self.execution.on_grown = self.final_state.grown
+        self.attesting = Attesting(
+            config.name,
+            config.origin,
+            identity.cosigner_key,
+            self.chain,
+            self.final_state,
+            self.clock,
+            Surroundings(
+                voters=self.roster.voters,
+                policy=self.participation.policy,
+                reachable=self.transport.reachable,
+                speaks=lambda name: self.versions.peer_speaks(name, Feature.ATTESTATIONS),
+                send=self.transport.send,
+                objection=lambda: self.halted,
+            ),
+        )
         self.promises.applied = lambda: self.execution.applied
         self.promises.intent = lambda: self.execution.intent
         # Final, and on record here: what others may be told.
@@ -256,6 +279,7 @@ class Validator:
             self.rejections,
             self.changes,
             self.reads,
+            Proving(self.chain, self.final_state, self.attesting),
         )
         self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
@@ -356,6 +380,8 @@ class Validator:
         self.scrub.close()
         await self.snapshots.close()
         self.ordering.close()
+        self.attesting.close()
+        self.final_state.close()
         self._store.close()
         self._log.info("stopped", size=self.chain.size, final_size=self.finality.final_size)
 
@@ -414,6 +440,8 @@ class Validator:
                 self.transport.send(peer, cosignatures(size, root, kept))
         elif kind in ("membership_notes", "membership_change", "membership_answer"):
             self.changes.take(peer, envelope)
+        elif kind in ("attestation_query", "attestation_answer"):
+            self.attesting.take(peer, envelope)
         else:
             self.versions.ignore(peer, "envelope")
 
@@ -496,6 +524,7 @@ class Validator:
             return False
         self._unsaved_final = None
         self.latest_final = final
+        self.final_state.became_final()
         self.report.final(size)
         self.following.changed()
         return True

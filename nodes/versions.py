@@ -67,7 +67,7 @@ class VersionRange:
 
 # Version 1 was spoken before versions were announced: whoever announces none speaks it, and nothing else.
 UNANNOUNCED = VersionRange(1, 1)
-SPOKEN = VersionRange(1, 3)
+SPOKEN = VersionRange(1, 4)
 
 
 class Feature(Enum):
@@ -77,6 +77,7 @@ class Feature(Enum):
     LINEARIZABLE_READS = "linearizable reads"
     SNAPSHOTS = "snapshots"
     REGISTRAR_KEYS = "registrar keys in a change of the membership"
+    ATTESTATIONS = "receipts and crossing passes"
 
 
 # The first version that has each. An entry here never changes once a release carried it.
@@ -85,6 +86,7 @@ SINCE = {
     Feature.LINEARIZABLE_READS: 2,
     Feature.SNAPSHOTS: 2,
     Feature.REGISTRAR_KEYS: 3,
+    Feature.ATTESTATIONS: 4,
 }
 
 
@@ -188,6 +190,10 @@ class Versions:
         """The members that do not speak a feature, those left out that are about to leave."""
         members = self._counted().difference(leaving)
         return sorted(member for member in members if self._highest(member) < SINCE[feature])
+
+    def peer_speaks(self, peer: str, feature: Feature) -> bool:
+        """Whether one member does: for what is said to nobody else."""
+        return self._highest(peer) >= SINCE[feature]
 
     def require(self, feature: Feature, *, leaving: Collection[str] = ()) -> None:
         """Raises NotSpokenByAll."""

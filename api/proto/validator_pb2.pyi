@@ -161,6 +161,66 @@ class ProofReply(_message.Message):
     statement: bytes
     def __init__(self, found: _Optional[bool] = ..., final: _Optional[bool] = ..., proof: _Optional[bytes] = ..., statement: _Optional[bytes] = ...) -> None: ...
 
+class ReceiptsQuery(_message.Message):
+    __slots__ = ("id", "authority")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    authority: str
+    def __init__(self, id: _Optional[bytes] = ..., authority: _Optional[str] = ...) -> None: ...
+
+class ReceiptsReply(_message.Message):
+    __slots__ = ("found", "final", "statement", "document", "refused", "detail", "missing_authorities")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    MISSING_AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    final: bool
+    statement: bytes
+    document: bytes
+    refused: str
+    detail: str
+    missing_authorities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, found: _Optional[bool] = ..., final: _Optional[bool] = ..., statement: _Optional[bytes] = ..., document: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ..., missing_authorities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StatusProofQuery(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    def __init__(self, key: _Optional[str] = ...) -> None: ...
+
+class StatusProofReply(_message.Message):
+    __slots__ = ("size", "proof", "present")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    proof: bytes
+    present: bool
+    def __init__(self, size: _Optional[int] = ..., proof: _Optional[bytes] = ..., present: _Optional[bool] = ...) -> None: ...
+
+class PassQuery(_message.Message):
+    __slots__ = ("mrn",)
+    MRN_FIELD_NUMBER: _ClassVar[int]
+    mrn: str
+    def __init__(self, mrn: _Optional[str] = ...) -> None: ...
+
+class PassReply(_message.Message):
+    __slots__ = ("crossing_pass", "refused", "detail", "missing_authorities")
+    CROSSING_PASS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    MISSING_AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    crossing_pass: bytes
+    refused: str
+    detail: str
+    missing_authorities: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, crossing_pass: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ..., missing_authorities: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class RecordsQuery(_message.Message):
     __slots__ = ("keys", "linearizable")
     KEYS_FIELD_NUMBER: _ClassVar[int]

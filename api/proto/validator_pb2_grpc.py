@@ -54,6 +54,21 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.StatementQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.ProofReply.FromString,
                 _registered_method=True)
+        self.GetReceipts = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetReceipts',
+                request_serializer=api_dot_proto_dot_validator__pb2.ReceiptsQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.ReceiptsReply.FromString,
+                _registered_method=True)
+        self.GetStatusProof = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetStatusProof',
+                request_serializer=api_dot_proto_dot_validator__pb2.StatusProofQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.StatusProofReply.FromString,
+                _registered_method=True)
+        self.GetPass = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetPass',
+                request_serializer=api_dot_proto_dot_validator__pb2.PassQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.PassReply.FromString,
+                _registered_method=True)
         self.GetRecords = channel.unary_unary(
                 '/comity.validator.v1.Validator/GetRecords',
                 request_serializer=api_dot_proto_dot_validator__pb2.RecordsQuery.SerializeToString,
@@ -131,6 +146,27 @@ class ValidatorServicer:
 
     def GetProof(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReceipts(self, request, context):
+        """A statement with the COSE receipts of validators of each authority, or the receipt of one authority alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatusProof(self, request, context):
+        """A record as it stands, or that there is none, proven against the newest final checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPass(self, request, context):
+        """A crossing pass of a movement, signed by validators of each authority.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -226,6 +262,21 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.GetProof,
                     request_deserializer=api_dot_proto_dot_validator__pb2.StatementQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.ProofReply.SerializeToString,
+            ),
+            'GetReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipts,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.ReceiptsQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.ReceiptsReply.SerializeToString,
+            ),
+            'GetStatusProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatusProof,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.StatusProofQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.StatusProofReply.SerializeToString,
+            ),
+            'GetPass': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPass,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.PassQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.PassReply.SerializeToString,
             ),
             'GetRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRecords,
@@ -386,6 +437,87 @@ class Validator:
             '/comity.validator.v1.Validator/GetProof',
             api_dot_proto_dot_validator__pb2.StatementQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.ProofReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetReceipts',
+            api_dot_proto_dot_validator__pb2.ReceiptsQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.ReceiptsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatusProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetStatusProof',
+            api_dot_proto_dot_validator__pb2.StatusProofQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.StatusProofReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPass(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetPass',
+            api_dot_proto_dot_validator__pb2.PassQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.PassReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nodes/proto/peer.proto\x12\x0e\x63omity.peer.v1\"\xad\x01\n\x05\x42\x61tch\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12+\n\tenvelopes\x18\x03 \x03(\x0b\x32\x18.comity.peer.v1.Envelope\x12\x17\n\x0fprotocol_lowest\x18\x04 \x01(\r\x12\x18\n\x10protocol_highest\x18\x05 \x01(\r\x12\x0f\n\x07release\x18\x06 \x01(\t\x12\x12\n\nmembership\x18\x07 \x01(\x04\"\x80\x01\n\x07Welcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12\x17\n\x0fprotocol_lowest\x18\x03 \x01(\r\x12\x18\n\x10protocol_highest\x18\x04 \x01(\r\x12\x0f\n\x07release\x18\x05 \x01(\t\x12\x12\n\nmembership\x18\x06 \x03(\x0c\"\x9f\x03\n\x08\x45nvelope\x12+\n\x04raft\x18\x01 \x01(\x0b\x32\x1b.comity.peer.v1.RaftMessageH\x00\x12.\n\tproposals\x18\x02 \x01(\x0b\x32\x19.comity.peer.v1.ProposalsH\x00\x12\x34\n\x0c\x63osignatures\x18\x03 \x01(\x0b\x32\x1c.comity.peer.v1.CosignaturesH\x00\x12=\n\x11\x63osignature_query\x18\x04 \x01(\x0b\x32 .comity.peer.v1.CosignatureQueryH\x00\x12;\n\x10membership_notes\x18\x05 \x01(\x0b\x32\x1f.comity.peer.v1.MembershipNotesH\x00\x12=\n\x11membership_change\x18\x06 \x01(\x0b\x32 .comity.peer.v1.MembershipChangeH\x00\x12=\n\x11membership_answer\x18\x07 \x01(\x0b\x32 .comity.peer.v1.MembershipAnswerH\x00\x42\x06\n\x04\x62ody\"\xbc\x01\n\x0bRaftMessage\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08log_term\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x04\x12\x0e\n\x06reject\x18\x06 \x01(\x08\x12\x13\n\x0breject_hint\x18\x07 \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12*\n\x07\x65ntries\x18\t \x03(\x0b\x32\x19.comity.peer.v1.RaftEntry\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04type\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\".\n\tProposals\x12\r\n\x05since\x18\x02 \x01(\x04\x12\x12\n\nstatements\x18\x01 \x03(\x0c\"X\n\x0c\x43osignatures\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x1d.comity.peer.v1.SignatureLine\"@\n\rSignatureLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"e\n\x10\x43osignatureQuery\x12\x12\n\nfinal_size\x18\x01 \x01(\x04\x12\x15\n\rexecuted_size\x18\x02 \x01(\x04\x12\x12\n\nfinal_root\x18\x03 \x01(\x0c\x12\x12\n\nmembership\x18\x04 \x01(\x04\" \n\x0fMembershipNotes\x12\r\n\x05notes\x18\x01 \x03(\x0c\" \n\x10MembershipChange\x12\x0c\n\x04note\x18\x01 \x01(\x0c\"C\n\x10MembershipAnswer\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x0c\x12\x0f\n\x07refused\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"{\n\x0c\x46\x65tchRequest\x12\x0f\n\x07network\x18\x01 \x01(\x0c\x12\x13\n\x0bhashes_from\x18\x02 \x01(\x04\x12\x14\n\x0c\x62undles_from\x18\x03 \x01(\x04\x12/\n\x08position\x18\x04 \x01(\x0b\x32\x1d.comity.peer.v1.PositionQuery\"\xf3\x01\n\nFetchPiece\x12\x33\n\tbeginning\x18\x01 \x01(\x0b\x32\x1e.comity.peer.v1.FetchBeginningH\x00\x12\x10\n\x06hashes\x18\x02 \x01(\x0cH\x00\x12-\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x1b.comity.peer.v1.BundlePieceH\x00\x12\x0f\n\x05state\x18\x04 \x01(\x0cH\x00\x12\'\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x18.comity.peer.v1.FetchEndH\x00\x12,\n\x08position\x18\x06 \x01(\x0b\x32\x18.comity.peer.v1.PositionH\x00\x42\x07\n\x05piece\"L\n\x0e\x46\x65tchBeginning\x12\x12\n\ndescriptor\x18\x01 \x01(\x0c\x12\x12\n\norder_term\x18\x02 \x01(\x04\x12\x12\n\nmembership\x18\x03 \x01(\x0c\")\n\x0b\x42undlePiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\n\n\x08\x46\x65tchEnd\"0\n\rPositionQuery\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\"\x95\x01\n\x08Position\x12\x31\n\x07verdict\x18\x01 \x01(\x0e\x32 .comity.peer.v1.Position.Verdict\x12\x12\n\norder_term\x18\x02 \x01(\x04\x12\x19\n\x11membership_sha256\x18\x03 \x01(\x0c\"\'\n\x07Verdict\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x07\n\x03YES\x10\x01\x12\x06\n\x02NO\x10\x02\x32\x8b\x01\n\x04Peer\x12>\n\x08\x45xchange\x12\x15.comity.peer.v1.Batch\x1a\x17.comity.peer.v1.Welcome(\x01\x30\x01\x12\x43\n\x05\x46\x65tch\x12\x1c.comity.peer.v1.FetchRequest\x1a\x1a.comity.peer.v1.FetchPiece0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16nodes/proto/peer.proto\x12\x0e\x63omity.peer.v1\"\xad\x01\n\x05\x42\x61tch\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12+\n\tenvelopes\x18\x03 \x03(\x0b\x32\x18.comity.peer.v1.Envelope\x12\x17\n\x0fprotocol_lowest\x18\x04 \x01(\r\x12\x18\n\x10protocol_highest\x18\x05 \x01(\r\x12\x0f\n\x07release\x18\x06 \x01(\t\x12\x12\n\nmembership\x18\x07 \x01(\x04\"\x80\x01\n\x07Welcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x0c\x12\x17\n\x0fprotocol_lowest\x18\x03 \x01(\r\x12\x18\n\x10protocol_highest\x18\x04 \x01(\r\x12\x0f\n\x07release\x18\x05 \x01(\t\x12\x12\n\nmembership\x18\x06 \x03(\x0c\"\x9f\x04\n\x08\x45nvelope\x12+\n\x04raft\x18\x01 \x01(\x0b\x32\x1b.comity.peer.v1.RaftMessageH\x00\x12.\n\tproposals\x18\x02 \x01(\x0b\x32\x19.comity.peer.v1.ProposalsH\x00\x12\x34\n\x0c\x63osignatures\x18\x03 \x01(\x0b\x32\x1c.comity.peer.v1.CosignaturesH\x00\x12=\n\x11\x63osignature_query\x18\x04 \x01(\x0b\x32 .comity.peer.v1.CosignatureQueryH\x00\x12;\n\x10membership_notes\x18\x05 \x01(\x0b\x32\x1f.comity.peer.v1.MembershipNotesH\x00\x12=\n\x11membership_change\x18\x06 \x01(\x0b\x32 .comity.peer.v1.MembershipChangeH\x00\x12=\n\x11membership_answer\x18\x07 \x01(\x0b\x32 .comity.peer.v1.MembershipAnswerH\x00\x12=\n\x11\x61ttestation_query\x18\x08 \x01(\x0b\x32 .comity.peer.v1.AttestationQueryH\x00\x12?\n\x12\x61ttestation_answer\x18\t \x01(\x0b\x32!.comity.peer.v1.AttestationAnswerH\x00\x42\x06\n\x04\x62ody\"\xbc\x01\n\x0bRaftMessage\x12\x0c\n\x04type\x18\x01 \x01(\r\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08log_term\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\x04\x12\x0e\n\x06reject\x18\x06 \x01(\x08\x12\x13\n\x0breject_hint\x18\x07 \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12*\n\x07\x65ntries\x18\t \x03(\x0b\x32\x19.comity.peer.v1.RaftEntry\"D\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04type\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\".\n\tProposals\x12\r\n\x05since\x18\x02 \x01(\x04\x12\x12\n\nstatements\x18\x01 \x03(\x0c\"X\n\x0c\x43osignatures\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12,\n\x05lines\x18\x03 \x03(\x0b\x32\x1d.comity.peer.v1.SignatureLine\"@\n\rSignatureLine\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"e\n\x10\x43osignatureQuery\x12\x12\n\nfinal_size\x18\x01 \x01(\x04\x12\x15\n\rexecuted_size\x18\x02 \x01(\x04\x12\x12\n\nfinal_root\x18\x03 \x01(\x0c\x12\x12\n\nmembership\x18\x04 \x01(\x04\" \n\x0fMembershipNotes\x12\r\n\x05notes\x18\x01 \x03(\x0c\" \n\x10MembershipChange\x12\x0c\n\x04note\x18\x01 \x01(\x0c\"C\n\x10MembershipAnswer\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x0c\x12\x0f\n\x07refused\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"q\n\x10\x41ttestationQuery\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12/\n\x07receipt\x18\x02 \x01(\x0b\x32\x1c.comity.peer.v1.ReceiptQueryH\x00\x12\x14\n\npass_facts\x18\x03 \x01(\x0cH\x00\x42\x06\n\x04what\"*\n\x0cReceiptQuery\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04root\x18\x02 \x01(\x0c\"W\n\x11\x41ttestationAnswer\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07refused\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"{\n\x0c\x46\x65tchRequest\x12\x0f\n\x07network\x18\x01 \x01(\x0c\x12\x13\n\x0bhashes_from\x18\x02 \x01(\x04\x12\x14\n\x0c\x62undles_from\x18\x03 \x01(\x04\x12/\n\x08position\x18\x04 \x01(\x0b\x32\x1d.comity.peer.v1.PositionQuery\"\xf3\x01\n\nFetchPiece\x12\x33\n\tbeginning\x18\x01 \x01(\x0b\x32\x1e.comity.peer.v1.FetchBeginningH\x00\x12\x10\n\x06hashes\x18\x02 \x01(\x0cH\x00\x12-\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x1b.comity.peer.v1.BundlePieceH\x00\x12\x0f\n\x05state\x18\x04 \x01(\x0cH\x00\x12\'\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x18.comity.peer.v1.FetchEndH\x00\x12,\n\x08position\x18\x06 \x01(\x0b\x32\x18.comity.peer.v1.PositionH\x00\x42\x07\n\x05piece\"L\n\x0e\x46\x65tchBeginning\x12\x12\n\ndescriptor\x18\x01 \x01(\x0c\x12\x12\n\norder_term\x18\x02 \x01(\x04\x12\x12\n\nmembership\x18\x03 \x01(\x0c\")\n\x0b\x42undlePiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\n\n\x08\x46\x65tchEnd\"0\n\rPositionQuery\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\x04\"\x95\x01\n\x08Position\x12\x31\n\x07verdict\x18\x01 \x01(\x0e\x32 .comity.peer.v1.Position.Verdict\x12\x12\n\norder_term\x18\x02 \x01(\x04\x12\x19\n\x11membership_sha256\x18\x03 \x01(\x0c\"\'\n\x07Verdict\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x07\n\x03YES\x10\x01\x12\x06\n\x02NO\x10\x02\x32\x8b\x01\n\x04Peer\x12>\n\x08\x45xchange\x12\x15.comity.peer.v1.Batch\x1a\x17.comity.peer.v1.Welcome(\x01\x30\x01\x12\x43\n\x05\x46\x65tch\x12\x1c.comity.peer.v1.FetchRequest\x1a\x1a.comity.peer.v1.FetchPiece0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,41 +36,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_start=219
   _globals['_WELCOME']._serialized_end=347
   _globals['_ENVELOPE']._serialized_start=350
-  _globals['_ENVELOPE']._serialized_end=765
-  _globals['_RAFTMESSAGE']._serialized_start=768
-  _globals['_RAFTMESSAGE']._serialized_end=956
-  _globals['_RAFTENTRY']._serialized_start=958
-  _globals['_RAFTENTRY']._serialized_end=1026
-  _globals['_PROPOSALS']._serialized_start=1028
-  _globals['_PROPOSALS']._serialized_end=1074
-  _globals['_COSIGNATURES']._serialized_start=1076
-  _globals['_COSIGNATURES']._serialized_end=1164
-  _globals['_SIGNATURELINE']._serialized_start=1166
-  _globals['_SIGNATURELINE']._serialized_end=1230
-  _globals['_COSIGNATUREQUERY']._serialized_start=1232
-  _globals['_COSIGNATUREQUERY']._serialized_end=1333
-  _globals['_MEMBERSHIPNOTES']._serialized_start=1335
-  _globals['_MEMBERSHIPNOTES']._serialized_end=1367
-  _globals['_MEMBERSHIPCHANGE']._serialized_start=1369
-  _globals['_MEMBERSHIPCHANGE']._serialized_end=1401
-  _globals['_MEMBERSHIPANSWER']._serialized_start=1403
-  _globals['_MEMBERSHIPANSWER']._serialized_end=1470
-  _globals['_FETCHREQUEST']._serialized_start=1472
-  _globals['_FETCHREQUEST']._serialized_end=1595
-  _globals['_FETCHPIECE']._serialized_start=1598
-  _globals['_FETCHPIECE']._serialized_end=1841
-  _globals['_FETCHBEGINNING']._serialized_start=1843
-  _globals['_FETCHBEGINNING']._serialized_end=1919
-  _globals['_BUNDLEPIECE']._serialized_start=1921
-  _globals['_BUNDLEPIECE']._serialized_end=1962
-  _globals['_FETCHEND']._serialized_start=1964
-  _globals['_FETCHEND']._serialized_end=1974
-  _globals['_POSITIONQUERY']._serialized_start=1976
-  _globals['_POSITIONQUERY']._serialized_end=2024
-  _globals['_POSITION']._serialized_start=2027
-  _globals['_POSITION']._serialized_end=2176
-  _globals['_POSITION_VERDICT']._serialized_start=2137
-  _globals['_POSITION_VERDICT']._serialized_end=2176
-  _globals['_PEER']._serialized_start=2179
-  _globals['_PEER']._serialized_end=2318
+  _globals['_ENVELOPE']._serialized_end=893
+  _globals['_RAFTMESSAGE']._serialized_start=896
+  _globals['_RAFTMESSAGE']._serialized_end=1084
+  _globals['_RAFTENTRY']._serialized_start=1086
+  _globals['_RAFTENTRY']._serialized_end=1154
+  _globals['_PROPOSALS']._serialized_start=1156
+  _globals['_PROPOSALS']._serialized_end=1202
+  _globals['_COSIGNATURES']._serialized_start=1204
+  _globals['_COSIGNATURES']._serialized_end=1292
+  _globals['_SIGNATURELINE']._serialized_start=1294
+  _globals['_SIGNATURELINE']._serialized_end=1358
+  _globals['_COSIGNATUREQUERY']._serialized_start=1360
+  _globals['_COSIGNATUREQUERY']._serialized_end=1461
+  _globals['_MEMBERSHIPNOTES']._serialized_start=1463
+  _globals['_MEMBERSHIPNOTES']._serialized_end=1495
+  _globals['_MEMBERSHIPCHANGE']._serialized_start=1497
+  _globals['_MEMBERSHIPCHANGE']._serialized_end=1529
+  _globals['_MEMBERSHIPANSWER']._serialized_start=1531
+  _globals['_MEMBERSHIPANSWER']._serialized_end=1598
+  _globals['_ATTESTATIONQUERY']._serialized_start=1600
+  _globals['_ATTESTATIONQUERY']._serialized_end=1713
+  _globals['_RECEIPTQUERY']._serialized_start=1715
+  _globals['_RECEIPTQUERY']._serialized_end=1757
+  _globals['_ATTESTATIONANSWER']._serialized_start=1759
+  _globals['_ATTESTATIONANSWER']._serialized_end=1846
+  _globals['_FETCHREQUEST']._serialized_start=1848
+  _globals['_FETCHREQUEST']._serialized_end=1971
+  _globals['_FETCHPIECE']._serialized_start=1974
+  _globals['_FETCHPIECE']._serialized_end=2217
+  _globals['_FETCHBEGINNING']._serialized_start=2219
+  _globals['_FETCHBEGINNING']._serialized_end=2295
+  _globals['_BUNDLEPIECE']._serialized_start=2297
+  _globals['_BUNDLEPIECE']._serialized_end=2338
+  _globals['_FETCHEND']._serialized_start=2340
+  _globals['_FETCHEND']._serialized_end=2350
+  _globals['_POSITIONQUERY']._serialized_start=2352
+  _globals['_POSITIONQUERY']._serialized_end=2400
+  _globals['_POSITION']._serialized_start=2403
+  _globals['_POSITION']._serialized_end=2552
+  _globals['_POSITION_VERDICT']._serialized_start=2513
+  _globals['_POSITION_VERDICT']._serialized_end=2552
+  _globals['_PEER']._serialized_start=2555
+  _globals['_PEER']._serialized_end=2694
 # @@protoc_insertion_point(module_scope)

@@ -42,7 +42,7 @@ class Welcome(_message.Message):
     def __init__(self, name: _Optional[str] = ..., network: _Optional[bytes] = ..., protocol_lowest: _Optional[int] = ..., protocol_highest: _Optional[int] = ..., release: _Optional[str] = ..., membership: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query", "membership_notes", "membership_change", "membership_answer")
+    __slots__ = ("raft", "proposals", "cosignatures", "cosignature_query", "membership_notes", "membership_change", "membership_answer", "attestation_query", "attestation_answer")
     RAFT_FIELD_NUMBER: _ClassVar[int]
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURES_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,8 @@ class Envelope(_message.Message):
     MEMBERSHIP_NOTES_FIELD_NUMBER: _ClassVar[int]
     MEMBERSHIP_CHANGE_FIELD_NUMBER: _ClassVar[int]
     MEMBERSHIP_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ATTESTATION_QUERY_FIELD_NUMBER: _ClassVar[int]
+    ATTESTATION_ANSWER_FIELD_NUMBER: _ClassVar[int]
     raft: RaftMessage
     proposals: Proposals
     cosignatures: Cosignatures
@@ -57,7 +59,9 @@ class Envelope(_message.Message):
     membership_notes: MembershipNotes
     membership_change: MembershipChange
     membership_answer: MembershipAnswer
-    def __init__(self, raft: _Optional[_Union[RaftMessage, _Mapping]] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ..., membership_notes: _Optional[_Union[MembershipNotes, _Mapping]] = ..., membership_change: _Optional[_Union[MembershipChange, _Mapping]] = ..., membership_answer: _Optional[_Union[MembershipAnswer, _Mapping]] = ...) -> None: ...
+    attestation_query: AttestationQuery
+    attestation_answer: AttestationAnswer
+    def __init__(self, raft: _Optional[_Union[RaftMessage, _Mapping]] = ..., proposals: _Optional[_Union[Proposals, _Mapping]] = ..., cosignatures: _Optional[_Union[Cosignatures, _Mapping]] = ..., cosignature_query: _Optional[_Union[CosignatureQuery, _Mapping]] = ..., membership_notes: _Optional[_Union[MembershipNotes, _Mapping]] = ..., membership_change: _Optional[_Union[MembershipChange, _Mapping]] = ..., membership_answer: _Optional[_Union[MembershipAnswer, _Mapping]] = ..., attestation_query: _Optional[_Union[AttestationQuery, _Mapping]] = ..., attestation_answer: _Optional[_Union[AttestationAnswer, _Mapping]] = ...) -> None: ...
 
 class RaftMessage(_message.Message):
     __slots__ = ("type", "term", "log_term", "index", "commit", "reject", "reject_hint", "context", "entries")
@@ -154,6 +158,36 @@ class MembershipAnswer(_message.Message):
     refused: str
     detail: str
     def __init__(self, change: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class AttestationQuery(_message.Message):
+    __slots__ = ("number", "receipt", "pass_facts")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    PASS_FACTS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    receipt: ReceiptQuery
+    pass_facts: bytes
+    def __init__(self, number: _Optional[int] = ..., receipt: _Optional[_Union[ReceiptQuery, _Mapping]] = ..., pass_facts: _Optional[bytes] = ...) -> None: ...
+
+class ReceiptQuery(_message.Message):
+    __slots__ = ("size", "root")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    root: bytes
+    def __init__(self, size: _Optional[int] = ..., root: _Optional[bytes] = ...) -> None: ...
+
+class AttestationAnswer(_message.Message):
+    __slots__ = ("number", "signature", "refused", "detail")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    signature: bytes
+    refused: str
+    detail: str
+    def __init__(self, number: _Optional[int] = ..., signature: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
     __slots__ = ("network", "hashes_from", "bundles_from", "position")

@@ -77,6 +77,7 @@ async def submitted(
         limits,
         None,
         None,
+        None,
     )
     replies = Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
