@@ -167,6 +167,18 @@ class Client:
         """The tlog-proof; waits up to `wait_s` for finality."""
         return self._run(self._driver.proof(statement_id, wait_s))
 
+    def receipt(self, statement_id: str, *, authority: str = "") -> bytes:
+        """The statement with COSE receipts of both authorities (RFC 9943); or the receipt of one alone."""
+        return self._run(self._driver.octets(exchange.receipt_path(statement_id, authority), authenticated=True))
+
+    def status_proof(self, collection: str, name: str) -> bytes:
+        """Proof of a record as it stands, or that there is none: of `declarations`, `movements` or `participants`."""
+        return self._run(self._driver.octets(exchange.status_proof_path(collection, name), authenticated=True))
+
+    def crossing_pass(self, mrn: str) -> bytes:
+        """A crossing pass of a movement, which a gate without a network verifies."""
+        return self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/pass", authenticated=True))
+
     def declaration(self, ucr: str) -> dict[str, Any]:
         return self._run(self._driver.record("declarations", ucr))
 
@@ -388,6 +400,18 @@ class AsyncClient:
     async def proof(self, statement_id: str, *, wait_s: float = 0.0) -> bytes:
         """The tlog-proof; waits up to `wait_s` for finality."""
         return await self._run(self._driver.proof(statement_id, wait_s))
+
+    async def receipt(self, statement_id: str, *, authority: str = "") -> bytes:
+        """The statement with COSE receipts of both authorities (RFC 9943); or the receipt of one alone."""
+        return await self._run(self._driver.octets(exchange.receipt_path(statement_id, authority), authenticated=True))
+
+    async def status_proof(self, collection: str, name: str) -> bytes:
+        """Proof of a record as it stands, or that there is none: of `declarations`, `movements` or `participants`."""
+        return await self._run(self._driver.octets(exchange.status_proof_path(collection, name), authenticated=True))
+
+    async def crossing_pass(self, mrn: str) -> bytes:
+        """A crossing pass of a movement, which a gate without a network verifies."""
+        return await self._run(self._driver.octets(f"/v1/movements/{exchange.segment(mrn)}/pass", authenticated=True))
 
     async def declaration(self, ucr: str) -> dict[str, Any]:
         return await self._run(self._driver.record("declarations", ucr))

@@ -6,7 +6,7 @@ Stateless but for the attachments (`api.attaching`): everything else it holds ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,6 +32,8 @@ HEARTBEAT_S = 15.0
 RECHECK_S = 30.0
 LAGGING_PAUSE_S = 0.05
 STATEMENT_ID_BYTES = 32
+STATE_RETRY_AFTER_MS = 1_000
+STATUS_PROOF_TYPE = "application/vnd.comity.status-proof+cbor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,44 @@ class Gateway:
         if not reply.final:
             raise Problem("not_final", "both authorities have not cosigned it yet", retry_after_ms=1_000)
         return reply
+
+    async def visible_receipt(self, principal: Principal, statement_id: bytes, authority: str) -> bytes:
+        """A final statement that the caller may see, with its receipts; or the receipt of one authority."""
+        reply = await self.pool.receipts(statement_id, authority)
+        if not reply.found or not await self.may_see(principal, reply.statement):
+            raise Problem("not_found")
+        if not reply.final:
+            raise Problem("not_final", "both authorities have not cosigned it yet", retry_after_ms=1_000)
+        if not reply.document:
+            raise self._unsigned(reply.refused, reply.detail, reply.missing_authorities)
+        return reply.document
+
+    async def status_proof(self, key: str) -> bytes:
+        """The proof of a record as it stands, or that there is none. Who may have it, the caller has decided."""
+        reply = await self.pool.status_proof(key)
+        if not reply.proof:
+            raise Problem("state_not_final", retry_after_ms=STATE_RETRY_AFTER_MS)
+        return reply.proof
+
+    async def crossing_pass(self, mrn: str) -> bytes:
+        """A crossing pass. Who may have it, the caller has decided."""
+        reply = await self.pool.crossing_pass(mrn)
+        if not reply.crossing_pass:
+            raise self._unsigned(reply.refused, reply.detail, reply.missing_authorities)
+        return reply.crossing_pass
+
+    @staticmethod
+    def _unsigned(refused: str, detail: str, missing: Sequence[str]) -> Problem:
+        """Why validators did not sign: said so, or not there to be asked."""
+        if refused in ("may_not_pass", "not_found"):
+            return Problem(refused, detail)
+        if refused in ("unknown_authority", "too_large"):
+            return Problem("bad_request", detail)
+        if missing and not refused:
+            return Problem(
+                "authority_unreachable", detail, retry_after_ms=STATE_RETRY_AFTER_MS, missing_authorities=tuple(missing)
+            )
+        return Problem("state_not_final", detail, retry_after_ms=STATE_RETRY_AFTER_MS)
 
     async def may_see(self, principal: Principal, raw: bytes) -> bool:
         """Whether the caller may see an entry."""

@@ -343,6 +343,17 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def receipt_path(statement_id: str, authority: str = "") -> str:
+    """Where a statement with its receipts is, or the receipt of one authority alone."""
+    query = f"?authority={segment(authority)}" if authority else ""
+    return f"/v1/statements/{segment(statement_id)}/receipt{query}"
+
+
+def status_proof_path(collection: str, name: str) -> str:
+    """Where the proof of a record as it stands is."""
+    return f"/v1/{segment(collection)}/{segment(name)}/status-proof"
+
+
 def proposal_path(proposal_id: str) -> str:
     """Where a proposal of governance is: its id has one slash, which stays one."""
     return "/v1/governance/" + "/".join(map(segment, proposal_id.split("/")))

@@ -32,6 +32,7 @@ from api.routes import (
     log,
     lookup,
     membership,
+    proofs,
     records,
     reference,
     statements,
@@ -116,6 +117,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         statements,
         attachments,
         certificates,
+        proofs,
         formats,  # before the records: a UCR may have slashes, and then anything follows it
         records,
         lookup,

@@ -43,6 +43,12 @@ PROBLEMS: dict[str, ProblemType] = {
     "not_final": ProblemType(
         409, "The statement is committed but not final yet", "A proof exists once both authorities have cosigned."
     ),
+    "state_not_final": ProblemType(
+        503, "No state is final whose proof is at hand", "A moment later there is one, if both authorities are there."
+    ),
+    "may_not_pass": ProblemType(
+        409, "Nothing may be issued with which this movement could pass a gate", "`detail` says why."
+    ),
     # The bytes of a statement.
     "malformed_statement": ProblemType(400, "The bytes are not a statement"),
     "malformed_cbor": ProblemType(400, "The bytes are not well-formed CBOR"),

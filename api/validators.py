@@ -475,6 +475,18 @@ class ValidatorPool:
     async def proof(self, statement_id: bytes) -> wire.ProofReply:
         return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply, _age_of_proof)
 
+    async def receipts(self, statement_id: bytes, authority: str = "") -> wire.ReceiptsReply:
+        """A statement with its receipts, or the receipt of one authority."""
+        query = wire.ReceiptsQuery(id=statement_id, authority=authority)
+        return await self._ask("GetReceipts", query, wire.ReceiptsReply, _age_of_receipts)
+
+    async def status_proof(self, key: str) -> wire.StatusProofReply:
+        """The proof of a record as it stands, as of what this gateway knows to be final at least."""
+        return await self._ask("GetStatusProof", wire.StatusProofQuery(key=key), wire.StatusProofReply, _age_of_status)
+
+    async def crossing_pass(self, mrn: str) -> wire.PassReply:
+        return await self._ask("GetPass", wire.PassQuery(mrn=mrn), wire.PassReply)
+
     async def records_reply(self, keys: Iterable[str], *, linearizable: bool = False) -> wire.RecordsReply:
         query = wire.RecordsQuery(keys=list(keys), linearizable=linearizable)
         return await self._ask("GetRecords", query, wire.RecordsReply, _age_of_records)
@@ -573,6 +585,14 @@ def _age_of_statement(reply: wire.StatementInfo, known: int) -> Age:
 
 def _age_of_proof(reply: wire.ProofReply, known: int) -> Age:
     return Age.CURRENT if reply.found and reply.final else Age.UNSAID
+
+
+def _age_of_receipts(reply: wire.ReceiptsReply, known: int) -> Age:
+    return Age.CURRENT if reply.found and reply.final else Age.UNSAID
+
+
+def _age_of_status(reply: wire.StatusProofReply, known: int) -> Age:
+    return Age.CURRENT if reply.size >= known or not reply.size else Age.BEHIND
 
 
 def _age_of_records(reply: wire.RecordsReply, known: int) -> Age:

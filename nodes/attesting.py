@@ -149,6 +149,8 @@ class Attesting:
         """Receipts of the entry at an index, in the tree of a final checkpoint: as many as the policy demands, or
         (`party`) one of that authority. Raises Refused, NotEnough.
         """
+        if party and party not in {member.party for member in self._around.voters().values()}:
+            raise Refused("unknown_authority", f"no authority here is called {party[:MAX_DETAIL_CHARS]}")
         size, root = final.size, final.root
         query = peer_pb2.AttestationQuery(receipt=peer_pb2.ReceiptQuery(size=size, root=root))
 

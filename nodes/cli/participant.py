@@ -387,7 +387,19 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
 @signer_options
 @click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds for finality.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to put the .tlog-proof."
+    "--format",
+    "form",
+    type=click.Choice(["tlog", "scitt"]),
+    default="tlog",
+    show_default=True,
+    help="tlog: C2SP tlog-proof, the statement beside it. scitt: the statement with COSE receipts in it.",
+)
+@click.option("--authority", default="", help="With --format scitt: the COSE receipt of this authority alone.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to put the .tlog-proof or .cose.",
 )
 def proof(
     statement: str,
@@ -397,9 +409,11 @@ def proof(
     participant_id: str | None,
     key: Path | None,
     wait_s: float,
+    form: str,
+    authority: str,
     out: Path,
 ) -> None:
-    """Fetch the proof of a statement, and put the statement beside it.
+    """Fetch the proof of a statement, and put the statement beside it; or the statement with its COSE receipts.
 
     The statement is named by its id (64 hexadecimal digits) or by its file. `comity verify` checks the proof offline.
 
@@ -412,8 +426,17 @@ def proof(
         stop("--archive asks nobody: no --as, --key, --wait", EXIT_MISUSE)
     if (policy_path is None) != (archive is None):
         stop("--policy goes with --archive, and --archive with --policy", EXIT_MISUSE)
+    if (archive is not None and form != "tlog") or (authority and form != "scitt"):
+        stop("--format scitt asks a gateway, and --authority goes with it", EXIT_MISUSE)
     file = Path(statement)
     statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
+    if form == "scitt":
+        with open_client(gateway or "", participant_id, key) as client:
+            client.proof(statement_id, wait_s=wait_s)
+            write_new(out, client.receipt(statement_id, authority=authority))
+        alone = f"a receipt of {authority} alone, without the statement"
+        click.echo(f"{out}: {alone if authority else f'verify with: comity verify {out} --policy POLICY'}")
+        return
     if archive is not None and policy_path is not None:
         data, raw = _prove_from_archive(archive, read_policy(policy_path), statement_id)
     else:

@@ -112,6 +112,7 @@ class FakeValidator(service.ValidatorServicer):
         self.deaf = False  # answers no status
         self.no_leader = False
         self.overloaded = False
+        self.refuses = ""  # to sign anything, with this code
         self.indexed: int | None = None  # still making its index, so far
         self.behind_at: int | None = None  # answers as if the log ended there
         self.answer_delay_s = 0.0
@@ -223,6 +224,31 @@ class FakeValidator(service.ValidatorServicer):
         final = index < self.final_size
         proof = b"c2sp.org/tlog-proof@v1\nindex %d\n" % index if final else b""
         return wire.ProofReply(found=True, final=final, proof=proof, statement=self.ledger.entries[index][0])
+
+    async def GetReceipts(self, request: wire.ReceiptsQuery, context: Any) -> wire.ReceiptsReply:
+        index = self.ledger.by_id.get(request.id)
+        if index is None or index >= self.size:
+            return wire.ReceiptsReply(found=False)
+        reply = wire.ReceiptsReply(
+            found=True, final=index < self.final_size, statement=self.ledger.entries[index][0], refused=self.refuses
+        )
+        reply.missing_authorities.extend(self.ledger.missing)
+        if reply.final and not self.refuses and not self.ledger.missing:
+            reply.document = b"receipt of " + (request.authority or "both").encode()
+        return reply
+
+    async def GetStatusProof(self, request: wire.StatusProofQuery, context: Any) -> wire.StatusProofReply:
+        self.calls.append("GetStatusProof")
+        if not self.final_size:
+            return wire.StatusProofReply(size=0)
+        present = request.key in self.ledger.records
+        proof = b"%s: %s" % (request.key.encode(), self.ledger.records.get(request.key, b"none"))
+        return wire.StatusProofReply(size=self.final_size, proof=proof, present=present)
+
+    async def GetPass(self, request: wire.PassQuery, context: Any) -> wire.PassReply:
+        if self.refuses or self.ledger.missing:
+            return wire.PassReply(refused=self.refuses, detail="why", missing_authorities=self.ledger.missing)
+        return wire.PassReply(crossing_pass=b"pass of " + request.mrn.encode())
 
     async def GetRecords(self, request: wire.RecordsQuery, context: Any) -> wire.RecordsReply:
         self.calls.append("GetRecords")
