@@ -11,7 +11,8 @@ What is *definite*: the contracts' answer, and bytes that are no statement. All 
 is not believed) is *not now*, and is tried again. A refused statement is noted in `<name>.refused`, a JSON object a
 line.
 
-Does not: wait, sleep or run by itself. The caller calls `send` when it thinks there is a link, as often as it likes.
+Does not: wait, sleep or run by itself. The caller calls `send` (or awaits `send_async`) when it thinks there is a link,
+as often as it likes. What is sent, in which order, and what an answer means is written once, for both.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from api.attachment_kinds import TELEMETRY, references_of
 from api.exchange import (
@@ -59,6 +60,18 @@ class Link(Protocol):
 
     def submit(self, raw: bytes, *, wait: str = "committed") -> Receipt: ...
     def put_attachment(self, media_type: str, data: bytes) -> bool: ...
+
+
+class AsyncLink(Protocol):
+    """The same of an asynchronous client: `api.client.AsyncClient` has it."""
+
+    def submit(self, raw: bytes, *, wait: str = "committed") -> Awaitable[Receipt]: ...
+    def put_attachment(self, media_type: str, data: bytes) -> Awaitable[bool]: ...
+
+
+# One thing to have a link do. It is answered with what the link answered, or with the ClientError that it raised.
+Errand = Callable[[Any], Any]
+Errands = Generator[Errand, Any, bool]
 
 
 @dataclass(slots=True)
@@ -101,6 +114,20 @@ class OnboardDevice:
     @property
     def waiting(self) -> int:
         return len(self._outbox) + len(self._batch_paths())
+
+    @property
+    def batches_waiting(self) -> int:
+        """Batches that are signed and not with a gateway yet."""
+        return len(self._batch_paths())
+
+    @property
+    def fixes(self) -> int:
+        """How many fixes of the track no statement has signed yet."""
+        return len(self._track)
+
+    def subjects(self) -> list[str]:
+        """What the statements that wait are about."""
+        return self._outbox.subjects()
 
     def close(self) -> None:
         self._track_file.close()
@@ -206,19 +233,45 @@ class OnboardDevice:
     def send(self, link: Link) -> Sent:
         """Try once to send what waits: statements, each subject's oldest first, then batches."""
         sent = Sent()
-        for subject in self._outbox.subjects():
-            while (statement := self._outbox.oldest(subject)) is not None:
-                if not self._send_statement(link, statement, sent):
-                    break
-        for path in self._batch_paths():
-            self._send_batch(link, path, sent)
+        _run_now(self._statements(self._outbox.subjects(), sent), link)
+        _run_now(self._batches_of(sent), link)
         sent.waiting = self.waiting
         return sent
 
-    def _send_statement(self, link: Link, statement: Statement, sent: Sent) -> bool:
+    async def send_async(self, link: AsyncLink) -> Sent:
+        """As `send`, over an asynchronous link."""
+        sent = Sent()
+        await _run(self._statements(self._outbox.subjects(), sent), link)
+        await _run(self._batches_of(sent), link)
+        sent.waiting = self.waiting
+        return sent
+
+    async def send_about_async(self, subject: str, link: AsyncLink) -> Sent:
+        """Only the statements about one thing: what they are about does not wait for anything else."""
+        sent = Sent()
+        await _run(self._statements((subject,), sent), link)
+        sent.waiting = self.waiting
+        return sent
+
+    async def send_batches_async(self, link: AsyncLink) -> Sent:
+        """Only the batches."""
+        sent = Sent()
+        await _run(self._batches_of(sent), link)
+        sent.waiting = self.waiting
+        return sent
+
+    def _statements(self, subjects: Iterable[str], sent: Sent) -> Errands:
+        for subject in subjects:
+            while (statement := self._outbox.oldest(subject)) is not None:
+                if not (yield from self._statement(statement, sent)):
+                    break
+        return True
+
+    def _statement(self, statement: Statement, sent: Sent) -> Errands:
         """Whether the next one about the same thing may follow."""
         try:
-            if not link.submit(statement.raw, wait="final").final:
+            receipt: Receipt = yield lambda link: link.submit(statement.raw, wait="final")
+            if not receipt.final:
                 return False
             sent.final += 1
         except (RejectedStatement, MalformedStatement, UntrueStatement) as error:
@@ -230,19 +283,26 @@ class OnboardDevice:
         self._outbox.done(statement.id)
         return True
 
-    def _send_batch(self, link: Link, path: Path, sent: Sent) -> None:
+    def _batches_of(self, sent: Sent) -> Errands:
+        for path in self._batch_paths():
+            yield from self._batch(path, sent)
+        return True
+
+    def _batch(self, path: Path, sent: Sent) -> Errands:
+        data = path.read_bytes()
         try:
-            link.put_attachment(TELEMETRY.media_type, path.read_bytes())
+            yield lambda link: link.put_attachment(TELEMETRY.media_type, data)
         except ProblemError as error:
             sent.last_error = error
             if error.code in _DEFINITE_CODES and not isinstance(error, (NotAuthenticated, Overloaded, Unavailable)):
                 path.replace(path.with_suffix(".refused"))  # kept: somebody must look at it
-            return
+            return False
         except ClientError as error:
             sent.last_error = error
-            return
+            return False
         path.unlink()
         sent.batches += 1
+        return True
 
     def _batch_paths(self) -> list[Path]:
         """Batches that are signed and not with a gateway yet: those without a suffix."""
@@ -255,6 +315,38 @@ class OnboardDevice:
             file.write(json.dumps(note).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _run_now(errands: Errands, link: Link) -> None:
+    """Have a link do what is asked for, one thing after the other."""
+    answer: Any = None
+    error: ClientError | None = None
+    while True:
+        try:
+            errand = errands.send(answer) if error is None else errands.throw(error)
+        except StopIteration:
+            return
+        answer, error = None, None
+        try:
+            answer = errand(link)
+        except ClientError as raised:
+            error = raised
+
+
+async def _run(errands: Errands, link: AsyncLink) -> None:
+    """Have an asynchronous link do what is asked for, one thing after the other."""
+    answer: Any = None
+    error: ClientError | None = None
+    while True:
+        try:
+            errand = errands.send(answer) if error is None else errands.throw(error)
+        except StopIteration:
+            return
+        answer, error = None, None
+        try:
+            answer = await errand(link)
+        except ClientError as raised:
+            error = raised
 
 
 def _sync_directory(path: Path) -> None:

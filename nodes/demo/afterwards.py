@@ -6,6 +6,7 @@ import shutil
 from typing import Any, Final
 
 from ledger.entry import Genesis
+from nodes.demo.attachments import verify_batches
 from nodes.demo.context import Run
 from nodes.demo.offline import archive_entries, archive_size, check_exactly_once, flip_one_byte, run_comity
 from nodes.demo.private import verify_disclosure
@@ -20,6 +21,7 @@ def run_offline(run: Run, network: Network) -> None:
     """All steps that need nothing but files. Raises StepFailed at the first that does not hold."""
     _verify_proofs(run, network)
     verify_disclosure(run)
+    verify_batches(run)
     _audit(run, network)
     _count(run)
     _rows(run)

@@ -46,6 +46,10 @@ class Places:
         return self.root / "disclosure"
 
     @property
+    def telemetry(self) -> Path:
+        return self.root / "telemetry"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.json"
 

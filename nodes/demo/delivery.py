@@ -19,6 +19,10 @@ class Receipt:
     block_time_ms: int
     duplicate: bool = False
 
+    @property
+    def final(self) -> bool:
+        return True
+
 
 class NotNow(Exception):
     """It cannot become final now; the same bytes are to be sent again."""

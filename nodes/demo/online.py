@@ -7,11 +7,13 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
-from api.client import ClientError
+from api.client import AsyncClient, ClientError, Retry, TokenSigner
 from api.grpc_client import DeviceClient
 from ledger.algorithms import PrivateKey
+from nodes.demo.attachments import mirror_and_check
 from nodes.demo.context import Run
 from nodes.demo.delivery import Delivery, PostOffice
 from nodes.demo.devices import Device
@@ -49,13 +51,14 @@ async def run_online(run: Run) -> Network:
                 await _enrol(run, network, running, stage)
                 private = await publish_envelope_keys(run, stage)
                 await conceal_declarations(run, running, stage)
-                await _declare(run, stage)
+                await _declare(run, running, stage)
                 await _cross(run, running, stage)
                 await _check_records(run, running, stage)
                 await find_from_everything(run, running)
                 await _read_timelines(run, running, stage)
                 await _save_proofs(run, running, stage)
                 await open_and_disclose(run, running, stage, private)
+                await mirror_and_check(run, network, running, stage)
                 await _export(run, network, running)
                 await compare_dwell_times(run, running)
         finally:
@@ -116,7 +119,8 @@ async def _devices(run: Run, running: RunningNetwork) -> AsyncIterator[Stage]:
                     for name in running.submitters
                 }
             key = run.keys[item.id]
-            devices[item.id] = Device(item.id, key, item.authority, offices, outboxes, run.records, run.rng)
+            leave = partial(_leave_attachment, run, running, item.id)
+            devices[item.id] = Device(item.id, key, item.authority, offices, outboxes, run.records, run.rng, leave)
         try:
 
             async def state_of(authority: str, mrn: str) -> str:
@@ -130,6 +134,18 @@ async def _devices(run: Run, running: RunningNetwork) -> AsyncIterator[Stage]:
                 device.close()
 
 
+async def _leave_attachment(
+    run: Run, running: RunningNetwork, participant: str, authority: str, media_type: str, data: bytes
+) -> bool:
+    """In the participant's own name: a gateway takes what a statement of the sender's refers to."""
+    signer = TokenSigner(run.keys[participant], participant=participant, origin=run.scenario.origin)
+    client = AsyncClient(running.url(authority), signer=signer, retry=Retry(attempts=1))
+    try:
+        return await client.put_attachment(media_type, data)
+    finally:
+        await client.close()
+
+
 async def _enrol(run: Run, network: Network, running: RunningNetwork, stage: Stage) -> None:
     with run.steps.step("enrol", "Registrars enrol every participant's key") as step:
         count = await stage.enrol(run.keys)
@@ -139,12 +155,26 @@ async def _enrol(run: Run, network: Network, running: RunningNetwork, stage: Sta
         run.report["participants"] = count
 
 
-async def _declare(run: Run, stage: Stage) -> None:
+async def _declare(run: Run, running: RunningNetwork, stage: Stage) -> None:
     with run.steps.step("declare", "Declarations lodged, decided at home, recognised by the partner") as step:
         await stage.play_declarations()
         stories = run.script.declarations
         released = sum(story.final_state == "released" for story in stories)
         step.detail = f"{len(stories)} lodged, {released} released and recognised, {len(stories) - released} refused"
+    if run.script.proposals:
+        with run.steps.step(
+            "governance", "One side proposes, the other approves, rejects, or withdraws with it"
+        ) as step:
+            await stage.play_proposals()
+            stories = run.script.proposals
+            for story in stories:
+                for authority, client in running.readers.items():
+                    state = (await client.proposal(story.subject))["record"]["state"]
+                    expected = (
+                        {story.final_state, "in_force"} if story.final_state == "approved" else {story.final_state}
+                    )
+                    require(state in expected, f"{authority}: {story.subject} is {state}, not {story.final_state}")
+            step.detail = f"{sum(story.accepted for story in stories)} statements about {len(stories)} proposals"
     if run.script.registrations:
         with run.steps.step("registry", "Keys are replaced, suspended and revoked, and roles change") as step:
             await stage.play_registrations()
@@ -211,7 +241,8 @@ async def _check_records(run: Run, running: RunningNetwork, stage: Stage) -> Non
         for crossing, found in zip(run.scenario.crossings, run.report["trucks"], strict=True):
             story = next(item for item in run.script.crossings if item.subject == crossing.mrn)
             incidents, differs = story.count("escort.incident"), bool(story.count("escort.accept_with_differences"))
-            reported = len(found["incidents"])
+            reported, flagged = len(found["incidents"]), story.wrong_clocks
+            require(found["flagged"] >= flagged, f"{crossing.mrn}: expected {flagged} flagged, got {found['flagged']}")
             require(reported == incidents, f"{crossing.mrn}: expected {incidents} incidents, got {reported}")
             require(bool(found["differences"]) == differs, f"{crossing.mrn}: unexpected {found['differences']}")
         declarations, movements = len(run.script.declarations), len(run.script.crossings)
@@ -259,6 +290,8 @@ async def _movement(run: Run, running: RunningNetwork, stage: Stage, story: Stor
         "custody": record["custody"],
         "incidents": [{"code": item["code"], "seal": item["seal"]} for item in record["incidents"]],
         "differences": record["differences"],
+        "late_reports": record["late_reports"],
+        "flagged": record["flagged"],
         "statements": sum(delivery.final for _, delivery in stage.played[story.subject]),
     }
 

@@ -192,6 +192,14 @@ class Table:
         """The table of that name as it stands, or an empty one: whoever uses it checks what is in it."""
         return dict(self._take(key, dict, "a table", {})) if key in self._left else {}
 
+    def mappings(self, key: str) -> list[dict[str, Any]]:
+        """A list of tables as they stand: whoever uses them checks what is in them."""
+        values = self._take(key, list, "a list of tables", [])
+        if not all(isinstance(value, dict) for value in values):
+            self.fault(key, f"expected a list of tables, got {values!r}")
+            return []
+        return [dict(value) for value in values]
+
     def day(self, key: str) -> date:
         return self._take(key, date, "a date such as 2025-07-01", date(1970, 1, 1))
 

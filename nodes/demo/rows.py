@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from contracts.catalogue import CONTRACTS
+from contracts.catalogue import CONTRACTS, newest_versions
 from contracts.deadlines import due_at, first_deadline_s
 from contracts.execute import BlockExecution, genesis_state
 from contracts.incidents import INCIDENTS
@@ -21,8 +21,8 @@ from ledger.entry import BlockRecord, Genesis
 from ledger.statement import Statement
 
 DEADLINE_EVENT: Final = "(time passes)"
-# The tables that a corridor works by; governance has its own ceremony.
-COUNTED: Final = ("registry", "declaration", "escort")
+# The tables that a corridor works by, and the one by which it is governed; in the versions that a new network has.
+COUNTED: Final = ("registry", "declaration", "escort", "governance")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,9 +38,21 @@ class RowTaken:
         return f"{self.contract}: {self.state} --{self.event}--> {self.to}"
 
 
+# Rows that no run of minutes between two authorities can take, and why.
+OUT_OF_REACH: Final = {
+    RowTaken("governance", ABSENT, "propose", "approved"): "there is another authority, which has not approved yet",
+    RowTaken("governance", "open", "approve", "open"): "there is no third authority whose approval is missing",
+    RowTaken("governance", "open", DEADLINE_EVENT, "lapsed"): "the shortest time to lapse is an hour",
+}
+
+
+def _counted(name: str) -> Contract:
+    return CONTRACTS[name, newest_versions()[name]]
+
+
 def every_row() -> set[RowTaken]:
-    """All there are, of the contracts that are counted, in their first version."""
-    return {row for name in COUNTED for row in _rows_of(CONTRACTS[name, 1])}
+    """All that a run can take, of the contracts that are counted."""
+    return {row for name in COUNTED for row in _rows_of(_counted(name))} - OUT_OF_REACH.keys()
 
 
 def _rows_of(contract: Contract) -> Iterator[RowTaken]:
@@ -86,7 +98,7 @@ class RowsTaken:
     def begin(self, time_ms: int, height: int) -> None:
         """A block begins: note and fire what is due."""
         before: dict[str, str] = {}
-        contract: Any = CONTRACTS["escort", 1]
+        contract: Any = _counted("escort")
         due_s = first_deadline_s(working := Working(self))
         if due_s is not None and due_s * 1000 <= time_ms:
             hours = working.row("due") or ()
@@ -105,7 +117,7 @@ class RowsTaken:
         """Execute one statement; the name of its outcome."""
         self.begin(time_ms, height)
         name, _, event = statement.kind.partition(".")
-        contract = CONTRACTS.get((name, 1)) if name in COUNTED else None
+        contract = _counted(name) if name in COUNTED else None
         payload: Any = statement.payload
         before = None if contract is None else contract.record.load(Working(self), statement.sub)
         execution = BlockExecution(self, time_ms, height)
@@ -150,7 +162,8 @@ class RowsTaken:
             "used": sorted(self.codes),
             "not_used": sorted(set(INCIDENTS) - self.codes),
         }
-        return {"contracts": contracts, "incidents": incidents}
+        out_of_reach = {str(row): why for row, why in OUT_OF_REACH.items()}
+        return {"contracts": contracts, "incidents": incidents, "out_of_reach": out_of_reach}
 
 
 def _due_keys(working: Working, hours: Iterable[int | str], time_ms: int) -> Iterator[str]:

@@ -105,6 +105,8 @@ class Told:
     say: str = ""
     drive: int = 0
     wait: str = ""
+    clock_s: int = 0  # by how much the device's clock is ahead of the time when it signs
+    again: bool = False  # the same bytes are sent once more when they are final
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,18 @@ class Registration:
     """What a registrar does about one participant after its enrolment."""
 
     participant: str
+    steps: tuple[Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one side's registrar proposes to the other, and what becomes of it."""
+
+    id: str
+    authority: str
+    title: str
+    changes: tuple[dict[str, Any], ...]
+    ends: str
     steps: tuple[Told, ...]
 
 
@@ -226,6 +240,7 @@ class Scenario:
     pace: Pace
     parameters: dict[str, int | str] = field(default_factory=dict)
     registrations: tuple[Registration, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
     every_row: bool = False  # the run must use every row of every table
 
     def authority(self, name: str) -> Authority:

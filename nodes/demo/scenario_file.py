@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts import identifiers
+from contracts.governance_payloads import parse_proposal_id
 from contracts.outcome import Outcome
 from contracts.parameters import genesis_parameters
 from ledger.errors import Misuse
@@ -25,6 +26,7 @@ from nodes.demo.scenario import (
     Participant,
     Position,
     Post,
+    Proposal,
     Registration,
     Route,
     Scenario,
@@ -38,6 +40,7 @@ from nodes.demo.script import told_faults
 
 PASSES_MAX: Final = 2000
 POSITIONS_MAX: Final = 200
+CLOCK_MAX_S: Final = 366 * 86_400
 MASS_MAX_G: Final = 200_000_000
 INSTRUMENTS: Final = ("gate", "weighbridge", "scanner")
 ALGORITHMS: Final = ("EdDSA", "ES256")
@@ -56,6 +59,8 @@ STATES: Final = (
     "", "planned", "loaded", "sealed", "refused", "started", "at_border", "offered", "disputed", "returned",
     "handed_over", "arrived", "unloaded", "discrepancy", "recovery", "discharged", "held", "overdue", "aborted",
 )  # fmt: skip
+
+PROPOSAL_STATES: Final = ("open", "approved", "in_force", "rejected", "withdrawn", "lapsed", "superseded")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -118,6 +123,7 @@ class _Reader:
         outage = self._outage(root.required_table("outage"))
         pace = self._pace(root.table("pace"))
         registrations = tuple(self._registration(table) for table in root.tables("registrations"))
+        proposals = tuple(self._proposal(table) for table in root.tables("proposals"))
         root.end()
         # Trucks may leave and enter by the posts of the scenario unless it says which.
         codes = [identifiers.parse_place(post.place).code for post in self._posts.values() if _is_place(post.place)]
@@ -139,6 +145,7 @@ class _Reader:
             pace=pace,
             parameters=parameters,
             registrations=registrations,
+            proposals=proposals,
             every_row=every_row,
         )
 
@@ -184,6 +191,8 @@ class _Reader:
                 say=item.text("say", ""),
                 drive=item.number("drive", 1, POSITIONS_MAX, 0),
                 wait=item.text("wait", ""),
+                clock_s=item.number("clock_s", -CLOCK_MAX_S, CLOCK_MAX_S, 0),
+                again=item.flag("again"),
             )
             if sum(map(bool, (told.do, told.drive, told.wait))) != 1:
                 item.fault("do", "expected exactly one of do, drive and wait in a step")
@@ -199,6 +208,20 @@ class _Reader:
         )
         table.end()
         return registration
+
+    def _proposal(self, table: Table) -> Proposal:
+        name = table.text("id")
+        table.checked("id", name, parse_proposal_id)
+        proposal = Proposal(
+            id=name,
+            authority=self._known(table, "authority", "authority", self._authorities),
+            title=table.text("title"),
+            changes=tuple(table.mappings("changes")),
+            ends=table.choice("ends", PROPOSAL_STATES),
+            steps=self._told(table),
+        )
+        table.end()
+        return proposal
 
     @staticmethod
     def _position(table: Table) -> Position:

@@ -14,7 +14,7 @@ from contracts.identifiers import iso6346_check_digit
 from ledger.cbor import Value
 from nodes.demo.scenario import Authority, Crossing, Declaration, Position, Scenario
 from nodes.demo.story import ACCEPTED, MINUTE_S, Payload, Step, Story, along, new_seal, photo
-from nodes.demo.told import StepFault, recognition_of, told_crossing, told_declaration, told_registration
+from nodes.demo.told import StepFault, recognition_of, told_crossing, told_declaration, told_proposal, told_registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,11 @@ class Script:
     crossings: tuple[Story, ...]
     refusals: tuple[Story, ...] = field(default=())
     registrations: tuple[Story, ...] = field(default=())
+    proposals: tuple[Story, ...] = field(default=())
 
     def stories(self) -> Iterator[Story]:
         """In the order in which their kinds are played."""
-        yield from (*self.registrations, *self.declarations, *self.refusals, *self.crossings)
+        yield from (*self.proposals, *self.registrations, *self.declarations, *self.refusals, *self.crossings)
 
     def steps(self) -> Iterator[Step]:
         for story in self.stories():
@@ -43,6 +44,7 @@ def write_script(scenario: Scenario) -> Script:
         ),
         refusals=tuple(_refusals(scenario)),
         registrations=tuple(told_registration(scenario, item) for item in scenario.registrations),
+        proposals=tuple(told_proposal(scenario, item) for item in scenario.proposals),
     )
     for step in script.steps():
         step.check()
@@ -54,6 +56,10 @@ def told_faults(scenario: Scenario) -> Iterator[tuple[str, str]]:
     stories: list[tuple[str, Callable[[], object]]] = [
         (f"registrations[{number}]", partial(told_registration, scenario, item))
         for number, item in enumerate(scenario.registrations)
+    ]
+    stories += [
+        (f"proposals[{number}]", partial(told_proposal, scenario, item))
+        for number, item in enumerate(scenario.proposals)
     ]
     stories += [
         (f"declarations[{number}]", partial(_declaration, scenario, item))
@@ -307,6 +313,8 @@ class _Crossing:
         points = along(self._route.points, crossing.positions_before_border + crossing.positions_after_border)
         for point in points[crossing.positions_before_border :]:
             self._drive(partner, point, f"on the road to {at.title}")
+        where = f"at {at.title}, its whole track signed"
+        self._steps.append(Step(crossing.truck, partner.name, "escort.position", crossing.mrn, {}, where, batch=True))
         self._say(self._terminal(at.name, "gate"), partner, "arrive", f"arrived at {at.title}", {})
         unload: Payload = {"as_declared": True, "seals": self._readings()}
         self._say(partner.officer, partner, "unload", f"unloaded at {at.title}, discharged", unload)

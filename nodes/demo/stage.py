@@ -19,7 +19,7 @@ from nodes.demo.devices import Device, Records
 from nodes.demo.scenario import Scenario
 from nodes.demo.script import Script
 from nodes.demo.steps import CheckFailed, require
-from nodes.demo.story import ACCEPTED, Step, Story
+from nodes.demo.story import ACCEPTED, SPEED_MM_S, Step, Story
 
 # How long a truck at the end of its road waits for answers before it reports once more that it is still there.
 STILL_HERE_S: Final = 1.0
@@ -54,9 +54,10 @@ class Stage:
         self._state_of = state_of
         self.played: dict[str, list[tuple[Step, Delivery]]] = {}
 
-    def trucks_driving(self) -> int:
-        """How many trucks are on the road with something still to report."""
-        return sum(not line.done and line.driving for line in self._board.trucks.values())
+    def trucks_driving(self, such: Callable[[str], bool] = lambda truck: True) -> int:
+        """How many trucks, or of those that are such, are on the road with something still to report."""
+        lines = self._board.trucks.values()
+        return sum(not line.done and line.driving and such(line.truck) for line in lines)
 
     def crossings_final(self) -> int:
         """How many statements of crossings are final."""
@@ -84,6 +85,11 @@ class Stage:
 
     async def play_registrations(self) -> None:
         await _all(self._play(story) for story in self.script.registrations)
+
+    async def play_proposals(self) -> None:
+        """One after the other: which is approved first decides what becomes of the others."""
+        for story in self.script.proposals:
+            await self._play(story)
 
     async def play_declarations(self) -> None:
         await _all(self._play(story) for story in self.script.declarations)
@@ -148,7 +154,20 @@ class Stage:
     def _sign(self, step: Step, story: Story) -> Delivery:
         device = self.devices[step.actor]
         device.authority = step.authority
-        delivery = device.sign(step.kind, step.subject, step.payload_at(time.time_ns() // 1_000_000))
+        if step.driving and story.keeps_track and step.fix is not None:
+            device.record(step.subject, step.fix.latitude_udeg, step.fix.longitude_udeg, SPEED_MM_S)
+        if step.batch:
+            batch = device.close_batch()
+            if batch is None:
+                raise CheckFailed(f"{step.actor} has no track of {step.subject} to sign")
+            delivery = batch
+        else:
+            payload = step.payload_at(time.time_ns() // 1_000_000)
+            if step.names_proposal:
+                payload["proposal"] = self.played[story.subject][0][1].statement.id
+            device.clock_ahead_s = step.clock_s
+            delivery = device.sign(step.kind, step.subject, payload)
+            device.clock_ahead_s = 0
         self.played[story.subject].append((step, delivery))
         return delivery
 
@@ -161,6 +180,12 @@ class Stage:
                 raise CheckFailed(f"{step.kind} of {step.subject}: expected {step.outcome}, got {no}") from no
             return
         require(step.outcome == ACCEPTED, f"{step.kind} of {step.subject}: expected {step.outcome}, got accepted")
+        if step.batch:
+            await self.devices[step.actor].until_idle()  # a gateway has the track
+        if step.again:
+            receipt = await self.devices[step.actor].send_again(delivery)
+            same = delivery.receipt is not None and receipt.index == delivery.receipt.index
+            require(receipt.duplicate and same, f"{step.kind} of {step.subject}: sent again, it was not known")
 
     async def _until_heard(self, step: Step, story: Story, line: TruckLine | None) -> None:
         """Wait until all that the truck reported is final; meanwhile it goes on reporting where it stands."""

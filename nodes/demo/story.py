@@ -2,7 +2,8 @@
 
 A step that is `driving` happens on the road whether or not anybody answers; every other step is physical (a gate opens,
 a seal is read) and happens only when all that came before it in its story is final. A step that waits signs nothing: it
-lasts until the record stands in the state that it names.
+lasts until the record stands in the state that it names. A step with a `batch` signs the track that the truck kept on
+the way, by its hash.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class Step:
     outcome: str = ACCEPTED
     remark: str = ""
     wait: str = ""
+    batch: bool = False
+    clock_s: int = 0  # by how much the device's clock is ahead
+    again: bool = False  # sent once more when it is final, and answered as known
+    names_proposal: bool = False  # it names the statement that proposed what it is about
 
     def payload_at(self, time_ms: int) -> dict[str, Value]:
         """The payload as signed at a time of the device's clock."""
@@ -57,7 +62,9 @@ class Step:
         if self.wait:
             return
         validate_subject(self.kind, self.subject)
-        validate_payload(self.kind, self.payload_at(0))
+        if self.batch:
+            return  # what the truck will have kept
+        validate_payload(self.kind, self.payload_at(0) | ({"proposal": bytes(32)} if self.names_proposal else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,16 @@ class Story:
     def count(self, kind: str) -> int:
         """How many statements of a kind are taken."""
         return sum(step.kind == kind and step.outcome == ACCEPTED for step in self.steps)
+
+    @property
+    def keeps_track(self) -> bool:
+        """Whether the truck keeps what it reports on the way, to sign it as a batch."""
+        return any(step.batch for step in self.steps)
+
+    @property
+    def wrong_clocks(self) -> int:
+        """How many statements are taken from a clock that is wrong."""
+        return sum(step.clock_s != 0 and step.outcome == ACCEPTED for step in self.steps)
 
     @property
     def accepted(self) -> int:

@@ -2,8 +2,9 @@
 
 A told step names an event and, where they differ from the usual, who signs it, what the payload holds, and with which
 outcome it is refused. Everything else is filled in as the usual course would: readings are those of the seals in force,
-masses those of the crossing. Four words stand for several steps: `depart` (plan, load, seal, start), `border` (truck
-and gate report), `hand_over` (offer, accept), `finish` (arrive, unload, clear each declaration).
+masses those of the crossing, a position is where the truck was last. Four words stand for several steps: `depart`
+(plan, load, seal, start), `border` (truck and gate report), `hand_over` (offer, accept), `finish` (arrive, unload,
+clear each declaration). `batch` signs the track that the truck kept while it drove.
 
 Raises `StepFault` for a step that cannot be written: which, and what is expected. What the contracts would refuse
 because of the state is not looked for here.
@@ -19,7 +20,7 @@ from contracts.incidents import INCIDENTS
 from contracts.payloads import SCHEMAS
 from contracts.schema import PayloadError
 from ledger.algorithms import EDDSA, PrivateKey
-from nodes.demo.scenario import Authority, Crossing, Declaration, Registration, Scenario, Told
+from nodes.demo.scenario import Authority, Crossing, Declaration, Position, Proposal, Registration, Scenario, Told
 from nodes.demo.story import ACCEPTED, MINUTE_S, Payload, Step, Story, along, new_seal, photo
 
 WORDS: Final = {
@@ -60,7 +61,11 @@ USUAL: Final = {
     "escort.refuse_start": "home officer",
     "escort": "officer",
     "registry": "home registrar",
+    "governance.propose": "home registrar",
+    "governance.withdraw": "home registrar",
+    "governance": "partner registrar",
 }
+BATCH: Final = "batch"
 INSTRUMENTS: Final = ("gate", "weighbridge", "scanner")
 
 
@@ -100,6 +105,9 @@ class _Teller:
             self.drive()
         if told.do in WORDS and (told.payload or told.by or told.refused != ACCEPTED):
             raise ValueError(f"{told.do} stands for several steps: expected it alone")
+        if told.do == BATCH:
+            self.batch(told)
+            return
         for word in WORDS.get(told.do, (told.do,) if told.do else ()):
             event, _, by = word.partition(" ")
             self._say(told, event, told.by or by)
@@ -107,7 +115,9 @@ class _Teller:
     def _say(self, told: Told, event: str, by: str) -> None:
         kind = event if "." in event else f"{self.contract_of(event)}.{event}"
         if kind not in SCHEMAS:
-            raise ValueError(f"expected an event that a contract knows, or one of {', '.join(WORDS)}, got {event!r}")
+            raise ValueError(
+                f"expected an event that a contract knows, or one of {', '.join((*WORDS, BATCH))}, got {event!r}"
+            )
         contract = kind.partition(".")[0]
         by = by or USUAL.get(kind) or USUAL[contract]
         actor, authority = self.actor(by)
@@ -116,7 +126,8 @@ class _Teller:
             payload = {**self.usual(kind, subject, spelled), **spelled}
             step = Step(
                 actor, authority.name, kind, subject, payload, told.say or self.where(event), outcome=told.refused,
-                remark=told.say if told.refused == ACCEPTED else "",
+                remark=told.say if told.refused == ACCEPTED else "", clock_s=told.clock_s, again=told.again,
+                fix=self.stands(kind, payload), names_proposal=self.names_proposal(kind),
             )  # fmt: skip
             step.check()
             self.steps.append(step)
@@ -178,6 +189,17 @@ class _Teller:
 
     def drive(self) -> None:
         raise ValueError("drive: expected in the steps of a crossing alone")
+
+    def batch(self, told: Told) -> None:
+        raise ValueError("batch: expected in the steps of a crossing alone")
+
+    def stands(self, kind: str, payload: Payload) -> Position | None:
+        """Where the device is, if the statement says so."""
+        return None
+
+    def names_proposal(self, kind: str) -> bool:
+        """Whether the statement names the one that proposed what it is about."""
+        return False
 
 
 class _ToldDeclaration(_Teller):
@@ -243,6 +265,7 @@ class _ToldCrossing(_Teller):
         self._mass_g = crossing.mass_g
         self._over = self._vehicle_changed = False
         self._decisions: dict[str, str] = {}
+        self._here = scenario.routes[crossing.route].points[0]
         self._points = iter(along(scenario.routes[crossing.route].points, max(1, sum(s.drive for s in crossing.steps))))
 
     def contract_of(self, event: str) -> str:
@@ -260,9 +283,19 @@ class _ToldCrossing(_Teller):
 
     def drive(self) -> None:
         where = f"on the road at {self._posts[self.ground().name].title}"
-        point = next(self._points)
+        point = self._here = next(self._points)
         step = Step(self._truck, self.ground().name, "escort.position", self.subject, {}, where, point, driving=True)
         self.steps.append(step)
+
+    def batch(self, told: Told) -> None:
+        actor, authority = self.actor(told.by or "truck")
+        where = told.say or f"its track signed at {self._posts[self.ground().name].title}"
+        self.steps.append(
+            Step(actor, authority.name, "escort.position", self.subject, {}, where, remark=told.say, batch=True)
+        )
+
+    def stands(self, kind: str, payload: Payload) -> Position | None:
+        return self._here if kind == "escort.position" and "fix" not in payload else None
 
     def actor(self, by: str) -> tuple[str, Authority]:
         if by == "truck":
@@ -294,12 +327,12 @@ class _ToldCrossing(_Teller):
         payloads: dict[str, dict[str, Any]] = {
             "load": {"containers": list(crossing.containers), "mass_g": crossing.mass_g},
             "seal": {"seals": [new_seal(seal) for seal in crossing.seals], "photo_sha256": photo(subject, "seal")},
-            "position": {"batch": {"sha256": photo(subject), "fixes": 60, "from_ms": 0, "until_ms": 60_000}},
             "offer": {**read, "photo_sha256": photo(subject, "offer")},
             "accept": read,
             "accept_with_differences": read,
             "unload": {"as_declared": True, "seals": self._readings()},
             "discrepancy": {"findings": ["Not as declared"]},
+            "position": {},
             "incident": {"code": "04"},
             "resume": {},
             "start": {},
@@ -375,3 +408,24 @@ def told_registration(scenario: Scenario, registration: Registration) -> Story:
     teller = _ToldRegistration(scenario, registration)
     teller.tell(registration.steps)
     return Story(registration.participant, tuple(teller.steps), "enrolled")
+
+
+class _ToldProposal(_Teller):
+    def __init__(self, scenario: Scenario, proposal: Proposal) -> None:
+        super().__init__(scenario, scenario.authority(proposal.authority), proposal.id, "governance")
+        self._proposal = proposal
+
+    def usual(self, kind: str, subject: str, given: Payload) -> dict[str, Any]:
+        event = kind.partition(".")[2]
+        if event == "propose":
+            return {"title": self._proposal.title, "changes": [self._spelled(each) for each in self._proposal.changes]}
+        return {} if event == "approve" else {"reason": "Decided by the two sides"}
+
+    def names_proposal(self, kind: str) -> bool:
+        return kind.startswith("governance.") and kind != "governance.propose"
+
+
+def told_proposal(scenario: Scenario, proposal: Proposal) -> Story:
+    teller = _ToldProposal(scenario, proposal)
+    teller.tell(proposal.steps)
+    return Story(proposal.id, tuple(teller.steps), proposal.ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import json
@@ -93,6 +94,21 @@ class Gateway:
         return new
 
 
+class InBetween:
+    """The same gateway over an asynchronous link: other things happen while it answers."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def submit(self, raw: bytes, *, wait: str = "committed") -> Answer:
+        await asyncio.sleep(0)
+        return self._gateway.submit(raw, wait=wait)
+
+    async def put_attachment(self, media_type: str, data: bytes) -> bool:
+        await asyncio.sleep(0)
+        return self._gateway.put_attachment(media_type, data)
+
+
 class PowerCut(Exception):
     pass
 
@@ -172,6 +188,8 @@ class World:
                 self._keep()
             case ("send",):
                 self.device.send(gateway)
+            case ("send in between",):
+                asyncio.run(self.device.send_async(InBetween(gateway)))
             case ("power",):
                 self.lose_power()
 
@@ -179,7 +197,7 @@ class World:
 ACTIONS = st.one_of(
     st.tuples(st.just("sign"), st.sampled_from(("escort.position", REFUSED_KIND)), st.sampled_from((0, 1))),
     st.tuples(st.just("record"), st.integers(1, 4)),
-    st.sampled_from((("flush",), ("batch",), ("send",), ("power",))),
+    st.sampled_from((("flush",), ("batch",), ("send",), ("send in between",), ("power",))),
 )
 
 
@@ -262,13 +280,31 @@ def test_a_refusal_is_noted_where_somebody_finds_it_and_the_next_one_goes_on(
     }
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("fate", ["lost", "unavailable", "overloaded", "token", "committed"])
-def test_what_is_not_now_is_kept_and_nothing_overtakes_it(device: OnboardDevice, fate: str) -> None:
+def test_what_is_not_now_is_kept_and_nothing_overtakes_it(device: OnboardDevice, fate: str, asynchronous: bool) -> None:
     device.sign("escort.position", MRNS[0], {})
     device.sign("escort.position", MRNS[0], {})
-    sent = device.send(always(fate))
+    sent = asyncio.run(device.send_async(InBetween(always(fate)))) if asynchronous else device.send(always(fate))
     assert (sent.final, sent.refused, sent.waiting) == (0, 0, 2)
     assert (sent.last_error is None) == (fate == "committed")
+
+
+def test_what_is_about_one_thing_can_be_sent_without_the_rest_and_batches_without_statements(
+    device: OnboardDevice,
+) -> None:
+    gateway = always("there")
+    device.sign("escort.position", MRNS[0], {})
+    device.sign("escort.position", MRNS[1], {})
+    device.record(MRNS[1], Fix(1, 2, 3))
+    assert device.fixes == 1
+    device.close_batch()
+    assert (device.fixes, device.batches_waiting, device.subjects()) == (0, 1, list(MRNS))
+    sent = asyncio.run(device.send_about_async(MRNS[0], InBetween(gateway)))
+    assert (sent.final, sent.batches, sent.waiting) == (1, 0, 3)
+    sent = asyncio.run(device.send_batches_async(InBetween(gateway)))
+    assert (sent.final, sent.batches, sent.waiting) == (0, 1, 2)
+    assert [statement.sub for statement in gateway.log] == [MRNS[0]]
 
 
 def test_a_batch_that_no_gateway_will_ever_take_is_set_aside_and_not_deleted(

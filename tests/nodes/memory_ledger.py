@@ -6,8 +6,10 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
+from contracts.catalogue import usual_versions
 from contracts.execute import BlockExecution, genesis_state
 from ledger.algorithms import PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator
@@ -50,7 +52,7 @@ def make_genesis(scenario: Scenario, keys: dict[str, PrivateKey]) -> Genesis:
         time_ms=time.time_ns() // 1_000_000 - 1,
         authorities=tuple(authorities),
         parameters=scenario.parameters,
-        contracts={"declaration": 1, "escort": 1, "registry": 1},
+        contracts=usual_versions(),
     )
 
 
@@ -60,9 +62,17 @@ class MemoryLedger:
     def __init__(self, genesis: Genesis) -> None:
         self.state: dict[str, bytes] = dict(genesis_state(genesis))
         self.accepted: list[Statement] = []
+        self.attachments: dict[bytes, bytes] = {}
         self.missing: tuple[str, ...] = ()
         self.lose_answers = random.Random(0)
         self.lost_answers_percent = 0
+
+    def attach(self, data: bytes) -> bool:
+        """Keep what a statement refers to by hash; whether it is new."""
+        digest = sha256(data).digest()
+        new = digest not in self.attachments
+        self.attachments[digest] = data
+        return new
 
     def get(self, key: str) -> bytes | None:
         return self.state.get(key)
@@ -108,9 +118,20 @@ def make_stage(scenario: Scenario, outboxes: Path) -> tuple[Stage, MemoryLedger,
     ledger = MemoryLedger(make_genesis(scenario, keys))
     records = Records()
     doors = {authority.name: Door(ledger) for authority in scenario.authorities}
+
+    async def leave(authority: str, media_type: str, data: bytes) -> bool:
+        return ledger.attach(data)
+
     devices = {
         participant.id: Device(
-            participant.id, keys[participant.id], participant.authority, doors, outboxes, records, random.Random(1)
+            participant.id,
+            keys[participant.id],
+            participant.authority,
+            doors,
+            outboxes,
+            records,
+            random.Random(1),
+            leave,
         )
         for participant in scenario.participants.values()
     }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from api.exchange import Unreachable
+from contracts.telemetry import check_batch
 from ledger.algorithms import PrivateKey
 from ledger.statement import Statement
 from nodes.demo.delivery import Delivery, NotNow, Receipt, TurnedAway, latency
@@ -35,6 +39,11 @@ class Office:
         if self.answers:
             raise self.answers.pop(0)
         return Receipt(len(self.sent), 1, 1)
+
+
+class NoJitter(random.Random):
+    def uniform(self, a: float, b: float) -> float:
+        return 0.0
 
 
 def _device(tmp_path: Path, *offices: Office) -> tuple[Device, Records]:
@@ -100,6 +109,62 @@ async def test_lost_power_in_mid_sending_sends_the_same_bytes_again(tmp_path: Pa
     assert len(office.sent) == 2
     assert len({statement.raw for statement in office.sent}) == 1
     assert records.signed == 1
+
+
+async def test_a_track_survives_a_loss_of_power_and_is_left_at_the_gateway_of_the_side_it_stands_on(
+    tmp_path: Path,
+) -> None:
+    left: list[tuple[str, bytes]] = []
+
+    async def leave(authority: str, media_type: str, data: bytes) -> bool:
+        left.append((authority, data))
+        return True
+
+    office, records = Office(), Records()
+    sides = {"kz-kgd": office, "cn-gacc": office}
+    device = Device(NAME, PrivateKey.generate(), "kz-kgd", sides, tmp_path, records, random.Random(0), leave)
+    assert device.close_batch() is None
+    for number in range(3):
+        device.record(MRN, number, number, 0)
+    assert (device.lose_power(), device.fixes) == (0, 3)
+    device.record(MRN, 3, 3, 0)
+    device.authority = "cn-gacc"
+    delivery = device.close_batch()
+    assert delivery is not None
+    assert device.fixes == 0
+    await device.until_final(delivery)
+    await device.until_idle()
+    ((authority, raw),) = left
+    signed: Any = delivery.statement.payload["batch"]
+    assert (authority, device.waiting) == ("cn-gacc", 0)
+    assert check_batch(raw, signed).fixes == 4
+
+
+async def test_a_batch_that_cannot_be_left_now_is_left_later(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    async def leave(authority: str, media_type: str, data: bytes) -> bool:
+        tries.append(authority)
+        if len(tries) < 3:
+            raise Unreachable("no answer")
+        return True
+
+    office, records = Office(), Records()
+    device = Device(NAME, PrivateKey.generate(), "kz-kgd", {"kz-kgd": office}, tmp_path, records, NoJitter(), leave)
+    device.record(MRN, 1, 1, 0)
+    device.close_batch()
+    await device.until_idle()
+    assert (len(tries), device.waiting, records.failure) == (3, 0, None)
+
+
+async def test_a_clock_that_is_wrong_signs_its_own_time_and_what_is_sent_again_is_known(tmp_path: Path) -> None:
+    device, _ = _device(tmp_path, Office())
+    device.clock_ahead_s = -400
+    before_s = int(time.time())
+    delivery = await device.until_final(device.sign("escort.position", MRN, {}))
+    assert before_s - 400 <= delivery.statement.iat_s <= int(time.time()) - 400
+    await device.send_again(delivery)
+    assert delivery.attempts == 2
 
 
 async def test_after_the_handover_a_truck_talks_to_the_other_side(tmp_path: Path) -> None:

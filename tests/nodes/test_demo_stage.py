@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts.declaration_record import decode_declaration
 from contracts.movement import decode_movement
+from contracts.telemetry import check_batch
 from nodes.demo.scaling import with_crossings
 from nodes.demo.scenario import MassDifference, Pace, Scenario, shipped_scenario
 from nodes.demo.scenario_file import load_scenario
@@ -58,6 +60,14 @@ async def test_every_story_ends_in_the_state_that_the_script_says(shipped: Scena
         assert declaration.status == ("cleared" if story.subject in crossed else story.final_state)
     for story in script.refusals:
         assert f"escort/{story.subject}" not in ledger.state
+
+
+async def test_every_truck_signs_its_whole_track_and_leaves_it_at_a_gateway(shipped: Scenario, tmp_path: Path) -> None:
+    script, ledger = await _play_all(shipped, tmp_path)
+    signed: list[Any] = [item.payload["batch"] for item in ledger.accepted if "batch" in item.payload]
+    assert len(signed) == sum(story.keeps_track for story in script.crossings) == len(ledger.attachments)
+    for batch in signed:
+        assert check_batch(ledger.attachments[batch["sha256"]], batch).fixes > 1
 
 
 async def test_the_branches_leave_their_traces_in_the_records(shipped: Scenario, tmp_path: Path) -> None:

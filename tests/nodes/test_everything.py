@@ -14,6 +14,7 @@ import pytest
 from contracts.deadlines import next_deadline_ms
 from contracts.incidents import INCIDENTS
 from contracts.movement import load_movement
+from contracts.telemetry import Fix, batch_payload, encode_telemetry
 from contracts.working import Working
 from ledger.algorithms import PrivateKey
 from ledger.entry import BlockRecord
@@ -25,7 +26,7 @@ from nodes.demo.scaling import with_crossings
 from nodes.demo.scenario import SHIPPED, Scenario, shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import Script, write_script
-from nodes.demo.story import ACCEPTED, Story
+from nodes.demo.story import ACCEPTED, Step, Story
 from tests.nodes.memory_ledger import make_genesis, make_keys
 
 STEP_MS = 1_000
@@ -42,6 +43,9 @@ class Playing:
         self.height = 0
         self.genesis = genesis
         self.log: list[Statement | BlockRecord] = []
+        self.accepted: list[tuple[int, int, Statement]] = []  # place on the log, block time, statement
+        self.proposed: dict[str, bytes] = {}
+        self.track: list[Fix] = []
         registrars = {authority.name: authority.registrar for authority in scenario.authorities}
         for participant in scenario.participants.values():
             if participant.id not in registrars.values():
@@ -49,7 +53,7 @@ class Playing:
                 enrol = {"key": key, "roles": list(participant.roles)}
                 assert self.say("registry.enrol", registrars[participant.authority], participant.id, enrol) == ACCEPTED
 
-    def say(self, kind: str, iss: str, sub: str, payload: Mapping[str, Any]) -> str:
+    def say(self, kind: str, iss: str, sub: str, payload: Mapping[str, Any], clock_s: int = 0) -> str:
         self.now_ms += STEP_MS
         self.height += 1
         statement = sign_statement(
@@ -57,11 +61,15 @@ class Playing:
             kind=kind,
             iss=iss,
             sub=sub,
-            iat_s=self.now_ms // 1000,
+            iat_s=self.now_ms // 1000 + clock_s,
             cti=self.height.to_bytes(16, "big"),
             payload=dict(payload),
         )
         outcome = self.rows.take(statement, self.now_ms, self.height)
+        if outcome == ACCEPTED:
+            self.accepted.append((2 * self.height, self.now_ms, statement))
+            if kind == "governance.propose":
+                self.proposed[sub] = statement.id
         self._close([statement] if outcome == ACCEPTED else [])
         return outcome
 
@@ -72,12 +80,23 @@ class Playing:
         self.log += [*statements, record]
 
     def play(self, story: Story) -> None:
+        self.track = []
         for step in story.steps:
             if step.wait:
                 self.wait(step.subject, step.wait)
                 continue
-            outcome = self.say(step.kind, step.actor, step.subject, step.payload_at(self.now_ms))
+            if step.driving:
+                self.track.append(Fix(self.now_ms, 46_672_000, 82_735_000))
+            outcome = self.say(step.kind, step.actor, step.subject, self.payload_of(step), step.clock_s)
             assert outcome == step.outcome, (step.kind, step.subject, step.where)
+
+    def payload_of(self, step: Step) -> dict[str, Any]:
+        if step.batch:
+            batch = batch_payload(encode_telemetry(self.track))
+            self.track = []
+            return {"batch": batch}
+        named = {"proposal": self.proposed[step.subject]} if step.names_proposal else {}
+        return step.payload_at(self.now_ms) | named
 
     def wait(self, mrn: str, state: str) -> None:
         while self.state(mrn) != state:
@@ -199,15 +218,19 @@ def _faults(tmp_path: Path, old: str, new: str) -> Iterator[str]:
         ('{ do = "turn_back", say', '{ do = "turn_back", refused = "no", say', "steps[10]", "the name of an outcome"),
         ('{ do = "turn_back", say', '{ do = "depart", with = { note = "x" }, say', "steps[10]", "expected it alone"),
         ('{ do = "turn_back", say', '{ wait = "returned", until = 5, say', "steps[10]", "is not a known key"),
-        ('by = "seal KZE50011"', 'by = "seal KZE99"', "crossings[10].steps[1]", "expected an electronic seal"),
-        ('code = "04"', 'code = "99"', "crossings[10].steps[1]", "expected one of"),
+        ('by = "seal KZE50011"', 'by = "seal KZE99"', "crossings[10].steps[6]", "expected an electronic seal"),
+        ('code = "04"', 'code = "99"', "crossings[10].steps[6]", "expected one of"),
         (
             'participant = "kz/spare-device"',
             'participant = "kz/nobody"',
             "registrations[0].participant",
             "no participant",
         ),
-        ('ends = "rejected"', 'ends = "forgotten"', "declarations[0].ends", "expected one of"),
+        ('ends = "rejected"\nrecog', 'ends = "forgotten"\nrecog', "declarations[0].ends", "expected one of"),
+        ('ends = "rejected"', 'ends = "forgotten"', "proposals[1].ends", "expected one of"),
+        ('corridor_m", from = 2_000', 'corridor_m", was = 2_000', "proposals[2].steps[0]", "from"),
+        ('id = "kz-kgd/2026-002"', 'id = "nobody/2026 002"', "proposals[2].id", "proposal"),
+        ("again = true", 'again = "twice"', "steps[1].again", "expected true or false"),
         ("every_row = true", 'every_row = "yes"', "scenario.every_row", "expected true or false"),
     ],
 )

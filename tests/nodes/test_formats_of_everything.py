@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
@@ -18,38 +16,11 @@ from api.wco.notifications import ROWS, NothingToNotify, notifications_document
 from contracts.declaration_record import load_declaration
 from contracts.movement import Movement, load_movement
 from contracts.working import Working
-from ledger.statement import Statement, sign_statement
-from nodes.demo.scenario import Scenario, shipped_scenario
+from nodes.demo.scenario import shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import write_script
-from nodes.demo.story import ACCEPTED
 from tests.api.epcis.test_document import SCHEMA
-from tests.nodes.test_everything import STEP_MS, Playing
-
-
-class Recording(Playing):
-    """Plays, and keeps what was accepted as the log would."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.accepted: list[tuple[int, int, Statement]] = []
-        super().__init__(scenario)
-
-    def say(self, kind: str, iss: str, sub: str, payload: Mapping[str, Any]) -> str:
-        self.now_ms += STEP_MS
-        self.height += 1
-        statement = sign_statement(
-            self.keys[iss],
-            kind=kind,
-            iss=iss,
-            sub=sub,
-            iat_s=self.now_ms // 1000,
-            cti=self.height.to_bytes(16, "big"),
-            payload=dict(payload),
-        )
-        outcome = self.rows.take(statement, self.now_ms, self.height)
-        if outcome == ACCEPTED:
-            self.accepted.append((2 * self.height, self.now_ms, statement))
-        return outcome
+from tests.nodes.test_everything import Playing
 
 
 class Tales:
@@ -57,7 +28,7 @@ class Tales:
 
     def __init__(self) -> None:
         scenario = load_scenario(shipped_scenario("everything"))
-        self.playing = Recording(scenario)
+        self.playing = Playing(scenario)
         for story in write_script(scenario).stories():
             self.playing.play(story)
         self.authorities = tuple(sorted((Authority(a.name, a.country) for a in scenario.authorities), key=str))
