@@ -16,7 +16,7 @@ from nodes.demo.delivery import Delivery
 from nodes.demo.offline import run_comity
 from nodes.demo.running import RunningNetwork
 from nodes.demo.stage import Stage
-from nodes.demo.steps import counted, require
+from nodes.demo.steps import require
 from nodes.network import Network
 
 
@@ -54,7 +54,7 @@ async def mirror_and_check(run: Run, network: Network, running: RunningNetwork, 
             stem.with_suffix(".telemetry").write_bytes(raw)
             stem.with_suffix(".cose").write_bytes(delivery.statement.raw)
             stem.with_suffix(".tlog-proof").write_bytes(proof)
-        step.detail = f"{counted(len(found), 'batch')} of {counted(fixes, 'fix')}, the same at both gateways"
+        step.detail = f"{len(found)} tracks of {fixes} fixes, the same at both gateways"
 
 
 def verify_batches(run: Run) -> None:

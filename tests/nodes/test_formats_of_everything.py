@@ -19,7 +19,7 @@ from contracts.working import Working
 from nodes.demo.scenario import shipped_scenario
 from nodes.demo.scenario_file import load_scenario
 from nodes.demo.script import write_script
-from tests.api.epcis.test_document import SCHEMA
+from tests.api.epcis.test_document import OUR_SCHEMA, SCHEMA
 from tests.nodes.test_everything import Playing
 
 
@@ -74,6 +74,12 @@ def test_every_movement_has_an_event_for_each_entry_each_with_an_id_of_its_own(t
         assert all(e["eventID"] == event_hash_id(e, NAMESPACES) for e in events)
         told |= {e["comity:kind"] for e in events}
     assert told == {s.kind for _, _, s in tales.playing.accepted if s.kind.startswith("escort.")}
+
+
+def test_every_movement_is_what_epcis_asks_for(tales: Tales) -> None:
+    for mrn in tales.subjects("escort"):
+        document = json.loads(movement_document(mrn, tales.history(mrn)))
+        assert [error.message for error in OUR_SCHEMA.iter_errors(document)] == [], mrn
 
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no schema {SCHEMA}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from api.epcis.hashing import event_hash_id
 from contracts.catalogue import contract_of
 from contracts.outcome import Outcome
 from tests.api import tales
+from tests.api.epcis.structure import DOCUMENT
 from tests.contracts import corridor as c
 from tests.contracts import stages
 
@@ -24,6 +26,7 @@ SCHEMA = (
     Path(os.environ.get("COMITY_SHARED_DATA", Path(__file__).parents[3] / "../shared/data"))
     / "epcis/EPCIS-JSON-Schema.json"
 )
+OUR_SCHEMA = jsonschema.Draft202012Validator(DOCUMENT)
 Steps = list[tuple[str, str, dict[str, Any]]]
 HAPPY = [(f"escort.{event}", iss, payload) for _, event, iss, payload in c.ESCORT_STEPS]
 
@@ -249,6 +252,81 @@ def test_an_event_that_no_row_names_is_still_told() -> None:
 def test_what_is_not_about_an_escort_is_passed_over_and_an_empty_history_is_an_empty_list() -> None:
     assert movement_events(c.MRN, tales.history(tales.DECLARATION, c.MRN)) == []
     assert json.loads(movement_document(c.MRN, tales.history([], c.MRN)))["epcisBody"] == {"eventList": []}
+
+
+@pytest.mark.parametrize("name", TALES)
+def test_documents_are_what_epcis_asks_for(name: str) -> None:
+    document = json.loads(movement_document(c.MRN, tales.history(TALES[name], c.MRN)))
+    assert [error.message for error in OUR_SCHEMA.iter_errors(document)] == []
+
+
+def _event_of(document: Any, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(e for e in document["epcisBody"]["eventList"] if e["type"] == kind)
+    return found
+
+
+# What could go wrong with a document, and would be refused by whoever reads it. Each is done to a good one.
+FAULTS: dict[str, Callable[[Any], object]] = {
+    "no context": lambda d: d.pop("@context"),
+    "no version": lambda d: d.pop("schemaVersion"),
+    "a version that is none": lambda d: d.update(schemaVersion="two"),
+    "no time": lambda d: d.pop("creationDate"),
+    "a time without its zone": lambda d: d.update(creationDate="2026-09-21T14:25:21"),
+    "another type": lambda d: d.update(type="EPCISQueryDocument"),
+    "no events": lambda d: d["epcisBody"].pop("eventList"),
+    "a field that nobody defined": lambda d: _event_of(d, "ObjectEvent").update(colour="blue"),
+    "an event of no type": lambda d: _event_of(d, "ObjectEvent").pop("type"),
+    "an event of an unknown type": lambda d: _event_of(d, "ObjectEvent").update(type="SmellEvent"),
+    "an event without a time": lambda d: _event_of(d, "ObjectEvent").pop("eventTime"),
+    "an event without its offset": lambda d: _event_of(d, "ObjectEvent").pop("eventTimeZoneOffset"),
+    "an offset that is none": lambda d: _event_of(d, "ObjectEvent").update(eventTimeZoneOffset="UTC"),
+    "no action": lambda d: _event_of(d, "ObjectEvent").pop("action"),
+    "an action that is none": lambda d: _event_of(d, "ObjectEvent").update(action="LOOK"),
+    "a step of no vocabulary": lambda d: _event_of(d, "ObjectEvent").update(bizStep="loitering"),
+    "a disposition of no vocabulary": lambda d: _event_of(d, "ObjectEvent").update(disposition="fine"),
+    "things that are no URIs": lambda d: _event_of(d, "ObjectEvent").update(epcList=["the blue truck"]),
+    "things that are no list": lambda d: _event_of(d, "ObjectEvent").update(epcList="urn:a:b"),
+    "children of nobody": lambda d: _event_of(d, "AggregationEvent").pop("parentID"),
+    "a transaction of nothing": lambda d: _event_of(d, "TransactionEvent").pop("bizTransactionList"),
+    "a place without a name": lambda d: _event_of(d, "ObjectEvent").update(readPoint={}),
+    "a sensor that reports nothing": lambda d: _event_of(d, "ObjectEvent").update(sensorElementList=[{}]),
+}
+
+
+def _with_fault(fault: str) -> Any:
+    document = json.loads(movement_document(c.MRN, tales.history(HAPPY, c.MRN)))
+    FAULTS[fault](document)
+    return document
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_our_own_schema_meets_each_fault(fault: str) -> None:
+    assert not OUR_SCHEMA.is_valid(_with_fault(fault))
+
+
+# GS1's schema, as a JSON Schema validator reads it, lets these pass: it leaves words of a vocabulary and fields without
+# a prefix to others, and nobody checks the format of a time or of a URI for it.
+ONLY_OURS = {
+    "a time without its zone",
+    "a field that nobody defined",
+    "an event of an unknown type",
+    "a step of no vocabulary",
+    "a disposition of no vocabulary",
+    "things that are no URIs",
+    "children of nobody",
+}
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason=f"no schema {SCHEMA}")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_the_schema_of_gs1_refuses_ours_refuses_too(fault: str) -> None:
+    assert _gs1().is_valid(_with_fault(fault)) == (fault in ONLY_OURS)
+
+
+def _gs1() -> jsonschema.Draft7Validator:
+    return jsonschema.Draft7Validator(
+        json.loads(SCHEMA.read_text()), format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER
+    )
 
 
 @pytest.mark.skipif(not SCHEMA.exists(), reason=f"no schema {SCHEMA}")
