@@ -13,13 +13,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from ledger.archive import CHECKPOINT, MEMBERSHIP, POLICY, archive_levels, archive_policy
+from ledger.archive_tree import ArchiveTree
 from ledger.audit_chunks import (
     Chunk,
     KnownKeys,
@@ -33,13 +35,14 @@ from ledger.audit_chunks import (
 )
 from ledger.audit_replay import BlockReplay, Replay, ReplayCheck, StateReader, UniqueCheck
 from ledger.audit_report import AuditReport, Check, Fault, FaultList
+from ledger.audit_saved import Header, SavedAudit, check_continues, resumed_frontier, write_saved
 from ledger.audit_tree import TreeCheck
 from ledger.checkpoint import Checkpoint, log_verifier, parse_checkpoint
 from ledger.cosignature import cosigner_verifier, verify_cosignature
-from ledger.entry import Genesis, parse_entry
+from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.errors import LedgerError, Malformed, Misuse, Untrue
-from ledger.membership import MAX_CHAIN_BYTES, Member, split_chain, verify_chain
-from ledger.merkle import MAX_TREE_SIZE, TILE_WIDTH
+from ledger.membership import MAX_CHAIN_BYTES, Member, parse_change, split_chain, verify_chain
+from ledger.merkle import MAX_TREE_SIZE, TILE_WIDTH, leaf_hash
 from ledger.note import COSIGNATURE_V1, ED25519, MAX_NOTE_BYTES, Note, NoteSignature, VerifierKey, parse_note
 from ledger.policy import MAX_POLICY_BYTES, Policy, parse_policy
 from ledger.tenure import Tenures
@@ -64,6 +67,18 @@ MAX_REPORTED_RANGES = 1000
 
 # Called with the number of entries audited and of all entries.
 Progress = Callable[[int, int], None]
+# Called with each chunk, and how many of its entries an earlier audit has seen.
+Observer = Callable[[Chunk, int], None]
+# Yields the chunk of every task, in order; a statement's key is among those given, or nobody enrolled it.
+Spread = Callable[[Sequence[Task], dict[bytes, bytes]], Iterator[Chunk]]
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Where to leave what the next audit needs, and which program does."""
+
+    path: Path
+    program: str
 
 
 def audit_archive(
@@ -72,22 +87,34 @@ def audit_archive(
     replay: Replay,
     jobs: int = 1,
     progress: Progress | None = None,
+    *,
+    since: SavedAudit | None = None,
+    save: Save | None = None,
+    spread: Spread | None = None,
+    observe: Observer | None = None,
 ) -> AuditReport:
     """Audit the archive in ``directory`` under ``policy``, executing every block with ``replay``.
 
-    ``jobs`` processes parse, hash and check signatures; execution is in this one. `Misuse` only if there is no such
-    directory, or no such number of jobs.
+    ``jobs`` processes parse, hash and check signatures, or whatever ``spread`` has instead; execution is in this one.
+    ``since`` goes on where an earlier audit ended; whether it goes with this program is for the caller to have asked.
+    ``save`` writes what a later one needs, if there is no fault. ``observe`` is shown every chunk, in order.
+
+    `Misuse` only if there is no such directory, no such number of jobs, or the archive is shorter than what ``since``
+    has audited; OSError only if ``save`` cannot be written.
     """
     if not 1 <= jobs <= MAX_JOBS:
         raise Misuse(f"number of jobs is out of range: expected 1 to {MAX_JOBS}, got {jobs}")
     if not Path(directory).is_dir():
         raise Misuse(f"there is no directory {directory}")
-    return _Audit(os.fspath(directory), policy).run(replay, jobs, progress)
+    audit = _Audit(os.fspath(directory), policy, since, save)
+    return audit.run(replay, spread or Processes(jobs), progress, observe)
 
 
 class _Audit:
-    def __init__(self, directory: str, policy: bytes) -> None:
+    def __init__(self, directory: str, policy: bytes, since: SavedAudit | None, save: Save | None) -> None:
         self._directory = directory
+        self._raw_policy = policy
+        self._since, self._save = since, save
         self._faults = FaultList()
         self._policy = self._read_policy(policy)
         self._signed: dict[str, int] = {}
@@ -99,8 +126,10 @@ class _Audit:
         self._strangers: list[tuple[Note, NoteSignature]] = []
         self._archive_logs: list[VerifierKey] = []
         self._logged: set[VerifierKey] = set()
+        # The steps of each change of the membership, as the registrars signed them.
+        self._changes: tuple[tuple[str, ...], ...] = ()
 
-    def run(self, replay: Replay, jobs: int, progress: Progress | None) -> AuditReport:
+    def run(self, replay: Replay, spread: Spread, progress: Progress | None, observe: Observer | None) -> AuditReport:
         present, strangers = self._list_files()
         genesis = self._peek_genesis(present)
         self._read_membership(genesis)
@@ -110,18 +139,27 @@ class _Audit:
         self._check_files(size, present, strangers)
         bundles = sorted({*present.get(ENTRIES, {}), *present.get(0, {})})
         tasks = [Task(self._directory, index, tile_width(0, index, size)) for index in bundles]
-        tasks = [task for task in tasks if task.width]
         tree = TreeCheck(self._directory, size, self._faults)
         blocks = ReplayCheck(replay, self._faults, (member.name for member in self._joined))
         unique = UniqueCheck(self._directory, size, self._faults)
+        before, keys = 0, {}
+        if self._continues(genesis, checkpoint, size) and self._since is not None and genesis is not None:
+            self._resume(self._since, genesis, blocks, unique)
+            tree.resume(resumed_frontier(self._since.header))
+            before, keys = self._since.header.size, self._since.header.known_keys()
+        tasks = [task for task in tasks if task.width and task.index >= before // TILE_WIDTH]
+        keys |= self._harvest(tasks)
         entries = 0
-        for chunk in _process_all(tasks, self._harvest(tasks), jobs):
+        for chunk in spread(tasks, keys):
             for fault in chunk.faults:
                 self._faults.add(fault.check, fault.message, entry=fault.entry, file=fault.file)
+            skip = max(0, before - chunk.first)
             altered = tree.add(chunk)
-            blocks.add(chunk, altered)
-            unique.add(chunk)
-            entries += chunk.width - len(chunk.unreadable)
+            blocks.add(chunk, altered, skip)
+            unique.add(chunk, skip)
+            if observe is not None:
+                observe(chunk, skip)
+            entries += chunk.width - len(chunk.unreadable) - skip
             if progress is not None:
                 progress(min(chunk.first + chunk.width, size), size)
         root = tree.finish(None if checkpoint is None else checkpoint.root)
@@ -131,10 +169,11 @@ class _Audit:
         log_keys = LogKeys(checkpoint, blocks.genesis, tenures, blocks.place)
         self._check_log_keys(log_keys)
         self._check_genesis(blocks.genesis, checkpoint, log_keys)
-        return AuditReport(
+        report = AuditReport(
             origin=None if checkpoint is None else checkpoint.origin,
             size=size,
             root=root,
+            before=before,
             entries=entries,
             statements=blocks.statements,
             blocks=blocks.blocks,
@@ -146,7 +185,73 @@ class _Audit:
             not_comparable_from=blocks.not_comparable_from,
             not_comparable_because=blocks.not_comparable_because,
             log_keys=tuple(each for held in (tenures or {}).values() for each in held),
+            membership=self._changes,
         )
+        if self._save is not None and report.holds:
+            self._write_saved(self._save, report, keys, tree, blocks, unique)
+        unique.close()
+        return report
+
+    # --- from one audit to the next ----------------------------------------------------------------------------------
+
+    def _continues(self, genesis: Genesis | None, checkpoint: Checkpoint | None, size: int) -> bool:
+        """Whether there is an earlier audit to go on from, and this archive goes on from it: else that is a fault."""
+        if self._since is None:
+            return False
+        header = self._since.header
+        if size < header.size:
+            raise Misuse(f"the archive has {size} entries, {header.size} were audited before: expected no fewer")
+        try:
+            if checkpoint is None or genesis is None:
+                raise Untrue("not_continued", "it has no checkpoint or no genesis record to hold against it")
+            check_continues(header, ArchiveTree(self._directory), size, checkpoint.root)
+        except (Malformed, Untrue) as error:
+            message = f"the archive does not go on from the saved audit, it is audited from the beginning: {error}"
+            self._faults.add(Check.ROOT, message, entry=header.size - 1)
+            return False
+        return True
+
+    def _resume(self, since: SavedAudit, genesis: Genesis, blocks: ReplayCheck, unique: UniqueCheck) -> None:
+        """Take up what an earlier audit has left. Misuse if the file was damaged: then nothing rests on it."""
+        header, state = since.header, blocks.state
+        try:
+            since.restore(unique.remember, state.apply)
+            record = BlockRecord.decode(header.record)
+        except Malformed as error:
+            raise Misuse(f"{error}: audit from the beginning") from error
+        if not state.root == header.state_root == record.state_root:
+            raise Misuse("the saved records do not come to the state root of the last block: audit from the beginning")
+        blocks.resume(genesis, header.size, record, header.statements, header.blocks)
+
+    def _write_saved(
+        self,
+        save: Save,
+        report: AuditReport,
+        keys: Mapping[bytes, bytes],
+        tree: TreeCheck,
+        blocks: ReplayCheck,
+        unique: UniqueCheck,
+    ) -> None:
+        note = read_file(self._directory, CHECKPOINT, MAX_NOTE_BYTES)
+        if isinstance(note, str) or report.root is None or blocks.record is None or blocks.genesis is None:
+            return  # a log of nothing but its genesis: there is nothing to save
+        header = Header(
+            program=save.program,
+            policy_sha256=sha256(self._raw_policy).digest(),
+            note=note,
+            origin=report.origin or "",
+            size=report.size,
+            root=report.root,
+            genesis=leaf_hash(blocks.genesis.encode()),
+            record=blocks.record.encode(),
+            upper=tree.upper,
+            keys=tuple(keys[kid] for kid in sorted(keys)),
+            statements=blocks.statements,
+            blocks=blocks.blocks,
+            records=sum(1 for _ in blocks.state.records()),
+            state_root=blocks.state.root,
+        )
+        write_saved(save.path, header, unique.numbers(), blocks.state.records())
 
     def _read_membership(self, genesis: Genesis | None) -> None:
         """The signed changes that the archive brings, if any: what they do not prove, they do not change."""
@@ -157,13 +262,16 @@ class _Audit:
             self._faults.add(Check.GENESIS, data, file=MEMBERSHIP)
             return
         try:
-            registers = verify_chain(genesis, split_chain(data))
+            notes = split_chain(data)
+            registers = verify_chain(genesis, notes)
+            changes = [parse_change(parse_note(note).text) for note in notes]
         except (Malformed, Untrue) as error:
             self._faults.add(Check.GENESIS, f"changes of the membership do not hold: {error}", file=MEMBERSHIP)
             return
         first = registers[0].members
         joined = {name: each for register in registers for name, each in register.members.items() if name not in first}
         self._joined = list(joined.values())
+        self._changes = tuple(tuple(step.line().rstrip() for step in change.steps) for change in changes)
 
     # --- policy and checkpoint ---------------------------------------------------------------------------------------
 
@@ -443,22 +551,28 @@ def _process_in_worker(task: Task) -> bytes:
     return pack_chunk(process(task, _worker_keys[0]))
 
 
-def _process_all(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
-    """Yield the chunk of every task, in order."""
-    done = 0
-    if jobs > 1 and len(tasks) >= MIN_PARALLEL_BUNDLES:
-        try:
-            for chunk in _process_in_pool(tasks, keys, jobs):
-                yield chunk
-                done += 1
-        except BrokenProcessPool:
-            pass  # a worker was killed, for memory perhaps; what remains is done here, one at a time
-    known = KnownKeys(keys)
-    for task in tasks[done:]:
-        yield process(task, known)
+class Processes:
+    """So many processes of this machine; with one, or little to do, all is done in this one."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+
+    def __call__(self, tasks: Sequence[Task], keys: dict[bytes, bytes]) -> Iterator[Chunk]:
+        """Yield the chunk of every task, in order."""
+        done = 0
+        if self._jobs > 1 and len(tasks) >= MIN_PARALLEL_BUNDLES:
+            try:
+                for chunk in _process_in_pool(tasks, keys, self._jobs):
+                    yield chunk
+                    done += 1
+            except BrokenProcessPool:
+                pass  # a worker was killed, for memory perhaps; what remains is done here, one at a time
+        known = KnownKeys(keys)
+        for task in tasks[done:]:
+            yield process(task, known)
 
 
-def _process_in_pool(tasks: list[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
+def _process_in_pool(tasks: Sequence[Task], keys: dict[bytes, bytes], jobs: int) -> Iterator[Chunk]:
     # Started anew, not forked: a caller may run threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(keys,)) as pool:

@@ -46,6 +46,8 @@ class Task:
     directory: str
     index: int
     width: int
+    # The tile and the bundle as `read_file` gave them, for who has no such directory; None: they are read there.
+    contents: tuple[bytes | str, bytes | str] | None = None
 
     @property
     def first(self) -> int:
@@ -194,7 +196,7 @@ def process(task: Task, keys: KnownKeys) -> Chunk:
 
 def _read_tile(task: Task, chunk: Chunk) -> bytes | None:
     path = tile_path(0, task.index, task.width)
-    data = read_file(task.directory, path, TILE_WIDTH * HASH_BYTES)
+    data = read_file(task.directory, path, TILE_WIDTH * HASH_BYTES) if task.contents is None else task.contents[0]
     if isinstance(data, bytes) and len(data) != task.width * HASH_BYTES:
         data = f"has wrong length: expected {task.width * HASH_BYTES} bytes, got {len(data)}"
     if isinstance(data, str):
@@ -206,7 +208,7 @@ def _read_tile(task: Task, chunk: Chunk) -> bytes | None:
 
 def _read_entries(task: Task, chunk: Chunk) -> list[bytes | None]:
     path = tile_path(ENTRIES, task.index, task.width)
-    data = read_file(task.directory, path, MAX_BUNDLE_BYTES)
+    data = read_file(task.directory, path, MAX_BUNDLE_BYTES) if task.contents is None else task.contents[1]
     if isinstance(data, str):
         if data != "is missing":
             chunk.faults.append(Fault(Check.FILES, data, entry=task.first, file=path))
@@ -215,6 +217,13 @@ def _read_entries(task: Task, chunk: Chunk) -> list[bytes | None]:
     if entries is None:
         entries = _cut_damaged_bundle(data, task, chunk, path)
     return entries
+
+
+def with_contents(task: Task) -> Task:
+    """The task with what it is about, to be done where the directory is not."""
+    tile = read_file(task.directory, tile_path(0, task.index, task.width), TILE_WIDTH * HASH_BYTES)
+    bundle = read_file(task.directory, tile_path(ENTRIES, task.index, task.width), MAX_BUNDLE_BYTES)
+    return Task("", task.index, task.width, (tile, bundle))
 
 
 def cut_bundle(data: bytes, count: int) -> list[bytes | None] | None:

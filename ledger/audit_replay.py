@@ -8,7 +8,7 @@ from which entry on. Everything that does not rest on the state is checked to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from ledger.audit_report import Check, FaultList
 from ledger.audit_state import AuditState, Numbers
 from ledger.entry import MAX_BLOCK_STATEMENTS, BlockRecord, Genesis, parse_entry
 from ledger.errors import LedgerError, Untrue
-from ledger.merkle import HASH_BYTES, TILE_WIDTH
+from ledger.merkle import HASH_BYTES, TILE_WIDTH, leaf_hash
 from ledger.statement import Statement, verify_statement
 from ledger.store import StoreUnavailable
 from ledger.tenure import Tenures
@@ -93,17 +93,35 @@ class ReplayCheck:
         # By how much entries are out of place, once that has been told: one too many shifts all that follow.
         self._shift = 0
         self.genesis: Genesis | None = None
+        # The last one.
+        self.record: BlockRecord | None = None
         self.statements = 0
         self.blocks = 0
         self.height_compared = 0
         self.not_comparable_from: int | None = None
         self.not_comparable_because: str | None = None
 
-    def add(self, chunk: Chunk, altered: list[int]) -> None:
+    def resume(self, genesis: Genesis, size: int, record: BlockRecord, statements: int, blocks: int) -> None:
+        """Go on after `size` entries that an earlier audit has executed, of which `record` is the last."""
+        self.genesis = genesis
+        self._name_validators(genesis)
+        self._next = size // TILE_WIDTH * TILE_WIDTH
+        self._height = self.height_compared = record.height
+        self._time_ms, self._previous = record.time_ms, (leaf_hash(record.encode()),)
+        self.statements, self.blocks = statements, blocks
+        self.record = record
+
+    @property
+    def state(self) -> AuditState:
+        """As of the last block."""
+        return self._state
+
+    def add(self, chunk: Chunk, altered: list[int], skip: int = 0) -> None:
+        """`skip`: so many entries of the chunk were executed before."""
         if chunk.first != self._next:
             self._lose(self._next, "entries are missing")
         distrusted = {*altered, *chunk.unreadable}
-        for number, parsed in enumerate(chunk.entries):
+        for number, parsed in enumerate(chunk.entries[skip:] if skip else chunk.entries, skip):
             index = chunk.first + number
             if isinstance(parsed, tuple):
                 statement, signature = parsed
@@ -165,14 +183,17 @@ class ReplayCheck:
         self.genesis = genesis
         self._previous = (leaf,)
         self._time_ms = genesis.time_ms
-        self._validators = frozenset(
-            validator.name for authority in genesis.authorities for validator in authority.validators
-        ).union(self._joined)
+        self._name_validators(genesis)
         try:
             self._state.apply(self._replay.genesis_state(genesis))
         except Exception as error:
             self._faults.add(Check.OUTCOMES, f"the state cannot begin: {type(error).__name__}: {error}", entry=0)
             self._stop(0, "the state cannot begin")
+
+    def _name_validators(self, genesis: Genesis) -> None:
+        self._validators = frozenset(
+            validator.name for authority in genesis.authorities for validator in authority.validators
+        ).union(self._joined)
 
     def _take(self, index: int, statement: Statement, signature: int) -> None:
         self.statements += 1
@@ -189,6 +210,7 @@ class ReplayCheck:
     def _close(self, index: int, record: BlockRecord, leaf: bytes) -> None:
         self.blocks += 1
         self._check_record(index, record)
+        self.record = record
         if self.not_comparable_from is None:
             self._execute(index, record)
         self._height = record.height
@@ -285,8 +307,18 @@ class UniqueCheck:
         self._ids = Numbers()
         self._ctis = Numbers()
 
-    def add(self, chunk: Chunk) -> None:
-        for number, parsed in enumerate(chunk.entries):
+    def remember(self, index: int, id_number: int, cti: int) -> None:
+        """A statement of entries that were audited before."""
+        self._indexes.append(index)
+        self._ids.append(id_number)
+        self._ctis.append(cti)
+
+    def numbers(self) -> Iterator[tuple[int, int, int]]:
+        """What `remember` takes, of every statement so far."""
+        return zip(self._indexes, self._ids, self._ctis, strict=True)
+
+    def add(self, chunk: Chunk, skip: int = 0) -> None:
+        for number, parsed in enumerate(chunk.entries[skip:] if skip else chunk.entries, skip):
             if isinstance(parsed, tuple):
                 self._indexes.append(chunk.first + number)
                 self._ids.append(int.from_bytes(chunk.leaves[number * HASH_BYTES : number * HASH_BYTES + 8], "big"))
@@ -302,6 +334,8 @@ class UniqueCheck:
         for first, again in self._repeated(self._ctis, lambda statement: (statement.iss, statement.cti)):
             if again not in twice_ids:
                 self._faults.add(Check.UNIQUE, f"issuer and cti are those of entry {first}", entry=again, other=first)
+
+    def close(self) -> None:
         for numbers in (self._indexes, self._ids, self._ctis):
             numbers.close()
 

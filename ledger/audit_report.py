@@ -102,6 +102,11 @@ class AuditReport:
     not_comparable_because: str | None
     # Which log key of each authority counted where, as the log itself decided; empty where it could not be executed.
     log_keys: tuple[Tenure, ...] = ()
+    # So many entries an earlier audit has found without fault; they were not read again, and `entries` does not count
+    # them. `statements` and `blocks` do.
+    before: int = 0
+    # The steps of each change of the membership that the archive brings.
+    membership: tuple[tuple[str, ...], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -114,6 +119,7 @@ class AuditReport:
             "origin": self.origin,
             "size": self.size,
             "root": None if self.root is None else self.root.hex(),
+            "audited_before": self.before,
             "entries": self.entries,
             "statements": self.statements,
             "blocks": self.blocks,
@@ -122,6 +128,7 @@ class AuditReport:
             "height_compared": self.height_compared,
             "not_comparable_from": self.not_comparable_from,
             "not_comparable_because": self.not_comparable_because,
+            "membership": [list(steps) for steps in self.membership],
             "log_keys": [
                 {
                     "authority": each.authority,

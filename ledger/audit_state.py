@@ -60,6 +60,21 @@ class Scratch:
         except sqlite3.Error as error:
             raise _unavailable(error) from error
 
+    def sorted_by_hash(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The names that begin so, without that beginning, and their values, in the order of the names' SHA-256."""
+        if self._database is None:
+            return
+        after = prefix[:-1] + bytes((prefix[-1] + 1,))
+        self._database.create_function(
+            "place", 1, lambda name: sha256(name[len(prefix) :]).digest(), deterministic=True
+        )
+        query = "SELECT name, value FROM scratch WHERE name >= ? AND name < ? ORDER BY place(name)"
+        try:
+            for name, value in self._database.execute(query, (prefix, after)):
+                yield bytes(name[len(prefix) :]), bytes(value)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
     def close(self) -> None:
         if self._database is not None:
             self._database.close()
@@ -184,6 +199,14 @@ class _Held(Generic[T]):
             self._put_away += len(spelled)
         self._old, self._young = self._young, {}
 
+    def put_all_away(self) -> None:
+        """Into the scratch file with everything; in memory it stays as well."""
+        held = {**self._old, **self._young}
+        self._scratch.put(
+            (self._prefix + name, None if thing is None else self._spell(thing)) for name, thing in held.items()
+        )
+        self._put_away += len(held)
+
 
 class AuditState:
     """See the module. For one thread."""
@@ -222,6 +245,11 @@ class AuditState:
         self._top = batch.set(self._top, leaves)
         self._pages.put(batch.pages)
         self._values.put(values)
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value, in the order of the map. Nothing may be applied meanwhile."""
+        self._values.put_all_away()
+        yield from self._scratch.sorted_by_hash(b"v")
 
     def close(self) -> None:
         self._scratch.close()

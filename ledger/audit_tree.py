@@ -30,6 +30,19 @@ class TreeCheck:
         self._last: Chunk | None = None
         self._broken_at: int | None = None
 
+    def resume(self, upper: Frontier) -> None:
+        """Go on after the whole bundles over which this frontier is."""
+        self._upper = upper
+        level, count = 1, upper.size
+        while count:
+            self._upper_counts[level] = count
+            level, count = level + 1, count // TILE_WIDTH
+
+    @property
+    def upper(self) -> tuple[bytes, ...]:
+        """The frontier over the whole bundles so far."""
+        return self._upper.hashes
+
     def add(self, chunk: Chunk) -> list[int]:
         """Take the next chunk; return the entries in it that were altered, as far as the tree can tell."""
         self._bridge(chunk.index)

@@ -23,7 +23,7 @@ EXIT_UNAVAILABLE: Final = 3
 # name -> (module, attribute, short help). The short help stands here so that `comity --help` imports nothing.
 _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "attachment": ("nodes.cli.attachments", "attachment", "Leave and fetch what statements refer to by hash."),
-    "audit": ("nodes.cli.offline", "audit", "Audit a whole archive offline."),
+    "audit": ("nodes.cli.audit", "audit", "Audit a whole archive offline."),
     "certificate": ("nodes.cli.certificates", "certificate", "Make a CA, or a certificate for a node."),
     "crossing": ("nodes.cli.crossing", "crossing", "Make and print the certificate of a crossing."),
     "demo": ("nodes.cli.demo", "demo", "Run the main job: two authorities, a corridor, a proof."),
@@ -74,6 +74,8 @@ _EXTRA_OF: Final[dict[str, str]] = {
     "ttf_opensans": "certificate",
     "fontTools": "certificate",
     "pylopdf_fonts_zh_cn": "certificate",
+    "distributed": "dask",
+    "dask": "dask",
     "httptools": "gateway",
 }
 

@@ -166,9 +166,10 @@ def make(notes: tuple[Path, Path], policy_paths: tuple[Path, ...], archive: Path
 
     Exit status: 0 made, 1 they do not contradict each other, or nobody known has signed them.
     """
+    from ledger.archive_tree import ArchiveTree
     from ledger.errors import LedgerError, Misuse
     from ledger.evidence import SignedHead
-    from ledger.evidence_making import ArchiveTree, conflicting_heads
+    from ledger.evidence_making import conflicting_heads
 
     policies = [read_policy(path) for path in policy_paths]
     heads = [SignedHead(read_small_file(path)) for path in notes]

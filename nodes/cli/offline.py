@@ -1,23 +1,23 @@
-"""`comity audit`, and what the offline commands share: no network, no server, the light install."""
+"""What the offline commands share: no network, no server, the light install."""
 
 from __future__ import annotations
 
-import json
-import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
+from nodes.cli import EXIT_MISUSE, EXIT_UNAVAILABLE
 
 # Read no more than this of a file that should be small: the files are somebody else's.
 MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
 PROGRESS_S = 2.0
+PLAIN_PROGRESS_S = 10.0
 STATEMENT_SUFFIX = ".cose"
 MAX_CALENDAR_S = 253_402_300_799  # the last second of the year 9999
 
@@ -25,6 +25,8 @@ MAX_CALENDAR_S = 253_402_300_799  # the last second of the year 9999
 def read_small_file(path: Path) -> bytes:
     """The bytes of a file that is not allowed to be large; ends the command if it cannot be read."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, perhaps for ever
+            stop(f"{path}: is not a plain file", EXIT_UNAVAILABLE)
         with path.open("rb") as file:
             data = file.read(MAX_SMALL_FILE_BYTES + 1)
     except OSError as error:
@@ -48,18 +50,51 @@ def read_policy(path: Path) -> bytes:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Something to call with (done, of all): a bar with rate and time left on a terminal, nothing elsewhere."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Something to call with (done, of all): a bar with rate and time left on a terminal, else now and then a line.
+
+    All of it to standard error: what a command says stays alone on standard output.
+    """
     if not sys.stderr.isatty():
-        yield None
+        yield _PlainProgress(what)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, rate="")
+        started_s, first = time.monotonic(), -1
+
+        def show(done: int, total: int) -> None:
+            nonlocal first
+            first = done if first < 0 else first
+            took_s = time.monotonic() - started_s
+            rate = f"{(done - first) / took_s:,.0f}/s" if took_s > 1 else ""
+            progress.update(task, completed=done, total=total, rate=rate)
+
+        yield show
+
+
+class _PlainProgress:
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._started_s = self._shown_s = time.monotonic()
+        self._first = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        # What an earlier audit has done took no time here.
+        self._first = done if self._first < 0 else self._first
+        now_s = time.monotonic()
+        if now_s - self._shown_s < PLAIN_PROGRESS_S:
+            return
+        self._shown_s = now_s
+        rate = (done - self._first) / (now_s - self._started_s)
+        left = f", {(total - done) / rate:.0f} s left" if rate else ""
+        click.echo(f"{self._what}: {done} of {total}, {rate:.0f}/s{left}", err=True)
 
 
 @contextmanager
@@ -80,73 +115,3 @@ def stop(message: str, status: int) -> NoReturn:
     """End the command with an error and an exit status."""
     click.echo(f"error: {message}", err=True)
     raise SystemExit(status)
-
-
-@click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--policy", "policy_path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=lambda: os.cpu_count() or 1,
-    show_default="one a core",
-    help="Processes that check signatures and hashes.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def audit(directory: Path, policy_path: Path, jobs: int, as_json: bool) -> None:
-    """Audit a whole archive offline: every hash, signature and block record, and every block executed again.
-
-    All faults are reported, each with its entry or file. Exit status: 0 everything holds, 1 it does not,
-    2 misuse, 3 a file cannot be read.
-    """
-    from contracts.replay import ContractReplay
-    from ledger.audit import audit_archive
-    from ledger.errors import Misuse
-    from ledger.store import StoreUnavailable
-
-    policy = read_policy(policy_path)
-    if not directory.is_dir():
-        stop(f"{directory}: there is no such directory", EXIT_UNAVAILABLE)
-    try:
-        with progress_bar("entries") as progress:
-            report = audit_archive(directory, policy, ContractReplay(), jobs, progress)
-    except Misuse as error:
-        stop(str(error), EXIT_MISUSE)
-    except StoreUnavailable as error:
-        stop(str(error), EXIT_UNAVAILABLE)
-    if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
-    else:
-        _print_audit(directory, report)
-    raise SystemExit(EXIT_HOLDS if report.holds else EXIT_DOES_NOT_HOLD)
-
-
-def _print_audit(directory: Path, report: Any) -> None:
-    from datetime import UTC, datetime
-
-    from ledger.audit_report import Check
-
-    click.echo(f"{directory}: {'holds' if report.holds else 'DOES NOT HOLD'}")
-    click.echo(f"  {report.origin}: {report.size} entries, {report.statements} statements, {report.blocks} blocks")
-    if report.root is not None:
-        click.echo(f"  root {report.root.hex()}")
-    for name, at_s in report.signed.items():
-        at = datetime.fromtimestamp(at_s, UTC).isoformat() if at_s <= MAX_CALENDAR_S else f"{at_s} s"
-        click.echo(f"  cosigned by {name} at {at}")
-    for name in report.missing:
-        click.echo(f"  not cosigned by {name}")
-    for held in report.log_keys:
-        click.echo(f"  log key of {held}")
-    for check in Check:
-        faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
-        click.echo(f"  {int(check):>2} {'holds' if not faults else f'{faults} FAULTS':<10} {check.sentence}")
-    for fault in report.faults:
-        click.echo(f"fault: {fault}")
-    for check, count in report.uncounted.items():
-        click.echo(f"fault: check {int(check)}: {count} more")
-    if report.not_comparable_from is not None:
-        click.echo(
-            f"from entry {report.not_comparable_from} on, execution was not compared: {report.not_comparable_because}"
-        )

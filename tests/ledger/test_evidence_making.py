@@ -8,12 +8,13 @@ import pytest
 
 from ledger.algorithms import PrivateKey
 from ledger.archive import export_archive
+from ledger.archive_tree import ArchiveTree
 from ledger.audit import audit_archive
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError, Malformed, Misuse
 from ledger.evidence import Claim, SignedHead
 from ledger.evidence_check import check_evidence
-from ledger.evidence_making import MAX_BUNDLES, ArchiveTree, conflicting_heads, evidence_in_archive
+from ledger.evidence_making import MAX_BUNDLES, conflicting_heads, evidence_in_archive
 from tests.ledger.archives import edit, flip, write_archive
 from tests.ledger.evidence import ENTRIES, LAST, WORLD, forged_statement, with_record
 from tests.ledger.toy import ORIGIN
@@ -95,10 +96,10 @@ def test_two_archives_of_one_log_that_went_apart_prove_it_at_any_sizes(tmp_path:
     tree = ArchiveTree(tmp_path / "one")
     for size in (3, LAST - 2, LAST + 1):
         note = WORLD.note(Checkpoint(ORIGIN, size, WORLD.chain.root_at(size)))
-        evidence = conflicting_heads(SignedHead(note), tree.head, tree)
+        evidence = conflicting_heads(SignedHead(note), SignedHead(tree.note), tree)
         assert (evidence is not None) == (size == LAST + 1)
     lie = SignedHead(WORLD.note(Checkpoint(ORIGIN, 3, bytes(32))))
-    evidence = conflicting_heads(tree.head, lie, tree)
+    evidence = conflicting_heads(SignedHead(tree.note), lie, tree)
     assert evidence is not None
     assert check_evidence([WORLD.policy()], evidence.encode()).holds
     assert evidence.claim is Claim.INCONSISTENT_TREES
