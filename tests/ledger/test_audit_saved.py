@@ -68,10 +68,10 @@ def test_entries_audited_before_are_not_read_again_and_their_files_still_have_to
     audit(archive, world, save=tmp_path / "saved")
     world.grow(2)
     exported(world, archive)
-    edit(archive / "tile/entries/000", flip(20_000))
+    edit(archive / "tile/entries/001", flip(20_000))
     assert audit(archive, world, since=tmp_path / "saved").holds
     assert not audit(archive, world).holds
-    (archive / "tile/entries/000").unlink()
+    (archive / "tile/entries/001").unlink()
     missing = audit(archive, world, since=tmp_path / "saved")
     assert [fault.check for fault in missing.faults] == [Check.FILES]
 
