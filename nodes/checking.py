@@ -2,8 +2,8 @@
 
 `expect` is told of statements as early as they are seen: when a gateway submits them, when another validator forwards
 them, when the leader's block arrives, long before it is committed. They are parsed and checked a chunk at a time in a
-thread pool. Execution then asks `check`, which waits for a check that is under way, and makes one that was not (the key
-was enrolled a moment ago, say).
+thread pool, or by processes of their own (`nodes.checking_process`). Execution then asks `check`, which waits for a
+check that is under way, and makes one that was not (the key was enrolled a moment ago, say).
 
 What is remembered is a fact about bytes: "this statement carries a valid signature of the key with this kid". A kid
 names one key for ever, so the fact never expires; whether the key counts is the contracts' business at execution.
@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import queue
+from collections.abc import Iterable, Sequence
 
 from contracts.registry import decode_participant, participant_key
 from ledger.algorithms import PublicKey
 from ledger.chain import Chain
 from ledger.errors import Malformed, Untrue
 from ledger.statement import Statement, parse_statement, verify_statement
+from nodes.checking_process import CHUNK_STATEMENTS as PROCESS_CHUNK_STATEMENTS
+from nodes.checking_process import CheckingProcess, FindKey
 from nodes.metrics import Metrics
 
 CHUNK_STATEMENTS = 32
@@ -27,8 +30,6 @@ REMEMBERED_MAX_STATEMENTS = 40_000
 REMEMBERED_MAX_BYTES = 64 * 1024 * 1024
 CHECK_TIMEOUT_S = 5.0
 KNOWN_KEYS_MAX = 50_000
-
-FindKey = Callable[[str, bytes], PublicKey | None]
 
 
 class KnownKeys:
@@ -79,13 +80,25 @@ class Checked:
 class SignatureChecks:
     """`expect`, `forget` belong to the event loop; `check` may be called from the thread that executes."""
 
-    def __init__(self, find_key: FindKey, metrics: Metrics, pool: concurrent.futures.Executor) -> None:
+    def __init__(
+        self,
+        find_key: FindKey,
+        metrics: Metrics,
+        pool: concurrent.futures.Executor,
+        processes: Sequence[CheckingProcess] = (),
+    ) -> None:
+        """``processes``: as many as the pool has threads, each of which waits for one; none, and the threads check."""
         self._find_key = find_key
         self._metrics = metrics
         self._known: dict[bytes, Checked] = {}
         self._known_bytes = 0
         self._under_way: set[concurrent.futures.Future[None]] = set()
         self._pool = pool
+        self._processes = processes
+        self._idle_processes: queue.SimpleQueue[CheckingProcess] = queue.SimpleQueue()
+        for process in processes:
+            self._idle_processes.put(process)
+        self._chunk_statements = PROCESS_CHUNK_STATEMENTS if processes else CHUNK_STATEMENTS
 
     def __len__(self) -> int:
         return len(self._known)
@@ -101,8 +114,8 @@ class SignatureChecks:
                 self._known_bytes += len(raw)
                 fresh.append(checked)
             result.append(checked)
-        for start in range(0, len(fresh), CHUNK_STATEMENTS):
-            chunk = fresh[start : start + CHUNK_STATEMENTS]
+        for start in range(0, len(fresh), self._chunk_statements):
+            chunk = fresh[start : start + self._chunk_statements]
             future = self._pool.submit(self._work, chunk)
             self._under_way.add(future)
             for checked in chunk:
@@ -126,6 +139,29 @@ class SignatureChecks:
                 self._known_bytes -= len(raw)
 
     def _work(self, chunk: Sequence[Checked]) -> None:
+        if not self._processes or not self._work_elsewhere(chunk):
+            self._work_here(chunk)
+
+    def _work_elsewhere(self, chunk: Sequence[Checked]) -> bool:
+        """Have a process look at the chunk; whether one did."""
+        try:
+            process = self._idle_processes.get_nowait()
+        except queue.Empty:
+            return False
+        try:
+            found = process.check([checked.raw for checked in chunk], self._find_key)
+        finally:
+            self._idle_processes.put(process)
+        if found is None:
+            return False
+        for checked, looked in zip(chunk, found, strict=True):
+            checked.statement, checked.malformed, checked.untrue = looked.statement, looked.malformed, looked.untrue
+            if looked.verified and looked.statement is not None:
+                checked.verified_kid = looked.statement.kid
+        self._metrics.signature_checks.labels("ahead").inc(sum(each.verified or bool(each.untrue) for each in found))
+        return True
+
+    def _work_here(self, chunk: Sequence[Checked]) -> None:
         looked_at = 0
         for checked in chunk:
             try:
@@ -169,3 +205,5 @@ class SignatureChecks:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.close()

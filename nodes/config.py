@@ -78,6 +78,8 @@ class Tuning:
     pending_max_bytes: int = 64 * 1024 * 1024
     order_timeout_ms: int = 3000
     signature_threads: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    # In the place of those threads, processes of 30 MB each: for a machine that has cores to spare.
+    signature_processes: int = 0
     inline_max_bytes: int = 16 * 1024
     # Everything stored is read again and held against itself: so fast, so long after the last time. 0: never.
     scrub_bytes_per_s: int = 2 * 1024 * 1024
@@ -240,6 +242,7 @@ _TUNING_LIMITS = {
     "pending_max_bytes": (64 * 1024, 1024 * 1024 * 1024),
     "order_timeout_ms": (100, 60_000),
     "signature_threads": (1, 64),
+    "signature_processes": (0, 64),
     "inline_max_bytes": (0, 1024 * 1024),
     "scrub_bytes_per_s": (0, 1024 * 1024 * 1024),
     "scrub_interval_s": (1, 30 * 24 * 3600),

@@ -18,6 +18,7 @@ from typing import Protocol
 from ledger.leveldb import DISK_RESERVE_BYTES
 from ledger.store import Store
 from nodes.checked_stores import open_checked
+from nodes.checking_process import CheckingProcess
 from nodes.clock import Clock, SystemClock
 from nodes.config import PeerEntry, ValidatorConfig
 from nodes.files import Files
@@ -85,6 +86,10 @@ class Environment:
 
     def executor(self, threads: int, name: str) -> Executor:
         return ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    def checking_processes(self, count: int) -> list[CheckingProcess]:
+        """Processes that check signatures; each is started when it is first asked."""
+        return [CheckingProcess() for _ in range(count)]
 
     def transport(
         self,

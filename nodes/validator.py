@@ -114,8 +114,10 @@ class Validator:
 
     def _assemble(self) -> None:
         config, identity, tuning, environment = self.config, self.identity, self.config.tuning, self.environment
+        processes = environment.checking_processes(tuning.signature_processes)
+        threads = len(processes) or tuning.signature_threads
         self.checks = SignatureChecks(
-            KnownKeys(self.chain).find, self.metrics, environment.executor(tuning.signature_threads, "signatures")
+            KnownKeys(self.chain).find, self.metrics, environment.executor(threads, "signatures"), processes
         )
         self.following = Following()
         self.offences = Offences(self.clock)

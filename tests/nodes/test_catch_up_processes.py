@@ -38,6 +38,17 @@ async def one_block_each(client: Client, statements: list[Statement]) -> None:
                 break
 
 
+def running(process_id: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{process_id}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def has_ended(process_id: int) -> bool:
+    return not running(process_id)
+
+
 async def said(processes: Processes, name: str, event: str) -> bool:
     return any(each.get("event") == event for each in processes.events(name))
 
@@ -46,6 +57,8 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
     processes = make_network(tmp_path / "net")
     network = processes.network
     keep_a_short_order(processes)
+    with processes.validator("kz-kgd-2").config.open("a") as file:
+        file.write("signature_processes = 1\n")
     signer = Signer(network)
     processes.start()
     try:
@@ -68,6 +81,12 @@ async def test_a_validator_that_was_away_for_too_long_comes_back_by_a_snapshot_a
         ids = [statement.id for statement in (*before, *during, *after)]
         await all_final(network, "kz-kgd-2", ids)
         await all_final(network, "cn-gacc-2", ids)
+        # It has its signatures checked by a process of their own, which does not outlive it.
+        started = [each for each in processes.events("kz-kgd-2") if each.get("event") == "checking_process_started"]
+        processes.kill("kz-kgd-2")
+        assert len(started) == 2
+        for each in started:
+            await until(partial(has_ended, each["process_id"]), what="the end of the process that checks")
     finally:
         for name in list(processes.running):
             processes.kill(name)
