@@ -8,6 +8,7 @@ from typing import Any, Final
 from ledger.entry import Genesis
 from nodes.demo.attachments import verify_batches
 from nodes.demo.context import Run
+from nodes.demo.formats import export_formats
 from nodes.demo.offline import archive_entries, archive_size, check_exactly_once, flip_one_byte, run_comity
 from nodes.demo.private import verify_disclosure
 from nodes.demo.rows import RowsTaken
@@ -23,6 +24,7 @@ def run_offline(run: Run, network: Network) -> None:
     verify_disclosure(run)
     verify_batches(run)
     _audit(run, network)
+    export_formats(run)
     _count(run)
     _rows(run)
     _tamper(run, network)

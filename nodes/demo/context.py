@@ -46,6 +46,10 @@ class Places:
         return self.root / "disclosure"
 
     @property
+    def formats(self) -> Path:
+        return self.root / "formats"
+
+    @property
     def telemetry(self) -> Path:
         return self.root / "telemetry"
 

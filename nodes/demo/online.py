@@ -17,6 +17,7 @@ from nodes.demo.attachments import mirror_and_check
 from nodes.demo.context import Run
 from nodes.demo.delivery import Delivery, PostOffice
 from nodes.demo.devices import Device
+from nodes.demo.formats import import_declaration
 from nodes.demo.looking_up import compare_dwell_times, find_from_everything
 from nodes.demo.offices import GrpcOffice, HttpOffice
 from nodes.demo.offline import run_comity
@@ -51,6 +52,7 @@ async def run_online(run: Run) -> Network:
                 await _enrol(run, network, running, stage)
                 private = await publish_envelope_keys(run, stage)
                 await conceal_declarations(run, running, stage)
+                await import_declaration(run, running)
                 await _declare(run, running, stage)
                 await _cross(run, running, stage)
                 await _check_records(run, running, stage)
