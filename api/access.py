@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from api.problems import Problem
-from api.tokens import parse_token, verify_token
+from api.tokens import audience_of, parse_token, verify_token
 from contracts.catalogue import contract_of, kind_parts, read_record
 from contracts.declaration_record import decode_declaration
 from contracts.machine import TERMINAL
 from contracts.movement import Movement, decode_movement, movement_parties, terminals_at_work
 from contracts.registry import Participant, decode_participant, key_refusal
 from ledger.algorithms import PublicKey
+from ledger.errors import Misuse
 from ledger.statement import is_participant_id
 
 REMEMBERED_S = 2.0
@@ -94,8 +95,24 @@ class ShortMemory(Generic[V]):
 class Access:
     """Answers from the registry and the records, by way of `records`; `wall_clock` gives seconds since the epoch."""
 
-    def __init__(self, origin: str, records: Records, wall_clock: Callable[[], float] = time.time) -> None:
-        self._origin = origin
+    def __init__(
+        self,
+        origin: str,
+        records: Records,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        authority: str | None = None,
+        unbound_tokens: bool = True,
+    ) -> None:
+        """`authority`: whose gateway this is; tokens for the other's are refused. `unbound_tokens`: whether those that
+        name the log alone are taken.
+        """
+        if authority is None and not unbound_tokens:
+            raise Misuse("expected the authority to which tokens are bound")
+        bound = audience_of(origin, authority)
+        self._audiences = tuple(dict.fromkeys((bound, origin))) if unbound_tokens else (bound,)
+        # How many tokens were taken that name the log alone: when there are none, they can be refused.
+        self.unbound_taken = 0
         self._records = records
         self._clock = wall_clock
         self._principals: ShortMemory[Principal] = ShortMemory(REMEMBERED_S, REMEMBERED_MAX, wall_clock)
@@ -121,11 +138,13 @@ class Access:
         if participant is None or key is None:
             # One answer for both: who is enrolled is not for strangers to find out.
             raise Problem("token_untrusted", "no such key of such a participant")
-        ends_s = verify_token(token, PublicKey.from_cose_key(key.cose_key), origin=self._origin, now_s=now_s)
+        public = PublicKey.from_cose_key(key.cose_key)
+        ends_s, audience = verify_token(token, public, audiences=self._audiences, now_s=now_s)
         refusal = key_refusal(key, int(now_s * 1000))
         if refusal is not None:
             raise Problem("token_untrusted", refusal.fact.replace("_", " "))
         principal = principal_of(participant, token.kid)
+        self.unbound_taken += audience != self._audiences[0]
         self._principals.put(text, principal, until=float(ends_s))
         return principal
 

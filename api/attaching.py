@@ -25,6 +25,7 @@ from api.envelope import parse_envelope
 from api.problems import Problem
 from api.submission import Signed
 from contracts.envelope_keys import EnvelopeKeys, decode_envelope_keys, envelope_keys_key
+from contracts.parameters import parameter_key, parameter_value
 from ledger.errors import Malformed, Untrue
 from ledger.statement import parse_statement
 
@@ -102,10 +103,24 @@ class Attaching:
                 del self._uploading[principal.id]
 
     async def _check_recipients(self, data: bytes) -> None:
+        """A copy for every authority, by its key or one that was its key until lately: a statement may be as old as
+        `iat_skew_hard_s` when it is taken, so that is how long a key of before is sealed to without anybody being late.
+        """
         boxes = {box.authority: box.kid for box in parse_envelope(data).boxes}
+        since_ms = int(time.time() * 1000) - 1000 * await self._skew_hard_s()
         for name, keys in (await self.envelope_keys()).items():
-            if keys.current is not None and boxes.get(name) not in {key.kid for key in keys.keys}:
-                raise Problem("envelope_not_sealed_to_all", f"no copy is sealed to a key of {name}")
+            taken = {key.kid for key in keys.keys if key.until_ms is None or key.until_ms > since_ms}
+            if keys.current is None or boxes.get(name) in taken:
+                continue
+            of_before = boxes.get(name) in {key.kid for key in keys.keys}
+            why = "is sealed to a key of before" if of_before else "no copy is sealed to a key"
+            current = keys.current.kid.hex()
+            raise Problem("envelope_not_sealed_to_all", f"{name}: {why}: expected {current}, the key in force")
+
+    async def _skew_hard_s(self) -> int:
+        name = "iat_skew_hard_s"
+        key = parameter_key(name)
+        return int(parameter_value((await self._gateway.pool.records([key])).get, name))
 
     async def envelope_keys(self) -> dict[str, EnvelopeKeys]:
         """What each authority has published, by its name; of one that has not, no keys."""
@@ -159,7 +174,18 @@ class Attaching:
             return
         entry = None if self._store is None else self._store.entry(wanted)
         if entry is not None and entry.kind is ENVELOPE:
+            await self._check_subject(signed, wanted)
             return
         if (await self._gateway.pool.statement(signed.id)).found:
             return
         raise Problem("envelope_missing", f"envelope {wanted.hex()} is not here", statement_id=signed.id.hex())
+
+    async def _check_subject(self, signed: Signed, wanted: bytes) -> None:
+        """The envelope says what it is about: another would leave a hash on the ledger that opens something else."""
+        data = await asyncio.to_thread(self.store.get, wanted)
+        if data is None:  # set aside at this moment: it is damaged
+            raise Problem("envelope_missing", f"envelope {wanted.hex()} is not here", statement_id=signed.id.hex())
+        expected, got = parse_statement(signed.raw).sub, parse_envelope(data).subject
+        if expected != got and not (await self._gateway.pool.statement(signed.id)).found:
+            detail = f"envelope {wanted.hex()} is about {got!r:.80}, the statement about {expected!r:.80}"
+            raise Problem("envelope_of_other_subject", detail, statement_id=signed.id.hex())

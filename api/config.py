@@ -100,4 +100,6 @@ class GatewayConfig:
     limits: RequestLimits = field(default_factory=RequestLimits)
     attachments: AttachmentLimits | None = None
     reference: ReferenceFiles | None = None
+    # Whether tokens are taken that name the log alone, and not the authority: those of clients of before.
+    unbound_tokens: bool = True
     log_level: str = "info"

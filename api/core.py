@@ -63,12 +63,14 @@ class Gateway:
     def __init__(self, config: GatewayConfig, pool: ValidatorPool) -> None:
         self.config = config
         self.pool = pool
-        self.access = Access(config.origin, pool.records)
+        self.access = Access(
+            config.origin, pool.records, authority=config.authority, unbound_tokens=config.unbound_tokens
+        )
         self.feed = EntryFeed(pool)
         self.attaching = Attaching(self, config.attachments)
         # Read at the start, as TLS reads them.
         self.endings = _own_endings(config)
-        self.metrics = GatewayMetrics(pool, self.attaching.kept, self.endings)
+        self.metrics = GatewayMetrics(pool, self.attaching.kept, self.endings, lambda: self.access.unbound_taken)
         self.listing = Listing(config.reference, self._is_on_log, self.metrics.registry)
         self.documents = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self.heartbeat_s = HEARTBEAT_S

@@ -34,11 +34,19 @@ class TokenSigner:
     """Bearer tokens of one participant, each used until shortly before it ends."""
 
     def __init__(
-        self, key: PrivateKey, *, participant: str, origin: str, wall_clock: Callable[[], float] = time.time
+        self,
+        key: PrivateKey,
+        *,
+        participant: str,
+        origin: str,
+        authority: str | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """`authority`: whose gateways are asked. Without one the tokens are for those of all, if they take such."""
         self._key = key
         self._participant = participant
         self._origin = origin
+        self._authority = authority
         self._clock = wall_clock
         self._token = ""
         self._ends_s = 0.0
@@ -52,6 +60,7 @@ class TokenSigner:
                 origin=self._origin,
                 now_s=int(now_s),
                 lifetime_s=TOKEN_LIFETIME_S,
+                authority=self._authority,
             )
             self._ends_s = int(now_s) + TOKEN_LIFETIME_S
         return self._token

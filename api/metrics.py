@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,10 +20,15 @@ class GatewayMetrics:
     """Counters that the routes and streams touch; gauges that are read from the pool when asked for."""
 
     def __init__(
-        self, pool: ValidatorPool, attachments: AttachmentStore | None = None, endings: Sequence[Ending] = ()
+        self,
+        pool: ValidatorPool,
+        attachments: AttachmentStore | None = None,
+        endings: Sequence[Ending] = (),
+        unbound_tokens: Callable[[], int] = lambda: 0,
     ) -> None:
         self._pool = pool
         self._store = attachments
+        self._unbound = unbound_tokens
         self.registry = CollectorRegistry()
         self._endings = endings
         self._ending_gauges = EndingGauges("comity_gateway", self.registry)
@@ -64,6 +69,11 @@ class GatewayMetrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self._unbound_tokens = Gauge(
+            "comity_gateway_unbound_tokens",
+            "Tokens taken since the start that name the log and not this authority: of clients of before",
+            registry=self.registry,
+        )
         self._attachments = Gauge("comity_gateway_attachments", "Attachments kept", ["kind"], registry=self.registry)
         self._attachment_bytes = Gauge(
             "comity_gateway_attachment_bytes", "Bytes of the attachments kept", ["kind"], registry=self.registry
@@ -106,6 +116,7 @@ class GatewayMetrics:
         self._in_flight_bytes.set(pool.in_flight_bytes)
         self._awaiting_final.set(pool.finality.waiting)
         self._resent.set(pool.resent)
+        self._unbound_tokens.set(self._unbound())
         self._final_size.set(pool.finality.size)
         for lane in pool.lanes:
             self._validator_up.labels(lane.name).set(lane.up)

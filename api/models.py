@@ -281,6 +281,7 @@ class NetworkStatus(Model):
     origin: str
     gateway: str
     authority: str
+    token_audience: str = Field(description="What `aud` of a token for this gateway is.")
     state: str
     ready: bool
     size: int
@@ -484,6 +485,7 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "origin": "comity.example/bakhty-baketu",
     "gateway": "kz-kgd-gateway-1",
     "authority": "kz-kgd",
+    "token_audience": "comity.example/bakhty-baketu#kz-kgd",
     "state": "waiting for cn-gacc: nothing becomes committed until it is back",
     "ready": False,
     "size": 4712,

@@ -118,6 +118,11 @@ PROBLEMS: dict[str, ProblemType] = {
         "The statement refers to an envelope that this gateway does not have",
         "Send the envelope first: PUT /v1/attachments/{sha256}. The statement can then be sent again as it is.",
     ),
+    "envelope_of_other_subject": ProblemType(
+        409,
+        "The envelope is about something else than the statement",
+        "Seal an envelope for what the statement is about, and sign a statement with its hash.",
+    ),
     "envelope_not_sealed_to_all": ProblemType(
         422,
         "The envelope is not sealed to the key of each authority",

@@ -1,15 +1,21 @@
 """Bearer tokens: short-lived JWTs that a participant signs with its enrolled key.
 
-The header names the key by its thumbprint (`kid`, hex); the claims are `iss` (participant id), `aud` (the log's
-origin), `iat` and `exp`, at most five minutes apart. Ed25519 keys sign as EdDSA, P-256 keys as ES256; nothing else is
-taken, and never an algorithm that the token alone chose: it must be the one of the enrolled key.
+The header names the key by its thumbprint (`kid`, hex); the claims are `iss` (participant id), `aud`, `iat` and `exp`,
+at most five minutes apart. Ed25519 keys sign as EdDSA, P-256 keys as ES256; nothing else is taken, and never an
+algorithm that the token alone chose: it must be the one of the enrolled key.
 
-Does not: know who is enrolled; the caller brings the key.
+The audience is the log's origin and the authority whose gateways are asked, `<origin>#<authority>`: what is shown to
+one side's gateway opens nothing at the other's. Tokens of before name the origin alone; a gateway takes them as long as
+its operator lets it (`unbound_tokens`).
+
+Does not: know who is enrolled; the caller brings the key. Nor whose a gateway is: a client that has not been told takes
+the gateway's word.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +45,16 @@ class UnverifiedToken:
     issuer: str
 
 
-def sign_token(key: PrivateKey, *, issuer: str, origin: str, now_s: int, lifetime_s: int = 240) -> str:
-    """A token for `issuer`, good from now for `lifetime_s`."""
-    claims = {"iss": issuer, "aud": origin, "iat": now_s, "exp": now_s + lifetime_s}
+def audience_of(origin: str, authority: str | None) -> str:
+    """Whom a token is for: the gateways of one authority, or, as before there was that, those of all."""
+    return origin if authority is None else f"{origin}#{authority}"
+
+
+def sign_token(
+    key: PrivateKey, *, issuer: str, origin: str, now_s: int, lifetime_s: int = 240, authority: str | None = None
+) -> str:
+    """A token for `issuer`, good from now for `lifetime_s`, at the gateways of `authority`."""
+    claims = {"iss": issuer, "aud": audience_of(origin, authority), "iat": now_s, "exp": now_s + lifetime_s}
     headers = {"kid": key.public.kid.hex()}
     return jwt.encode(claims, key.to_pem(), algorithm=JOSE_NAMES[key.public.alg], headers=headers)
 
@@ -66,19 +79,21 @@ def parse_token(text: str) -> UnverifiedToken:
     return UnverifiedToken(text, bytes.fromhex(kid), issuer)
 
 
-def verify_token(token: UnverifiedToken, key: PublicKey, *, origin: str, now_s: float) -> int:
-    """Checks signature, audience and times; returns when the token ends, in seconds since the epoch."""
+def verify_token(token: UnverifiedToken, key: PublicKey, *, audiences: Sequence[str], now_s: float) -> tuple[int, str]:
+    """Checks signature, audience and times; returns when the token ends, in seconds since the epoch, and its audience,
+    which is one of those given.
+    """
     try:
         # Times are checked below: the clock is an argument, and a token without a limit of its own is not taken.
         claims: dict[str, Any] = jwt.decode(
             token.text,
             _jose_key(key),
             algorithms=[JOSE_NAMES[key.alg]],
-            audience=origin,
+            audience=audiences,
             options={"require": list(_CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
         )
     except jwt.InvalidAudienceError as error:
-        raise Problem("token_wrong_audience", f"aud: expected {origin!r}") from error
+        raise Problem("token_wrong_audience", f"aud: expected {audiences[0]!r}") from error
     except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError) as error:
         raise Problem("token_untrusted", "token is not signed by the key it names") from error
     except (jwt.PyJWTError, ValueError) as error:
@@ -96,7 +111,7 @@ def verify_token(token: UnverifiedToken, key: PublicKey, *, origin: str, now_s: 
         raise Problem("token_expired", "token begins in the future: check the clock")
     if exp_s + CLOCK_LEEWAY_S <= now_s:
         raise Problem("token_expired", "token has expired: sign a new one")
-    return int(exp_s)
+    return int(exp_s), claims["aud"]
 
 
 def _jose_key(key: PublicKey) -> Ed25519PublicKey | EllipticCurvePublicKey:

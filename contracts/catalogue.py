@@ -12,7 +12,7 @@ from typing import Any
 
 from contracts.declaration import DECLARATION
 from contracts.escort import ESCORT, ESCORT_2
-from contracts.governance import GOVERNANCE
+from contracts.governance import GOVERNANCE, GOVERNANCE_2
 from contracts.machine import Contract, RecordType
 from contracts.phytosanitary import PHYTOSANITARY
 from contracts.registry import REGISTRY, REGISTRY_2
@@ -35,7 +35,7 @@ def _catalogue(*contracts: Contract) -> dict[tuple[str, int], Contract]:
     return catalogue
 
 
-CONTRACTS = _catalogue(REGISTRY, REGISTRY_2, DECLARATION, ESCORT, ESCORT_2, GOVERNANCE, PHYTOSANITARY)
+CONTRACTS = _catalogue(REGISTRY, REGISTRY_2, DECLARATION, ESCORT, ESCORT_2, GOVERNANCE, GOVERNANCE_2, PHYTOSANITARY)
 CONTRACT_NAMES = tuple(dict.fromkeys(name for name, _ in CONTRACTS))
 
 

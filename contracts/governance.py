@@ -433,3 +433,6 @@ GOVERNANCE = Contract(
         {OPEN: DeadlineRule(LAPSED, "not approved by every authority in time", lapse)},
     ),
 )
+
+# As version 1; it governs the parameters that came with it (`since`), which a release without it could not know.
+GOVERNANCE_2 = replace(GOVERNANCE, version=2)

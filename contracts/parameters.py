@@ -80,7 +80,9 @@ PARAMETERS: dict[str, IntegerParameter | TextParameter] = {
     "effect_lead_blocks": IntegerParameter(
         10, 1, 100_000, "what all have approved takes effect at the earliest so many blocks later"
     ),
-    "pass_minutes": IntegerParameter(30, 1, 1_440, "so long a crossing pass counts, from when it was signed"),
+    "pass_minutes": IntegerParameter(
+        30, 1, 1_440, "so long a crossing pass counts, from when it was signed", ("governance", 2)
+    ),
     "late_report_s": IntegerParameter(
         3 * DAY_S,
         0,

@@ -166,6 +166,10 @@ class _Table:
             raise self._fail(key, f"expected {low} to {high}, got {value}")
         return value
 
+    def truth(self, key: str) -> bool:
+        value: bool = self._take(key, bool, "true or false")
+        return value
+
     def digest(self, key: str) -> bytes:
         value = self.text(key)
         if not _match_digest(value):
@@ -381,6 +385,7 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         limits=limits,
         attachments=attachments,
         reference=reference,
+        unbound_tokens=table.truth("unbound_tokens") if "unbound_tokens" in table else True,
         log_level=table.text("log_level") if "log_level" in table else "info",
     )
     for part in (listen, keys, table):

@@ -339,6 +339,7 @@ def _write_network(
         write_new(directory / "log.key", ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
         for role, key in authority.role_keys.items():
             write_new(authority.public.key(role), key.to_pem(), PRIVATE_FILE_MODE)
+            write_new(authority.public.key(role).with_suffix(".key.pub"), key.public.cose_key)
     for validator in network.validators:
         if validator.authority not in by_name:
             continue

@@ -73,6 +73,7 @@ _SUBMIT_PROBLEMS = (
     "side_not_allowed",
     "cti_reused",
     "envelope_missing",
+    "envelope_of_other_subject",
     "too_large",
     "body_too_slow",
     "too_many",

@@ -13,6 +13,7 @@ from api.expiry import Ending, nearing
 from api.lanes import HEALTH_MISSES_MAX
 from api.models import EXAMPLE_STATUS, Health, NetworkStatus
 from api.routes.common import NO_STORE, GatewayDep, example, json_response
+from api.tokens import audience_of
 
 router = APIRouter(tags=["status"])
 
@@ -52,6 +53,7 @@ def network_status(gateway: Gateway) -> dict[str, Any]:
         "origin": gateway.config.origin,
         "gateway": gateway.config.name,
         "authority": gateway.config.authority,
+        "token_audience": audience_of(gateway.config.origin, gateway.config.authority),
         "state": best.state if best else f"no validator of {gateway.config.authority} answers this gateway",
         "ready": best is not None and best.ready and not best.halted,
         "size": best.size if best else 0,

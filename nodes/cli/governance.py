@@ -17,7 +17,6 @@ import click
 from ledger import cbor
 from ledger.algorithms import EDDSA
 from ledger.errors import LedgerError
-from ledger.statement import parse_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE
 from nodes.cli.offline import read_policy, read_small_file
 from nodes.cli.participant import (
@@ -28,6 +27,7 @@ from nodes.cli.participant import (
     show_receipt,
     signed_statement,
     signer_options,
+    write_new,
 )
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -76,6 +76,7 @@ def governance() -> None:
 @click.option(
     "--height", type=click.IntRange(1), help="Height at which it takes effect; as soon as it may if not given."
 )
+@click.option("--out", type=_FILE, help="Write the signed proposal here and send nothing: `approve-ahead` takes it.")
 @_JSON
 def propose(
     proposal_id: str,
@@ -84,6 +85,7 @@ def propose(
     registrar: str,
     title: str,
     height: int | None,
+    out: Path | None,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -100,8 +102,12 @@ def propose(
             payload["height"] = height
         payload |= _membership_signature(key, changes)
         statement = signed_statement(key, "governance.propose", registrar, proposal_id, payload)
-        show_receipt(client.submit(statement.raw, wait="final"), as_json)
-    if not as_json:
+        if out is None:
+            show_receipt(client.submit(statement.raw, wait="final"), as_json)
+    if out is not None:
+        write_new(out, statement.raw)
+        click.echo(f"written to {out}; a registrar of each other side signs: comity governance approve-ahead {out}")
+    elif not as_json:
         click.echo(f"the other side reads it with: comity governance show {proposal_id}")
 
 
@@ -259,6 +265,9 @@ def _membership_signature(key: Any, changes: list[dict[str, Any]]) -> dict[str |
 @_AS
 @_READ
 @click.option("--without-release", is_flag=True, help="Approve a contract that the gateway's program does not have.")
+@click.option(
+    "--signed-by", type=_FILE, help="The .pub file of the registrar who proposed, if the gateway is not believed."
+)
 @_JSON
 def approve(
     proposal_id: str,
@@ -267,19 +276,20 @@ def approve(
     registrar: str,
     statement: str | None,
     without_release: bool,
+    signed_by: Path | None,
     as_json: bool,
 ) -> None:
     """Approve PROPOSAL for the own side. Read it before: `comity governance show PROPOSAL`.
 
-    Refused here, not by the ledger, where the gateway shows anything else than the statement that proposed it; and
-    where its own program does not have a contract that the proposal brings: its validators would stop at that height.
-    Exit status: 0 on the log, 1 refused, 2 misuse, 3 not available.
+    Refused here, not by the ledger, where the gateway shows anything else than the statement that proposed it, or one
+    that its proposer's key has not signed; and where its own program does not have a contract that the proposal brings:
+    its validators would stop at that height. Exit status: 0 on the log, 1 refused, 2 misuse, 3 not available.
     """
     key = private_key(key_path)
     with open_client(gateway, registrar, key_path) as client:
         record = client.proposal(proposal_id)["record"]
         named = _named(record, statement)
-        _compare_with_statement(client, proposal_id, record)
+        _hold_against_statement(client, proposal_id, record, signed_by)
         missing = [line for line in client.governance()["missing"] if f"({proposal_id})" in line]
         if missing and not without_release:
             _stop(f"{missing[0]}; --without-release approves it all the same", EXIT_DOES_NOT_HOLD)
@@ -302,33 +312,14 @@ def _named(record: dict[str, Any], statement: str | None) -> dict[str | int, Any
     return {"proposal": bytes.fromhex(record["proposal"])}
 
 
-def _compare_with_statement(client: Any, proposal_id: str, record: dict[str, Any]) -> None:
-    """End the command unless the statement that the record names says what the record shows."""
-    from contracts.governance_changes import change_of
-    from contracts.governance_payloads import SCHEMAS
-    from contracts.governance_views import change_view
-    from contracts.schema import PayloadError
+def _hold_against_statement(client: Any, proposal_id: str, record: dict[str, Any], signer: Path | None = None) -> None:
+    """End the command unless the statement that the record names says what it shows, and its proposer has signed it."""
+    from nodes.cli.proposal_reading import NotWhatWasProposed, check_proposal
 
     try:
-        statement = parse_statement(client.statement(record["proposal"]).raw)
-        payload: Any = statement.payload
-        SCHEMAS["propose"].check("", payload)
-    except (LedgerError, PayloadError) as error:
-        _stop(f"{proposal_id}: the gateway shows no statement that proposes it: {error}", EXIT_DOES_NOT_HOLD)
-    for what, expected, got in (
-        ("id of the statement", record["proposal"], statement.id.hex()),
-        ("kind", "governance.propose", statement.kind),
-        ("proposal", proposal_id, statement.sub),
-        ("title", payload["title"], record["title"]),
-        ("height", payload.get("height"), record["not_before_height"]),
-        ("changes", [change_view(change_of(entry)) for entry in payload["changes"]], record["changes"]),
-    ):
-        if expected != got:
-            _stop(
-                f"{proposal_id}: the gateway shows another {what} than the statement that proposed it: ask another "
-                f"gateway; expected {expected}, got {got}",
-                EXIT_DOES_NOT_HOLD,
-            )
+        check_proposal(client, proposal_id, record, None if signer is None else read_public_key(signer))
+    except NotWhatWasProposed as error:
+        _stop(f"{proposal_id}: {error}", EXIT_DOES_NOT_HOLD)
 
 
 def _answer(
@@ -347,6 +338,34 @@ def _answer(
         payload = _named(client.proposal(proposal_id)["record"], statement) | {"reason": reason}
         made = signed_statement(key, f"governance.{event}", registrar, proposal_id, payload)
         show_receipt(client.submit(made.raw, wait="final"), as_json)
+
+
+@governance.command("approve-ahead")
+@click.argument("proposed", metavar="FILE", type=_FILE)
+@_KEY
+@_AS
+@click.option("--signed-by", required=True, type=_FILE, help="The .pub file of the registrar who signed the proposal.")
+@click.option("--out", required=True, type=_FILE, help="Where to write the signed approval.")
+def approve_ahead(proposed: Path, key_path: Path, registrar: str, signed_by: Path, out: Path) -> None:
+    """Approve the proposal in FILE before it is on the ledger, where `comity governance propose --out` wrote it.
+
+    For what must not stand open: both statements are handed in together, by `comity submit`, and a registrar's key that
+    was stolen has no time in which to reject or withdraw. Needs no gateway. Exit status: 0 written, 1 FILE is not what
+    it should be, 2 misuse.
+    """
+    from nodes.cli.proposal_reading import NotWhatWasProposed, read_proposed
+
+    key = private_key(key_path)
+    try:
+        statement, changes = read_proposed(read_small_file(proposed), read_public_key(signed_by))
+    except NotWhatWasProposed as error:
+        _stop(f"{proposed}: {error}", EXIT_DOES_NOT_HOLD)
+    payload: dict[str | int, Any] = {"proposal": statement.id} | _membership_signature(key, changes)
+    made = signed_statement(key, "governance.approve", registrar, statement.sub, payload)
+    write_new(out, made.raw)
+    click.echo(f"{statement.sub}, proposed by {statement.iss}, statement {statement.id.hex()}")
+    _echo_changes(changes)
+    click.echo(f"written to {out}; hand both in together: comity submit {proposed} {out}")
 
 
 @governance.command("reject")
@@ -392,19 +411,23 @@ def show(proposal_id: str, gateway: str, participant_id: str | None, key: Path |
     with open_client(gateway, participant_id, key) as client:
         record = client.proposal(proposal_id)["record"]
         if participant_id is not None:
-            _compare_with_statement(client, proposal_id, record)
+            _hold_against_statement(client, proposal_id, record)
     if as_json:
         click.echo(json.dumps(record, indent=2))
         return
     click.echo(_in_one_line(record))
     click.echo(f"  statement {record['proposal']}")
-    for change in record["changes"]:
-        for kind, fields in change.items():
-            click.echo(f"  {kind}: " + ", ".join(f"{name} {value}" for name, value in fields.items()))
+    _echo_changes(record["changes"])
     for approval in record["approvals"]:
         click.echo(f"  approved by {approval['by']} at height {approval['height']}")
     for entry in record["previous"]:
         click.echo(f"  {entry['topic']} was changed before by {entry['proposal']}")
+
+
+def _echo_changes(changes: list[dict[str, Any]]) -> None:
+    for change in changes:
+        for kind, fields in change.items():
+            click.echo(f"  {kind}: " + ", ".join(f"{name} {value}" for name, value in fields.items()))
 
 
 def _in_one_line(record: dict[str, Any]) -> str:

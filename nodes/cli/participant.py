@@ -96,8 +96,10 @@ def connect(url: str, participant_id: str | None = None, key: Path | None = None
     if participant_id is not None and key is not None:
         private = private_key(key)
         with http.Client(url, retry=retry) as plain:
-            origin = plain.status()["origin"]
-        signer = http.TokenSigner(private, participant=participant_id, origin=origin)
+            status = plain.status()
+        # A gateway of before knows tokens for the log alone.
+        authority = status["authority"] if "token_audience" in status else None
+        signer = http.TokenSigner(private, participant=participant_id, origin=status["origin"], authority=authority)
     with http.Client(url, signer=signer, retry=retry) as client:
         yield client
 

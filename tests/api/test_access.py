@@ -75,6 +75,48 @@ async def test_a_token_of_an_enrolled_key_opens(asking: Asking, alg: int) -> Non
     assert (principal.id, principal.roles, principal.sees_all) == ("kz/truck/t-9", frozenset({"truck"}), False)
 
 
+async def test_a_token_for_one_authority_s_gateways_opens_nothing_at_the_other_s(asking: Asking) -> None:
+    """What one side's gateway is shown, it could show to the other side's in the participant's name."""
+    key, now_s = asking.people[DECLARANT], int(asking.now_s)
+    gateways = {
+        name: Access(ORIGIN, asking.records, lambda: asking.now_s, authority=name) for name in ("kz-kgd", "cn-gacc")
+    }
+    for name, gateway in gateways.items():
+        token = sign_token(key, issuer=DECLARANT, origin=ORIGIN, now_s=now_s, authority=name)
+        assert (await gateway.authenticate(f"Bearer {token}")).id == DECLARANT
+        other = next(each for each in gateways.values() if each is not gateway)
+        with pytest.raises(Problem) as caught:
+            await other.authenticate(f"Bearer {token}")
+        assert caught.value.code == "token_wrong_audience"
+
+
+@pytest.mark.parametrize("aud", [f"{ORIGIN}#", f"{ORIGIN}#kz", f"{ORIGIN}#kz-kgd#", f"{ORIGIN}#KZ-KGD", "#kz-kgd"])
+async def test_an_audience_that_is_almost_the_right_one_is_another(asking: Asking, aud: str) -> None:
+    gateway = Access(ORIGIN, asking.records, lambda: asking.now_s, authority="kz-kgd")
+    with pytest.raises(Problem) as caught:
+        await gateway.authenticate(f"Bearer {bearer(asking.people[DECLARANT], DECLARANT, aud=aud)}")
+    assert caught.value.code == "token_wrong_audience"
+
+
+async def test_a_token_of_a_client_of_before_is_taken_and_counted_until_the_operator_refuses_such(
+    asking: Asking,
+) -> None:
+    token = f"Bearer {bearer(asking.people[DECLARANT], DECLARANT)}"
+    lenient = Access(ORIGIN, asking.records, lambda: asking.now_s, authority="kz-kgd")
+    assert (await lenient.authenticate(token)).id == DECLARANT
+    assert lenient.unbound_taken == 1
+    bound = sign_token(
+        asking.people[DECLARANT], issuer=DECLARANT, origin=ORIGIN, now_s=int(asking.now_s), authority="kz-kgd"
+    )
+    await lenient.authenticate(f"Bearer {bound}")
+    assert lenient.unbound_taken == 1
+    strict = Access(ORIGIN, asking.records, lambda: asking.now_s, authority="kz-kgd", unbound_tokens=False)
+    with pytest.raises(Problem) as caught:
+        await strict.authenticate(token)
+    assert caught.value.code == "token_wrong_audience"
+    assert "#kz-kgd" in caught.value.detail
+
+
 async def test_customs_roles_of_either_authority_and_auditors_see_all(asking: Asking) -> None:
     for who, sees_all in (
         ("kz-kgd/officer", True),
@@ -193,9 +235,9 @@ def test_a_token_is_read_without_being_believed() -> None:
     text = sign_token(key, issuer=DECLARANT, origin=ORIGIN, now_s=1_000)
     token = parse_token(text)
     assert (token.issuer, token.kid) == (DECLARANT, key.public.kid)
-    assert verify_token(token, key.public, origin=ORIGIN, now_s=1_000) == 1_240
+    assert verify_token(token, key.public, audiences=(ORIGIN,), now_s=1_000) == (1_240, ORIGIN)
     with pytest.raises(Problem, match="token_untrusted"):
-        verify_token(token, PrivateKey.generate(EDDSA).public, origin=ORIGIN, now_s=1_000)
+        verify_token(token, PrivateKey.generate(EDDSA).public, audiences=(ORIGIN,), now_s=1_000)
 
 
 async def test_who_may_see_what(running: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from api.problems import code_of, type_of
 from api.proto import gateway_pb2 as wire
 from contracts.commitments import Opening
 from contracts.envelope_keys import EnvelopeKeys, envelope_keys_key
+from contracts.parameters import encode_parameter, parameter_key
 from contracts.telemetry import Fix, batch_payload, encode_telemetry
 from ledger.algorithms import EDDSA, PrivateKey
 from tests.api.conftest import Running
@@ -187,6 +189,19 @@ async def test_a_declaration_is_taken_only_once_its_envelope_is_here(running: Ru
     assert (again.status_code, again.json()["duplicate"]) == (200, True)
 
 
+async def test_an_envelope_about_something_else_does_not_stand_for_the_statement_s(running: Running) -> None:
+    publish_keys(running)
+    envelope = seal_envelope("24KZKGDASTYK000000001", OPENINGS, KEYS).encode()
+    await put(running, DECLARANT, envelope, ENVELOPE.media_type)
+    payload = {"content": {"envelope_sha256": hashlib.sha256(envelope).digest()}}
+    statement = signed_statement(running.people[DECLARANT], kind="declaration.lodge", sub=UCR, payload=payload)
+    headers = {"content-type": 'application/cose; cose-type="cose-sign1"'}
+    refused = await running.http.post("/v1/statements", content=statement.raw, headers=headers)
+    assert code(refused) == (409, "envelope_of_other_subject")
+    assert UCR in refused.json()["detail"]
+    assert running.ledger.submissions == []
+
+
 async def test_a_batch_does_not_pass_for_an_envelope(running: Running) -> None:
     assert (await put(running, TRUCK, BATCH)).status_code == 201
     payload = {"content": {"envelope_sha256": hashlib.sha256(BATCH).digest()}}
@@ -223,6 +238,27 @@ async def test_an_envelope_must_be_sealed_to_a_key_of_each_authority(running: Ru
     assert code(await put(running, DECLARANT, only_home, ENVELOPE.media_type)) == (422, "envelope_not_sealed_to_all")
     stranger = sealed({"kz-kgd": KZ.public, "cn-gacc": EnvelopePrivateKey.generate().public})
     assert code(await put(running, DECLARANT, stranger, ENVELOPE.media_type)) == (422, "envelope_not_sealed_to_all")
+
+
+@pytest.mark.parametrize(("ago_s", "taken"), [(3_599, True), (3_601, False)])
+async def test_a_key_of_before_is_sealed_to_for_as_long_as_a_statement_may_be_on_its_way(
+    running: Running, ago_s: int, taken: bool
+) -> None:
+    """Governed: the parameter says how old a statement may be when it is taken."""
+    running.ledger.records[parameter_key("iat_skew_hard_s")] = encode_parameter(3_600)
+    old = EnvelopePrivateKey.generate()
+    replaced_ms = int((time.time() - ago_s) * 1000)
+    publish_keys(running)
+    record = EnvelopeKeys("cn-gacc").published(old.public, 1_000, "cn-gacc/registrar", bytes(32))
+    record = record.published(CN.public, replaced_ms, "cn-gacc/registrar", bytes(32))
+    running.ledger.records[envelope_keys_key("cn-gacc")] = record.encode()
+    response = await put(running, DECLARANT, sealed({"kz-kgd": KZ.public, "cn-gacc": old.public}), ENVELOPE.media_type)
+    if taken:
+        assert response.status_code == 201
+    else:
+        assert code(response) == (422, "envelope_not_sealed_to_all")
+        assert "cn-gacc: is sealed to a key of before" in response.json()["detail"]
+        assert CN.kid.hex() in response.json()["detail"]
 
 
 async def test_the_keys_are_shown_to_all_with_the_statement_that_published_each(running: Running) -> None:

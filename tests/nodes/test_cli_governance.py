@@ -62,9 +62,16 @@ def test_a_gateway_that_is_not_there_is_unavailable(signer: list[str], monkeypat
     assert run("approve", PROPOSAL, *signer).exit_code == EXIT_UNAVAILABLE
 
 
-def proposing(changes: list[dict[str, Any]], sub: str = PROPOSAL, kind: str = "governance.propose") -> bytes:
+PROPOSER, STRANGER = PrivateKey.generate(), PrivateKey.generate()
+
+
+def proposing(
+    changes: list[dict[str, Any]],
+    sub: str = PROPOSAL,
+    kind: str = "governance.propose",
+    key: PrivateKey = PROPOSER,
+) -> bytes:
     payload: dict[str | int, Any] = {"title": "for the test", "changes": changes}
-    key = PrivateKey.generate()
     return sign_statement(key, kind=kind, iss="kz-kgd/registrar", sub=sub, iat_s=1, cti=bytes(16), payload=payload).raw
 
 
@@ -87,7 +94,7 @@ class Shown:
             "lapses_ms": 1,
             "effect_height": None,
             "reason": None,
-            "approvals": [],
+            "approvals": [{"by": "kz-kgd/registrar", "height": 1}],
             "previous": [],
         } | shown
 
@@ -102,6 +109,10 @@ class Shown:
 
     def statement(self, statement_id: str) -> SimpleNamespace:
         return SimpleNamespace(raw=self._raw)
+
+    def participant(self, participant_id: str) -> dict[str, Any]:
+        key = PROPOSER.public
+        return {"record": {"keys": [{"kid": key.kid.hex(), "cose_key": key.cose_key.hex()}]}}
 
     def governance(self) -> dict[str, Any]:
         return {"missing": [f"contract escort version 9 is proposed ({PROPOSAL}): this program does not have it"]}
@@ -144,8 +155,10 @@ WIDEST = [{"parameter": {"name": "corridor_m", "from": 2_000, "to": 100_000}}]
         (Shown(proposing(WIDER), WIDER, proposal="ab" * 32), "id of the statement"),
         (Shown(proposing(WIDER, sub="kz-kgd/2026-013"), WIDER), "proposal"),
         (Shown(proposing(WIDER, kind="governance.approve"), WIDER), "kind"),
+        (Shown(proposing(WIDER), WIDER, approvals=[{"by": "cn-gacc/registrar", "height": 1}]), "proposer"),
+        (Shown(proposing(WIDER), WIDER, approvals=[]), "proposer"),
     ],
-    ids=["other change", "text to be signed", "title", "height", "statement", "subject", "kind"],
+    ids=["other change", "text to be signed", "title", "height", "statement", "subject", "kind", "by", "by nobody"],
 )
 def test_a_gateway_that_shows_something_else_than_was_proposed_gets_nothing_signed(
     signer: list[str], monkeypatch: pytest.MonkeyPatch, shown: Shown, different: str
@@ -180,3 +193,80 @@ def test_no_change_of_the_membership_is_written_of_what_not_all_stand_by(
     result = run("membership", PROPOSAL, "--gateway", NOBODY, *files)
     assert (result.exit_code, "every authority has approved" in result.output) == (EXIT_DOES_NOT_HOLD, True)
     assert not out.exists()
+
+
+def broken(raw: bytes) -> bytes:
+    """With another signature."""
+    return raw[:-1] + bytes([raw[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [(broken(proposing(WIDER)), "has not signed it"), (proposing(WIDER, key=STRANGER), "has no key")],
+    ids=["forged", "by a key that is not the proposer's"],
+)
+def test_a_proposal_that_its_proposer_has_not_signed_is_not_approved(
+    signer: list[str], monkeypatch: pytest.MonkeyPatch, raw: bytes, said: str
+) -> None:
+    show(monkeypatch, Shown(raw, WIDER))
+    monkeypatch.setattr(commands, "signed_statement", lambda *_: pytest.fail("nothing may be signed"))
+    result = run("approve", PROPOSAL, *signer, "--without-release")
+    assert (result.exit_code, said in result.output) == (EXIT_DOES_NOT_HOLD, True), result.output
+
+
+def test_whoever_brings_the_proposer_s_key_believes_no_gateway_about_it(
+    signer: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A gateway that has made a key of its own shows that as the proposer's."""
+    (tmp_path / "proposer.pub").write_bytes(PROPOSER.public.cose_key)
+    shown = Shown(proposing(WIDER, key=STRANGER), WIDER)
+    key = STRANGER.public
+    monkeypatch.setattr(
+        shown, "participant", lambda _: {"record": {"keys": [{"kid": key.kid.hex(), "cose_key": key.cose_key.hex()}]}}
+    )
+    show(monkeypatch, shown)
+    monkeypatch.setattr(commands, "signed_statement", lambda *_: pytest.fail("nothing may be signed"))
+    result = run("approve", PROPOSAL, *signer, "--without-release", "--signed-by", str(tmp_path / "proposer.pub"))
+    assert (result.exit_code, "with another key" in result.output) == (EXIT_DOES_NOT_HOLD, True), result.output
+
+
+# --- signed ahead ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deputy(tmp_path: Path) -> list[str]:
+    (tmp_path / "deputy.key").write_bytes(PrivateKey.generate().to_pem())
+    (tmp_path / "proposer.pub").write_bytes(PROPOSER.public.cose_key)
+    out = str(tmp_path / "approval.cose")
+    signed_by = str(tmp_path / "proposer.pub")
+    return ["--key", str(tmp_path / "deputy.key"), "--as", "cn-gacc/deputy", "--signed-by", signed_by, "--out", out]
+
+
+def test_an_approval_is_signed_ahead_and_the_two_together_make_the_decision(tmp_path: Path, deputy: list[str]) -> None:
+    raw = proposing(WIDER)
+    (tmp_path / "proposal.cose").write_bytes(raw)
+    result = run("approve-ahead", str(tmp_path / "proposal.cose"), *deputy)
+    assert (result.exit_code, "corridor_m" in result.output) == (0, True), result.output
+    approval = parse_statement((tmp_path / "approval.cose").read_bytes())
+    assert (approval.kind, approval.sub, approval.iss) == ("governance.approve", PROPOSAL, "cn-gacc/deputy")
+    assert approval.payload == {"proposal": parse_statement(raw).id}
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (broken(proposing(WIDER)), "has not signed it"),
+        (proposing(WIDER, key=STRANGER), "with another key"),
+        (proposing(WIDER, kind="governance.approve"), "expected governance.propose"),
+        (b"x", "is no statement"),
+        (proposing([]), "is no statement that proposes"),
+    ],
+    ids=["forged", "of somebody else", "no proposal", "no statement", "no changes"],
+)
+def test_nothing_is_approved_ahead_that_is_no_signed_proposal(
+    tmp_path: Path, deputy: list[str], raw: bytes, said: str
+) -> None:
+    (tmp_path / "proposal.cose").write_bytes(raw)
+    result = run("approve-ahead", str(tmp_path / "proposal.cose"), *deputy)
+    assert (result.exit_code, said in result.output) == (EXIT_DOES_NOT_HOLD, True), result.output
+    assert not (tmp_path / "approval.cose").exists()
