@@ -165,6 +165,12 @@ def issue(
     return certificate.public_bytes(serialization.Encoding.PEM), private_key_pem(key)
 
 
+def certificate_end_ms(auth_context: Mapping[str, Iterable[bytes]]) -> int:
+    """When the certificate at the other end of a TLS connection ends, which has been identified: Unix milliseconds."""
+    certificate = x509.load_pem_x509_certificate(next(iter(auth_context["x509_pem_cert"])))
+    return int(certificate.not_valid_after_utc.timestamp()) * 1000
+
+
 class PeerDirectory:
     """The nodes that may connect, and the CA that must have certified each."""
 

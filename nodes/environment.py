@@ -35,6 +35,8 @@ class Transport(Protocol):
     dropped: int
     # Why nothing of a peer is to be read now, or None.
     cut_off: Callable[[str], str | None]
+    # When the certificate ends that each peer has shown, in Unix milliseconds.
+    certificate_ends: Mapping[str, int]
 
     async def start(self) -> None: ...
 

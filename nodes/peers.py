@@ -27,7 +27,7 @@ import structlog
 
 from nodes.catch_up import PeerFailed
 from nodes.catch_up_serving import FetchRefused
-from nodes.certificates import NotThePeer, PeerDirectory
+from nodes.certificates import NotThePeer, PeerDirectory, certificate_end_ms
 from nodes.clock import Clock, SystemClock
 from nodes.config import PeerEntry, ValidatorConfig
 from nodes.proto import peer_pb2, peer_pb2_grpc
@@ -141,6 +141,7 @@ class PeerTransport:
         self._heard: dict[str, float] = {}
         self._cas = {authority.name: authority.ca_certificate.read_bytes() for authority in config.authorities}
         self._directory = PeerDirectory({}, self._cas)
+        self.certificate_ends: dict[str, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.set_peers(config.peers, {peer.name: peer.authority for peer in config.peers}, self._cas)
         self._incoming: dict[str, int] = {}
@@ -158,6 +159,7 @@ class PeerTransport:
         self._cas = dict(cas)
         self._directory = PeerDirectory(callers, self._cas)
         wanted = {peer.name: peer for peer in peers}
+        self.certificate_ends = {name: end for name, end in self.certificate_ends.items() if name in wanted}
         for name, outgoing in list(self._outgoing.items()):
             if wanted.get(name) != outgoing.entry or outgoing.entry.authority in withdrawn:
                 del self._outgoing[name]
@@ -433,6 +435,7 @@ class PeerTransport:
             return
         self._streams += 1
         stream = self._incoming[name] = self._streams
+        self.certificate_ends[name] = certificate_end_ms(context.auth_context())
         welcomed = False
         async for batch in batches:
             if self._incoming.get(name) != stream:

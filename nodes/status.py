@@ -57,6 +57,11 @@ GAUGES = {
     "snapshots_refused": "Snapshots of which something did not verify",
     "snapshot_unconfirmed": "1 while no colleague has confirmed the place of the snapshot that this ledger came from",
     "snapshots_being_sent": "Validators that are being sent a snapshot",
+    "participants_counted": "Participants of the own authority that were looked at for keys that end",
+    "participants_ended": "Of these, whose last key has ended within the last 90 days",
+    "participants_ending_within_7_days": "Of these, whose last key ends within 7 days, or has ended",
+    "participants_ending_within_30_days": "Of these, whose last key ends within 30 days, or has ended",
+    "participants_ending_within_90_days": "Of these, whose last key ends within 90 days, or has ended",
 }
 
 
@@ -265,6 +270,7 @@ class StatusReport:
         validator = self._validator
         catch_up = validator.snapshots.catch_up
         progress = catch_up.progress()
+        counted = validator.expiry.counted()
         return {
             "raft_term": validator.ordering.term,
             "raft_leading": validator.ordering.leading,
@@ -305,4 +311,9 @@ class StatusReport:
             "snapshots_refused": catch_up.refused,
             "snapshot_unconfirmed": validator.snapshots.corroboration.place is not None,
             "snapshots_being_sent": validator.snapshots.server.sessions,
+            "participants_counted": counted.participants,
+            "participants_ended": counted.within_days[0],
+            "participants_ending_within_7_days": counted.within_days[7],
+            "participants_ending_within_30_days": counted.within_days[30],
+            "participants_ending_within_90_days": counted.within_days[90],
         }

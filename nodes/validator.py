@@ -265,7 +265,14 @@ class Validator:
             clock=self.clock,
             executor=environment.executor(1, "scrub"),
         )
-        self.expiry = Expiry(config, environment.files, self.chain.state, self.records, self.clock)
+        self.expiry = Expiry(
+            config,
+            environment.files,
+            self.chain.state,
+            self.records,
+            self.clock,
+            peers=lambda: self.transport.certificate_ends,
+        )
         self.report = StatusReport(self)
         self._gateways = PeerDirectory(dict.fromkeys(config.gateways, config.authority), self.participation.cas())
         self.service = ValidatorService(

@@ -17,7 +17,7 @@ from contracts.governance_record import proposal_key
 from contracts.registry import REVOKED, Key, Participant, participant_key
 from ledger.cbor import encode
 from nodes import certificates
-from nodes.expiry import ASK_EVERY_S, MAX_PARTICIPANTS, Expiry, key_endings
+from nodes.expiry import ASK_EVERY_S, COUNTED_AT_ONCE, MAX_PARTICIPANTS, Expiry, key_endings
 from nodes.files import Files
 from nodes.records import RecordIndex
 from tests.contracts import corridor as c
@@ -113,13 +113,18 @@ def test_a_revoked_key_is_not_told_of_nor_does_it_hide_one_that_ends() -> None:
     assert key_endings(replace(registrar, keys=keys[:1]), NOW_MS) == []
 
 
-def _expiry(ledger: c.Ledger, directory: Path, clock: MovedClock, names: list[str]) -> Expiry:
+def _expiry(ledger: c.Ledger, directory: Path, clock: MovedClock, names: list[str], *, shown: bool = False) -> Expiry:
+    """`shown`: whether a peer has shown a certificate that ends in six days."""
     ca = directory / "ca.pem"
     ca.write_bytes(certificates.create_authority("kz-kgd", "KZ", NOW).certificate_pem)
-    authorities = [SimpleNamespace(name=name, ca_certificate=ca) for name in ("kz-kgd", "cn-gacc")]
+    sides = (("kz-kgd", "KZ"), ("cn-gacc", "CN"))
+    authorities = [SimpleNamespace(name=name, country=country, ca_certificate=ca) for name, country in sides]
     config = SimpleNamespace(name="kz-kgd-1", authority="kz-kgd", certificate=ca, authorities=authorities)
-    records = SimpleNamespace(keys=lambda prefix, after: iter([name for name in names if name.startswith(prefix)]))
-    return Expiry(cast(Any, config), Files(), ledger.state, cast(RecordIndex, records), clock)
+    records = SimpleNamespace(
+        keys=lambda prefix, after: iter([name for name in names if name.startswith(prefix) and name > after])
+    )
+    peers = {"cn-gacc-1": NOW_MS + 6 * DAY_MS} if shown else {}
+    return Expiry(cast(Any, config), Files(), ledger.state, cast(RecordIndex, records), clock, peers=lambda: peers)
 
 
 def test_a_validator_tells_of_both_registrars_and_of_its_own_customs_and_asks_the_ledger_again(tmp_path: Path) -> None:
@@ -147,7 +152,52 @@ def test_no_crowd_of_participants_is_read_without_end(tmp_path: Path) -> None:
     get = ledger.state.get
     ledger.state.get = lambda key: read.append(key) or get(key)  # type: ignore[method-assign, func-returns-value]
     expiry.endings()
-    assert len(read) < MAX_PARTICIPANTS + 10
+    assert len(read) < MAX_PARTICIPANTS + COUNTED_AT_ONCE + 10
+
+
+def test_trucks_and_terminals_are_counted_by_band_however_many_there_are(tmp_path: Path) -> None:
+    ledger, clock = c.Ledger.of_corridor(), MovedClock(NOW_MS)
+    truck = ledger.participant("kz/truck/t-001")
+    days = [None, -100, -1, 3, 7, 8, 30, 31, 90, 91] * 100
+    names = []
+    for number, ends_in in enumerate(days):
+        names.append(f"registry/kz/truck/{number:05}")
+        ends_ms = None if ends_in is None else NOW_MS + ends_in * DAY_MS
+        ledger.state.records[names[-1]] = _with_ends(truck, ends_ms).encode()
+    # The other side's are for the other side to see to.
+    names.append("registry/cn/truck/00001")
+    ledger.state.records[names[-1]] = _with_ends(truck, NOW_MS).encode()
+    expiry = _expiry(ledger, tmp_path, clock, names)
+    for _ in range(-(-len(days) // COUNTED_AT_ONCE) + 1):
+        counted = expiry.counted()
+        clock.ms += int(ASK_EVERY_S * 1000)
+    assert counted.participants == len(days)
+    # By hand, at the time of the first look: a hundred each; what ended long ago is not told of.
+    assert counted.within_days == {0: 100, 7: 300, 30: 500, 90: 700}
+    # A second walk finds what has changed, and forgets what was.
+    for name in names[:500]:
+        ledger.state.records[name] = truck.encode()
+    for _ in range(2 * (-(-len(days) // COUNTED_AT_ONCE) + 1)):
+        counted = expiry.counted()
+        clock.ms += int(ASK_EVERY_S * 1000)
+    assert (counted.participants, counted.within_days[90]) == (len(days), 350)
+
+
+def test_no_more_than_a_few_are_counted_at_a_time(tmp_path: Path) -> None:
+    ledger, clock = c.Ledger.of_corridor(), MovedClock(NOW_MS)
+    truck = ledger.participant("kz/truck/t-001")
+    names = [f"registry/kz/truck/{number:05}" for number in range(3 * COUNTED_AT_ONCE)]
+    ledger.state.records.update(dict.fromkeys(names, truck.encode()))
+    expiry = _expiry(ledger, tmp_path, clock, names)
+    for looks in range(1, 4):
+        assert expiry.counted().participants == looks * COUNTED_AT_ONCE
+        assert expiry.counted().participants == looks * COUNTED_AT_ONCE, "asked again at the same moment"
+        clock.ms += int(ASK_EVERY_S * 1000)
+
+
+def test_the_certificates_that_peers_show_are_told_of(tmp_path: Path) -> None:
+    expiry = _expiry(c.Ledger.of_corridor(), tmp_path, MovedClock(NOW_MS), [], shown=True)
+    assert [each.what for each in expiry.nearing()] == ["certificate of cn-gacc-1"]
 
 
 def test_a_release_that_will_be_needed_is_told_with_what_ends(tmp_path: Path) -> None:

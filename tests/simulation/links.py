@@ -256,6 +256,8 @@ class SimulatedTransport:
         self._on_unreachable = on_unreachable
         self.serve_fetch = serve_fetch
         self.cut_off: Callable[[str], str | None] = lambda _: None
+        # No certificates are shown here.
+        self.certificate_ends: dict[str, int] = {}
         self._heard: dict[str, float] = {}
 
     async def start(self) -> None:
