@@ -35,8 +35,10 @@ class Transport(Protocol):
     dropped: int
     # Why nothing of a peer is to be read now, or None.
     cut_off: Callable[[str], str | None]
-    # When the certificate ends that each peer has shown, in Unix milliseconds.
-    certificate_ends: Mapping[str, int]
+
+    @property
+    def certificate_ends(self) -> Mapping[str, int]:
+        """When the certificate ends that each peer has shown, in Unix milliseconds."""
 
     async def start(self) -> None: ...
 

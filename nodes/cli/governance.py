@@ -360,7 +360,8 @@ def approve_ahead(proposed: Path, key_path: Path, registrar: str, signed_by: Pat
         statement, changes = read_proposed(read_small_file(proposed), read_public_key(signed_by))
     except NotWhatWasProposed as error:
         _stop(f"{proposed}: {error}", EXIT_DOES_NOT_HOLD)
-    payload: dict[str | int, Any] = {"proposal": statement.id} | _membership_signature(key, changes)
+    payload: dict[str | int, Any] = {"proposal": statement.id}
+    payload |= _membership_signature(key, changes)
     made = signed_statement(key, "governance.approve", registrar, statement.sub, payload)
     write_new(out, made.raw)
     click.echo(f"{statement.sub}, proposed by {statement.iss}, statement {statement.id.hex()}")
