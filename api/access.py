@@ -23,10 +23,9 @@ from typing import Generic, TypeVar
 from api.problems import Problem
 from api.tokens import audience_of, parse_token, verify_token
 from contracts.catalogue import contract_of, kind_parts, read_record
-from contracts.declaration_record import decode_declaration
 from contracts.machine import TERMINAL
-from contracts.movement import Movement, decode_movement, movement_parties, terminals_at_work
-from contracts.registry import Participant, decode_participant, key_refusal
+from contracts.movement import Movement, movement_parties, terminals_at_work
+from contracts.registry import Participant, key_refusal
 from ledger.algorithms import PublicKey
 from ledger.errors import Misuse
 from ledger.statement import is_participant_id
@@ -161,7 +160,8 @@ class Access:
             return None
         key = f"registry/{participant_id}"
         raw = (await self._records([key])).get(key)
-        return None if raw is None else decode_participant(raw)
+        participant: Participant | None = None if raw is None else read_record("registry", raw)[1]
+        return participant
 
     # ---- what they may see
 
@@ -195,7 +195,7 @@ class Access:
             if raw is None:
                 viewers = Viewers()
             elif contract == "escort":  # the declarants of what it carries stand in other records
-                viewers = await self.movement_viewers(decode_movement(raw))
+                viewers = await self.movement_viewers(read_record(contract, raw)[1])
             else:
                 record_type, record = read_record(contract, raw)
                 viewers = Viewers(record_type.visible_to(record))
@@ -212,7 +212,7 @@ class Access:
         declarants: dict[str, str] = {}
         for start in range(0, len(keys), RECORDS_AT_ONCE):
             found = await self._records(keys[start : start + RECORDS_AT_ONCE])
-            declarants |= {key: decode_declaration(raw).declarant for key, raw in found.items()}
+            declarants |= {key: read_record("declaration", raw)[1].declarant for key, raw in found.items()}
         viewers = []
         for movement in movements:
             own = (declarants.get(f"declaration/{ucr}") for ucr, _ in movement.plan.declarations)
@@ -223,7 +223,7 @@ class Access:
 
 def declaration_viewers(raw: bytes) -> Viewers:
     """Declarant and carrier."""
-    declaration = decode_declaration(raw)
+    declaration = read_record("declaration", raw)[1]
     return Viewers(frozenset(filter(None, (declaration.declarant, declaration.carrier))))
 
 

@@ -20,8 +20,9 @@ from api.proto import validator_pb2 as wire
 from api.validators import ValidatorPool
 from contracts.catalogue import contract_of, read_record
 from contracts.declaration import DECLARATION
-from contracts.declaration_record import Declaration, decode_declaration
+from contracts.declaration_record import Declaration
 from contracts.identify import KINDS, identify
+from contracts.machine import RecordType
 from contracts.movement import Movement
 from contracts.views import declaration_view, movement_view
 
@@ -163,33 +164,36 @@ async def _shown(
         return []
     raw = await pool.records([each.key for each in found])
     records: dict[str, Any] = {}
+    # The type of the version that wrote the record: another version's may know nothing of its fields.
+    types: dict[str, RecordType[Any]] = {}
     for key, value in raw.items():
         name = key.partition("/")[0]
         if contract_of(name) is not None:
-            records[key] = read_record(name, value)[1]
+            types[key], records[key] = read_record(name, value)
     movements = {key: record for key, record in records.items() if isinstance(record, Movement)}
     declarations = {key: record for key, record in records.items() if isinstance(record, Declaration)}
     carried = {f"declaration/{ucr}" for movement in movements.values() for ucr, _ in movement.plan.declarations}
     more = sorted(carried - declarations.keys())
     for first in range(0, len(more), RECORDS_AT_ONCE):
         reply = await pool.records(more[first : first + RECORDS_AT_ONCE])
-        declarations |= {key: decode_declaration(value) for key, value in reply.items()}
+        declarations |= {key: read_record(DECLARATION.name, value)[1] for key, value in reply.items()}
     viewers = dict(zip(movements, await access.movements_viewers(list(movements.values())), strict=True))
     shown: list[dict[str, Any] | None] = []
     for each in found:
         record = records.get(each.key)
-        visible = record is not None and _viewers(each.key, record, raw, viewers).include(caller)
+        visible = record is not None and _viewers(each.key, types[each.key], record, raw, viewers).include(caller)
         shown.append(_document(each, record, question, caller, declarations) if visible else None)
     return shown
 
 
-def _viewers(key: str, record: Any, raw: Mapping[str, bytes], viewers: Mapping[str, Viewers]) -> Viewers:
+def _viewers(
+    key: str, record_type: RecordType[Any], record: Any, raw: Mapping[str, bytes], viewers: Mapping[str, Viewers]
+) -> Viewers:
     if isinstance(record, Movement):
         return viewers[key]
     if isinstance(record, Declaration):
         return declaration_viewers(raw[key])
-    contract = contract_of(key.partition("/")[0])
-    return Viewers() if contract is None else Viewers(contract.record.visible_to(record))
+    return Viewers(record_type.visible_to(record))
 
 
 def _document(

@@ -107,7 +107,8 @@ class Working:
             found = None
             if raw is not None:
                 found = self._memory.get(raw)
-                if found is None:
+                # Two versions of a contract may make other things of the same bytes.
+                if type(found) is not kind:
                     found = decode_record(raw)
                     self._memory.put(raw, found)
             self._read[key] = found

@@ -30,11 +30,9 @@ from api.routes.common import (
     problems,
 )
 from api.routes.formats import DESCRIBED, EPCIS, JSON, JSON_LD, XML, declaration_wco, movement_epcis, preferred
-from contracts.declaration_record import decode_declaration
+from contracts.catalogue import read_record
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
-from contracts.movement import Movement, decode_movement
-from contracts.registry import decode_participant
-from contracts.views import declaration_view, movement_view, participant_view
+from contracts.movement import Movement
 
 SCAN_PAGE_RECORDS = 200
 SCAN_MAX_RECORDS = 2_000
@@ -112,8 +110,7 @@ async def get_declaration(
         return await declaration_wco(gateway, ucr)
     key = f"declaration/{ucr}"
     raw, size = await _record(gateway, key, consistency)
-    document = {"key": key, "size": size, "record": declaration_view(decode_declaration(raw))}
-    return json_response(document, 200, NO_STORE)
+    return json_response({"key": key, "size": size, "record": _view("declaration", raw)}, 200, NO_STORE)
 
 
 @router.get(
@@ -142,7 +139,7 @@ async def get_movement(
         return await movement_epcis(gateway, mrn, media_type)
     key = f"{MOVEMENT_PREFIX}{mrn}"
     raw, size = await _record(gateway, key, consistency)
-    return json_response({"key": key, "size": size, "record": movement_view(decode_movement(raw))}, 200, NO_STORE)
+    return json_response({"key": key, "size": size, "record": _view("escort", raw)}, 200, NO_STORE)
 
 
 @router.get(
@@ -176,7 +173,8 @@ async def list_movements(
     while more and len(movements) < limit and scanned < SCAN_MAX_RECORDS:
         page = await gateway.pool.list_records(MOVEMENT_PREFIX, after, SCAN_PAGE_RECORDS)
         more = page.more
-        visible = await _visible(gateway, caller, [decode_movement(record.value) for record in page.records])
+        read = [read_record("escort", record.value) for record in page.records]
+        visible = await _visible(gateway, caller, [movement for _, movement in read])
         for position, (record, movement) in enumerate(zip(page.records, visible, strict=True), 1):
             after = record.key
             scanned += 1
@@ -186,7 +184,7 @@ async def list_movements(
                 or (carrier and movement.plan.carrier != carrier)
             ):
                 continue
-            movements.append(movement_view(movement))
+            movements.append(read[position - 1][0].view(movement))
             if len(movements) == limit:
                 more = more or position < len(page.records)
                 break
@@ -249,10 +247,10 @@ async def list_participants(
         for position, record in enumerate(page.records, 1):
             after = record.key
             scanned += 1
-            found = decode_participant(record.value)
+            record_type, found = read_record("registry", record.value)
             own = caller.sees_all or found.id == caller.id
             if own and found.flagged >= flagged_min and (not role or role in found.roles):
-                participants.append(participant_view(found))
+                participants.append(record_type.view(found))
             if len(participants) == limit:
                 more = more or position < len(page.records)
                 break
@@ -281,7 +279,13 @@ async def get_participant(
         raise Problem("not_found")
     key = f"registry/{id}"
     raw, size = await _record(gateway, key, consistency)
-    return json_response({"key": key, "size": size, "record": participant_view(decode_participant(raw))}, 200, NO_STORE)
+    return json_response({"key": key, "size": size, "record": _view("registry", raw)}, 200, NO_STORE)
+
+
+def _view(contract: str, raw: bytes) -> dict[str, Any]:
+    """A record as plain data, whichever version of its contract wrote it."""
+    record_type, record = read_record(contract, raw)
+    return record_type.view(record)
 
 
 # A cursor names the last record that was looked at, which may not be the caller's to see: sealed, under a key of this

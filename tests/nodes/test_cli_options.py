@@ -59,7 +59,7 @@ def registrar(tmp_path: Path) -> list[str]:
 def test_the_window_of_a_key_is_signed_with_its_enrolment(
     gateway: Taking, registrar: list[str], tmp_path: Path
 ) -> None:
-    enrol = [
+    enrol: list[str | Path] = [
         "enrol",
         *registrar,
         "--participant",
@@ -127,7 +127,14 @@ def test_a_newcomer_listens_where_it_is_said_and_calls_its_model_where_that_is_r
         == EXIT_HOLDS
     )
     like = tmp_path / "net" / "validators" / "kz-kgd-1" / "validator.toml"
-    options = ["--name", "kz-kgd-2", "--like", like, "--ca", tmp_path / "net" / "authorities" / "kz-kgd"]
+    options: list[str | Path] = [
+        "--name",
+        "kz-kgd-2",
+        "--like",
+        like,
+        "--ca",
+        tmp_path / "net" / "authorities" / "kz-kgd",
+    ]
     # The model listens everywhere, which says nothing of where it is.
     unsaid = run("validator", "init", tmp_path / "a", *options)
     assert (unsaid.exit_code, "expected the address" in unsaid.output) == (EXIT_MISUSE, True)
