@@ -103,7 +103,7 @@ def tag(ledger: c.Ledger, number: str) -> str:
 
 
 def recognised(ledger: c.Ledger) -> list[Any]:
-    """The record after the other side has recognised it, without the id of the statement, which is another each time."""
+    """The record after the other side has recognised it, without the statement's id, which is another each time."""
     ledger.must("phytosanitary.recognise", CN, FIRST, {})
     assert ledger.last_statement is not None
     written: Any = decode(ledger.state.get(f"phytosanitary/{FIRST}") or b"")
