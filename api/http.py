@@ -38,6 +38,7 @@ from api.routes import (
     statements,
     statistics,
     status,
+    verify,
 )
 from api.routes.common import problem_response
 
@@ -130,6 +131,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         events,
         evidence,
         status,
+        verify,
     ):
         app.include_router(module.router)
 

@@ -254,6 +254,11 @@ _later = attrgetter(*_LATER_NAMES)
 _encode_progress = lru_cache(MAX_REMEMBERED_ROWS)(encode)
 
 
+def progress_names() -> tuple[str, ...]:
+    """The names of the progress part of a record, in their order: for who reads records elsewhere."""
+    return _PROGRESS_NAMES
+
+
 def _reading(raw_fields: Any) -> Reading | None:
     if raw_fields is None:
         return None

@@ -77,6 +77,12 @@ def _format_tables() -> dict[str, bytes]:
     return pages
 
 
+def _verify_page_tables() -> dict[str, bytes]:
+    from api.verify_tables import tables_js
+
+    return {"api/verify/tables.js": tables_js().encode()}
+
+
 GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _protocol_code,
     _contract_reference,
@@ -85,6 +91,7 @@ GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _command_reference,
     _http_reference,
     _format_tables,
+    _verify_page_tables,
 )
 # Folders in which nothing but what is generated may lie: a file that nothing writes any more is told of, and removed.
 GENERATED_FOLDERS = ("docs/schemas", "docs/diagrams")

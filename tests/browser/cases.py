@@ -1,0 +1,99 @@
+"""Files good and tampered, of every kind that the verifying page knows, and what `comity verify` finds of each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from contracts.verifying import Context, Verification, verify_file
+from ledger.proof import format_proof
+from tests.contracts.crossings import crossed
+from tests.ledger import corridor
+from tests.ledger.test_formats_document import crossing as crossing_pass
+from tests.ledger.test_formats_document import status
+
+POLICY = corridor.policy_text("kz")
+NOW_S = corridor.TIME_S + 60
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file as it is handed in."""
+
+    name: str
+    file: bytes
+    statement: bytes | None = None
+    policy: bytes = POLICY
+    now_s: int = NOW_S
+
+    def expected(self) -> Verification:
+        return verify_file(self.file, self.name, Context(self.policy, self.now_s, self.statement))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "policy": _text(self.policy),
+            "file": _text(self.file),
+            "statement": None if self.statement is None else _text(self.statement),
+            "now": self.now_s,
+        }
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@cache
+def good() -> tuple[Case, ...]:
+    book = crossed()
+    statement = corridor.STATEMENT.raw
+    return (
+        Case("a.tlog-proof", format_proof(corridor.PROOF), statement),
+        Case("a.status-proof", status().encode()),
+        Case("a.pass", crossing_pass().encode()),
+        Case("a.crossing", book.certificate(record=False)),
+        Case("recorded.crossing", book.certificate()),
+        Case("alone.crossing", book.certificate(ucrs=())),
+        Case("way.crossing", crossed("offer").certificate(record=False)),
+    )
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes((data[at] ^ 1 << at % 8,)) + data[at + 1 :]
+
+
+def _mutations(case: Case) -> Iterator[Case]:
+    def but(change: Callable[[bytes], bytes]) -> Case:
+        return Case(case.name, change(case.file), case.statement, case.policy, case.now_s)
+
+    count = 9
+    for n in range(count):
+        at = (len(case.file) * (2 * n + 1)) // (2 * count)
+        yield but(lambda data, at=at: flipped(data, at))  # type: ignore[misc]
+        yield but(lambda data, at=at: data[:at])  # type: ignore[misc]
+    yield but(lambda data: data + b"\x00")
+    yield but(lambda data: data.replace(b"kz/truck/t-001", b"kz/truck/t-002"))
+    yield but(lambda data: data.replace(b"kz-kgd-1", b"kz-kgd-2"))
+    one_side = POLICY.replace(b"group cn any cn-gacc-1 cn-gacc-2", b"group cn all cn-gacc-1 cn-gacc-2")
+    yield Case(case.name, case.file, case.statement, one_side)
+    yield Case(case.name, case.file, case.statement, corridor.policy_text("cn"))
+    yield Case(case.name, case.file, case.statement, POLICY[:-1])
+    yield Case(case.name, case.file, case.statement, POLICY.replace(b"comity.example", b"comity.elsewhere"))
+
+
+@cache
+def tampered() -> tuple[Case, ...]:
+    cases = [mutated for case in good() for mutated in _mutations(case)]
+    proof, _, a_pass, *_ = good()
+    cases += [
+        Case(proof.name, proof.file, flipped(proof.statement or b"", 200)),
+        Case(proof.name, proof.file),
+        Case(a_pass.name, a_pass.file, now_s=corridor.TIME_S + 1_801),
+        Case(a_pass.name, a_pass.file, now_s=corridor.TIME_S - 61),
+        Case("holiday.jpg", b"\x89PNG"),
+        Case("empty", b""),
+    ]
+    return tuple(cases)

@@ -1,0 +1,73 @@
+// Drives the page as a person does: puts files into it and reads what it shows. Reports to the test's own server.
+const frame = document.getElementById("page");
+const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const pause = () => new Promise((resolve) => { setTimeout(resolve, 20); });
+
+async function until(holds) {
+  while (!holds()) await pause();
+}
+
+function drop(files) {
+  const { DataTransfer, File, Event } = frame.contentWindow;
+  const transfer = new DataTransfer();
+  for (const [name, content] of files) transfer.items.add(new File([content], name));
+  const input = frame.contentDocument.getElementById("files");
+  input.files = transfer.files;
+  input.dispatchEvent(new Event("change"));
+}
+
+async function one({ name, policy, file, statement, now }) {
+  frame.contentWindow.Date.now = () => now * 1000;
+  const page = frame.contentDocument;
+  page.getElementById("reports").replaceChildren();
+  page.getElementById("trouble").textContent = "";
+  page.getElementById("forget").click();
+  drop([["kz.policy", bytes(policy)]]);
+  await until(() => page.getElementById("policy").textContent.startsWith("kz.policy") || page.getElementById("trouble").textContent);
+  if (page.getElementById("trouble").textContent) return { holds: false, checks: ["policy"], trouble: page.getElementById("trouble").textContent };
+  drop([[name, bytes(file)], ...(statement === null ? [] : [[name.replace(/\.[^.]*$/, ".cose"), bytes(statement)]])]);
+  await until(() => page.querySelector(".report .checks"));
+  const report = page.querySelector(".report");
+  return {
+    holds: report.classList.contains("holds"),
+    title: report.querySelector("h2").textContent,
+    summary: report.querySelector(".summary")?.textContent ?? "",
+    checks: [...report.querySelectorAll(".checks .verdict")].map((each) => each.textContent),
+    notChecked: report.querySelectorAll("details:last-of-type li").length,
+    wide: page.documentElement.scrollWidth > frame.clientWidth,
+  };
+}
+
+async function remembered() {
+  const page = frame.contentDocument;
+  page.getElementById("remember").click();
+  frame.contentWindow.location.reload();
+  await until(() => frame.contentDocument !== page && frame.contentDocument?.documentElement?.dataset.ready);
+  const kept = frame.contentDocument.getElementById("policy").textContent;
+  frame.contentDocument.getElementById("forget").click();
+  return { kept, after: frame.contentDocument.getElementById("policy").textContent, stored: frame.contentWindow.localStorage.getItem("comity.policy") };
+}
+
+async function spoken() {
+  const page = frame.contentDocument;
+  const select = page.getElementById("language");
+  const titles = {};
+  for (const { value } of select.options) {
+    select.value = value;
+    select.dispatchEvent(new frame.contentWindow.Event("change"));
+    titles[value] = [page.title, page.getElementById("policy").textContent];
+  }
+  return titles;
+}
+
+async function run() {
+  await until(() => frame.contentDocument?.documentElement?.dataset.ready);
+  localStorage.clear();
+  const before = frame.contentDocument.getElementById("trouble").textContent;
+  const reports = [];
+  for (const each of await (await fetch("cases.json")).json()) reports.push(await one(each));
+  return { before, reports, remembered: await remembered(), spoken: await spoken() };
+}
+
+const found = await run().catch((error) => ({ error: `${error} ${error.stack}` }));
+await fetch("report", { method: "POST", body: JSON.stringify(found) });

@@ -1,0 +1,63 @@
+"""The page's modules find what `comity verify` finds, of good files and of tampered ones: under Node."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.proof_check import Verdict
+from tests.browser.cases import Case, good, tampered
+
+HERE = Path(__file__).parent
+MINIMUM_NODE = 20
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("node is not installed: the page's modules are not run by themselves")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version[1:].split(".")[0]) < MINIMUM_NODE:
+        pytest.skip(f"node {version.strip()} has no WebCrypto with Ed25519")
+    return found
+
+
+def run(node: str, cases: tuple[Case, ...], folder: Path) -> list[dict[str, Any]]:
+    (folder / "cases.json").write_text(json.dumps([case.as_json() for case in cases]))
+    command = [node, "--no-warnings", str(HERE / "run.mjs"), str(folder / "cases.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    reports: list[dict[str, Any]] = json.loads(done.stdout)
+    return reports
+
+
+def test_good_files_hold_with_the_same_checks_and_the_same_words(node: str, tmp_path: Path) -> None:
+    for case, report in zip(good(), run(node, good(), tmp_path), strict=True):
+        expected = case.expected()
+        assert expected.holds, (case.name, expected.checks)
+        assert report["holds"], (case.name, report)
+        assert report["kind"] == expected.kind
+        assert [name for name, _, _ in report["checks"]] == [check.name for check in expected.checks], case.name
+        assert report["summary"] != "", case.name
+
+
+def test_tampered_files_do_not_hold_and_the_same_check_says_so_first(node: str, tmp_path: Path) -> None:
+    differs = []
+    for case, report in zip(tampered(), run(node, tampered(), tmp_path), strict=True):
+        expected = case.expected()
+        assert report["holds"] == expected.holds, (case.name, report, expected.checks)
+        if expected.holds:
+            continue  # a line of a key that the policy does not know was altered
+        first = next(check.name for check in expected.checks if check.verdict is not Verdict.HOLDS)
+        got = next(name for name, verdict, _ in report["checks"] if verdict != "holds")
+        if first != got:
+            differs.append((first, got))
+    # Of genesis records and claims the page reads less than `comity verify`, and leaves the rest to hash and signature.
+    assert set(differs) <= {("certificate", "quorum"), ("certificate", "inclusion")}
+    assert len(differs) < 12
