@@ -22,8 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.declaration_record import RECOGNISED, RELEASED, declaration_key, decode_declaration
-from contracts.escort_payloads import MAX_CONTAINERS, MAX_DECLARATIONS, MAX_SEALS
 from contracts.identifiers import (
     IdentifierError,
     parse_container,
@@ -33,9 +31,6 @@ from contracts.identifiers import (
     parse_ucr,
     parse_vehicle,
 )
-from contracts.movement import AT_BORDER, HANDED_OVER, OFFERED, STARTED, Movement, decode_movement, movement_key
-from contracts.parameters import PARAMETERS, IntegerParameter, parameter_value
-from contracts.registry import decode_participant, participant_key
 from ledger import cbor
 from ledger.algorithms import EDDSA, KID_BYTES
 from ledger.attestation import ALG, CONTENT_TYPE, KID, check_enough, check_kids, check_log, kid_of, members, witness_of
@@ -45,6 +40,11 @@ from ledger.note import NoteSigner, is_key_name
 from ledger.policy import Policy
 
 MAX_PASS_BYTES = 16 * 1024
+# What a gate needs is here and in `ledger` alone, so that it starts at once: these are as `contracts.escort_payloads`,
+# `contracts.parameters`, `contracts.movement` and `contracts.declaration_record` have them, held equal by a test.
+MAX_DECLARATIONS, MAX_CONTAINERS, MAX_SEALS = 20, 10, 32
+MAX_PASS_MINUTES = 1_440
+RELEASED, RECOGNISED = "released", "recognised"
 MAX_PASS_HEADER_BYTES = 128
 MAX_TRUCK_KEYS = 4
 MAX_TEXT_CHARS = 128
@@ -56,7 +56,7 @@ PASS_START = b"\xd8\x62\x84"
 MAX_GATE_BEHIND_S = 60
 MAX_TIME_S = 253_402_300_799
 # In these states a movement is on its way, and may pass a gate.
-PASSING = (STARTED, AT_BORDER, OFFERED, HANDED_OVER)
+PASSING = ("started", "at_border", "offered", "handed_over")
 
 _BODY_HEADER = cbor.encode({CONTENT_TYPE: PASS_TYPE})
 _NAMES = (
@@ -166,55 +166,6 @@ def objections(facts: PassFacts) -> list[str]:
     return found + [why for each in facts.declarations if (why := each.objection()) is not None]
 
 
-def pass_facts(
-    get: Callable[[str], bytes | None], mrn: str, *, origin: str, size: int, root: bytes, as_of_s: int
-) -> PassFacts | None:
-    """What a state says of a movement, as a pass has it; None if there is no such movement.
-
-    `get` reads the state as of the checkpoint of this size and root.
-    """
-    raw = get(movement_key(mrn))
-    if raw is None:
-        return None
-    movement = decode_movement(raw)
-    plan = movement.plan
-    return PassFacts(
-        origin=origin,
-        size=size,
-        root=root,
-        as_of_s=as_of_s,
-        until_s=as_of_s + 60 * int(parameter_value(get, "pass_minutes")),
-        mrn=mrn,
-        state=movement.state,
-        custody=movement.custody.authority,
-        exit_post=plan.exit_post,
-        entry_post=plan.entry_post,
-        truck=movement.truck,
-        truck_keys=_truck_keys(get, movement, as_of_s * 1000),
-        vehicle=movement.vehicle,
-        containers=plan.containers,
-        seals=movement.seals_in_force(),
-        declarations=tuple(_passed(get, ucr, version) for ucr, version in plan.declarations),
-    )
-
-
-def _truck_keys(get: Callable[[str], bytes | None], movement: Movement, time_ms: int) -> tuple[bytes, ...]:
-    raw = get(participant_key(movement.truck))
-    if raw is None:
-        return ()
-    usable = [key.kid for key in decode_participant(raw).keys if key.usable(time_ms)]
-    return tuple(usable[-MAX_TRUCK_KEYS:])
-
-
-def _passed(get: Callable[[str], bytes | None], ucr: str, planned: int) -> PassedDeclaration:
-    raw = get(declaration_key(ucr))
-    if raw is None:
-        return PassedDeclaration(ucr, planned, planned, "unknown", "unknown", 0)
-    record = decode_declaration(raw)
-    recognition = record.recognition
-    return PassedDeclaration(ucr, planned, record.version, record.status, recognition.state, recognition.version)
-
-
 def pass_message(payload: bytes, kid: bytes) -> bytes:
     """Return what a validator signs: the Sig_structure of one signer of a COSE_Sign."""
     return cbor.encode(["Signature", _BODY_HEADER, _signer_header(kid), b"", payload])
@@ -278,10 +229,8 @@ def parse_facts(payload: bytes) -> PassFacts:
         raise _bad(f"facts of a pass must be a map of exactly {', '.join(_NAMES)}")
     as_of_s = _number(values, "as_of_s", MAX_TIME_S)
     until_s = _number(values, "until_s", MAX_TIME_S)
-    rule = PARAMETERS["pass_minutes"]
-    longest_s = 60 * rule.highest if isinstance(rule, IntegerParameter) else 0
-    if not as_of_s < until_s <= as_of_s + longest_s:
-        raise _bad(f"pass must count for 1 to {longest_s} s: got {until_s - as_of_s}")
+    if not as_of_s < until_s <= as_of_s + 60 * MAX_PASS_MINUTES:
+        raise _bad(f"pass must count for 1 to {60 * MAX_PASS_MINUTES} s: got {until_s - as_of_s}")
     origin = _text(values, "origin")
     if not is_key_name(origin):
         raise _bad(f"origin must be usable as a key name: got {origin[:80]!r}")

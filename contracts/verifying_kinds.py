@@ -13,12 +13,7 @@ from typing import Any
 
 from contracts import crossing_pass
 from contracts.crossing_pass import CrossingPass, check_seen, check_time, objections, parse_pass, verify_signatures
-from contracts.declaration_record import decode_declaration
-from contracts.movement import decode_movement
-from contracts.registry import decode_participant
 from contracts.verifying import Checks, Context, Verification
-from contracts.views import declaration_view, movement_view, participant_view
-from contracts.working import UnreadableRecord
 from ledger.errors import Malformed, Untrue
 from ledger.merkle import leaf_hash
 from ledger.note import parse_note
@@ -150,11 +145,8 @@ def _transparent_facts(transparent: Transparent | None) -> dict[str, Any]:
 
 # --- status proof ----------------------------------------------------------------------------------------------------
 
-_SORTS: dict[str, tuple[str, Any, Any]] = {
-    "declaration": ("declaration", decode_declaration, declaration_view),
-    "escort": ("movement", decode_movement, movement_view),
-    "registry": ("participant", decode_participant, participant_view),
-}
+# What people call the records of each prefix.
+_SORTS = {"declaration": "declaration", "escort": "movement", "registry": "participant"}
 
 
 def check_status_proof(data: bytes, context: Context) -> Verification:
@@ -228,23 +220,39 @@ def _record_proven(checks: Checks, proof: StatusProof | None) -> None:
 
 
 def _view(checks: Checks, proof: StatusProof) -> dict[str, Any] | None:
-    sort = _SORTS.get(proof.key.partition("/")[0])
-    if proof.value is None or sort is None:
+    prefix = proof.key.partition("/")[0]
+    if proof.value is None or prefix not in _SORTS:
         return None
+    from contracts.working import UnreadableRecord
+
     try:
-        decoded: Any = sort[1](proof.value)
-        view: dict[str, Any] = sort[2](decoded)
+        return _read(prefix, proof.value)
     except (UnreadableRecord, Malformed, ValueError, TypeError, IndexError, KeyError) as error:
         checks.fails("reading", f"the record is of no form that this program knows: {type(error).__name__}")
         return None
-    return view
+
+
+def _read(prefix: str, value: bytes) -> dict[str, Any]:
+    from contracts.views import declaration_view, movement_view, participant_view
+
+    if prefix == "declaration":
+        from contracts.declaration_record import decode_declaration
+
+        return declaration_view(decode_declaration(value))
+    if prefix == "escort":
+        from contracts.movement import decode_movement
+
+        return movement_view(decode_movement(value))
+    from contracts.registry import decode_participant
+
+    return participant_view(decode_participant(value))
 
 
 def _status_summary(proof: StatusProof | None, facts: dict[str, Any]) -> str:
     if proof is None:
         return ""
     sort, _, name = proof.key.partition("/")
-    what = f"{_SORTS[sort][0]} {name}" if sort in _SORTS else proof.key
+    what = f"{_SORTS[sort]} {name}" if sort in _SORTS else proof.key
     as_of = f"as of {time_text(proof.block.time_ms // 1000)} (block {proof.block.height})"
     record = facts.get("record")
     if proof.value is None:

@@ -29,10 +29,10 @@ from contracts.crossing_pass import (
     PassFacts,
     objections,
     parse_facts,
-    pass_facts,
     pass_message,
     sign_pass,
 )
+from contracts.pass_facts import pass_facts
 from ledger.attestation import kid_of
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint

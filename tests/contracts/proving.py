@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from contracts.crossing_pass import CrossingPass, PassFacts, pass_facts, sign_pass
+from contracts.crossing_pass import CrossingPass, PassFacts, sign_pass
 from contracts.movement import movement_key
+from contracts.pass_facts import pass_facts
 from ledger import merkle
 from ledger.attestation import kid_of
 from ledger.checkpoint import Checkpoint

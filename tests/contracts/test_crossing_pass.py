@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from contracts import crossing_pass, declaration_record, escort_payloads
+from contracts import movement as mv
 from contracts.crossing_pass import (
     MAX_GATE_BEHIND_S,
     MAX_PASS_BYTES,
@@ -16,14 +18,14 @@ from contracts.crossing_pass import (
     check_seen,
     objections,
     parse_pass,
-    pass_facts,
     pass_message,
     sign_pass,
     verify_pass,
     verify_signatures,
 )
 from contracts.machine import ABSENT
-from contracts.parameters import PARAMETERS, encode_parameter, parameter_key
+from contracts.parameters import PARAMETERS, IntegerParameter, encode_parameter, parameter_key
+from contracts.pass_facts import pass_facts
 from ledger.attestation import kid_of
 from ledger.errors import Malformed, Misuse, Untrue
 from ledger.note import NoteSigner
@@ -58,6 +60,16 @@ def test_it_says_what_the_state_says() -> None:
     assert FACTS.containers == movement.plan.containers
     assert FACTS.truck_keys == (c.KEYS[movement.truck].kid,)
     assert PassedDeclaration(c.UCR, 1, 1, "released", "recognised", 1) == DECLARATION
+
+
+def test_what_a_gate_knows_of_the_contracts_without_their_modules_is_what_they_have() -> None:
+    rule = PARAMETERS["pass_minutes"]
+    assert isinstance(rule, IntegerParameter)
+    assert rule.highest == crossing_pass.MAX_PASS_MINUTES
+    for name in ("MAX_DECLARATIONS", "MAX_CONTAINERS", "MAX_SEALS"):
+        assert getattr(crossing_pass, name) == getattr(escort_payloads, name)
+    assert (declaration_record.RELEASED, declaration_record.RECOGNISED) == ("released", "recognised")
+    assert crossing_pass.PASSING == (mv.STARTED, mv.AT_BORDER, mv.OFFERED, mv.HANDED_OVER)
 
 
 def test_it_counts_for_the_governed_minutes() -> None:
