@@ -37,7 +37,7 @@ from ledger.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, verify_co
 from ledger.statemap import MAX_STATE_KEY_BYTES, MAX_STATE_VALUE_BYTES
 
 MAGIC = b"comity audit state 1\n"
-MAX_HEADER_BYTES = 64 * 1024 * 1024  # most of it the keys of participants
+MAX_SAVED_HEADER_BYTES = 64 * 1024 * 1024  # most of it the keys of participants
 NUMBERS = 3
 NUMBER_BYTES = 8
 COPIED_NUMBERS = 8192
@@ -73,7 +73,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        value = cbor.decode(data, max_bytes=MAX_HEADER_BYTES, max_items=MAX_HEADER_BYTES)
+        value = cbor.decode(data, max_bytes=MAX_SAVED_HEADER_BYTES, max_items=MAX_SAVED_HEADER_BYTES)
         if type(value) is not dict or value.keys() != _TYPES.keys():
             raise Malformed("bad_audit_state", "header of the saved audit has other members")
         members: dict[str, Any] = {str(name): each for name, each in value.items()}
@@ -181,9 +181,9 @@ class SavedAudit:
         if file.read(len(MAGIC)) != MAGIC:
             raise Malformed("bad_audit_state", f"{self._path} is no saved audit")
         length = int.from_bytes(file.read(4), "big")
-        if length > MAX_HEADER_BYTES:
+        if length > MAX_SAVED_HEADER_BYTES:
             raise Malformed(
-                "too_large", f"header is too large: expected at most {MAX_HEADER_BYTES} bytes, got {length}"
+                "too_large", f"header is too large: expected at most {MAX_SAVED_HEADER_BYTES} bytes, got {length}"
             )
         return Header.decode(file.read(length))
 

@@ -327,6 +327,10 @@ class Finality:
                 self.refused += 1
         return None
 
+    def log_keys(self) -> list[bytes]:
+        """The public log keys that count where we have executed to, of all authorities."""
+        return [key for keys in self._raw_log_keys.values() for key in keys]
+
     def watch(self, signer: str, size: int) -> None:
         """Keep the next line of a validator that vouches for our root, of this size at least: it signed another one."""
         if signer not in self._vouched or self._vouched[signer][0] < size:

@@ -135,8 +135,11 @@ class Bundles:
         self._log.error("evidence", bundle=str(path), id=found.id, claim=found.claim.value, says=report.words)
 
     def _stranger(self) -> bytes:
-        """The policies of all authorities in one: the log key of each is named, as an outsider with all would have."""
-        logs = tuple(Log(log_verifier(self._genesis.origin, each.log_key)) for each in self._genesis.authorities)
+        """The policies of all authorities in one: the log keys of each are named, as an outsider with all would have
+        them: those since genesis, and those that have taken their place.
+        """
+        raw = dict.fromkeys([each.log_key for each in self._genesis.authorities] + self._finality.log_keys())
+        logs = tuple(Log(log_verifier(self._genesis.origin, each)) for each in raw)
         return format_policy(replace(self._policy(), logs=logs))
 
     def _read_folder(self) -> None:

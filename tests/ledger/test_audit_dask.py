@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ledger import audit_dask
 from ledger.archive import export_archive
 from ledger.audit import AuditReport, audit_archive
 from ledger.audit_chunks import KnownKeys, Task, process, with_contents
@@ -89,8 +90,9 @@ def test_a_task_is_the_same_whether_its_files_are_read_or_come_with_it(world: Wo
         assert process(with_contents(task), KnownKeys(keys)) == process(task, KnownKeys(keys))
 
 
-def test_nobody_at_the_address_is_said() -> None:
+def test_nobody_at_the_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr(audit_dask, "CONNECT_TIMEOUT_S", 0.5)
     with pytest.raises(ClusterUnavailable, match="no scheduler answers"), on_cluster("tcp://127.0.0.1:9"):
         pass
 

@@ -17,6 +17,7 @@ from contracts.registry import Key, Participant, participant_key
 from ledger import (
     archive,
     attestation,
+    audit_saved,
     cbor,
     entry,
     evidence,
@@ -156,6 +157,26 @@ def crossing() -> crossing_pass.CrossingPass:
     return crossing_pass.CrossingPass(facts, tuple(signatures))
 
 
+def saved_header() -> audit_saved.Header:
+    record = block_record().encode()
+    return audit_saved.Header(
+        program="comity 0.1.0 00000000000000000000000000000000",
+        policy_sha256=sha256(corridor.policy_text("kz")).digest(),
+        note=corridor.PROOF.checkpoint_note,
+        origin=corridor.ORIGIN,
+        size=corridor.CHECKPOINT.size,
+        root=corridor.CHECKPOINT.root,
+        genesis=merkle.leaf_hash(genesis().encode()),
+        record=record,
+        upper=(),
+        keys=(corridor.TRUCK.public.cose_key,),
+        statements=2,
+        blocks=1,
+        records=5,
+        state_root=bytes(32),
+    )
+
+
 def two_roots() -> evidence.Evidence:
     """Size 11 of the corridor, signed once as it is and once with another root, by the same validator."""
     name = "cn-gacc-2"
@@ -233,6 +254,7 @@ def examples() -> dict[str, str]:
         "transparent-statement": wrapped(transparent()),
         "status-proof": wrapped(status().encode()),
         "pass": wrapped(crossing().encode()),
+        "saved-audit": wrapped(saved_header().encode()),
         "evidence": wrapped(two_roots().encode()),
         "crossing-certificate": crossing_certificate(),
         "bundle": f'entries "a", "", "bc"\n{tiles.encode_entry_bundle([b"a", b"", b"bc"]).hex()}',
@@ -249,6 +271,7 @@ def test_every_limit_in_the_document_is_the_one_in_the_code() -> None:
         *(
             archive,
             attestation,
+            audit_saved,
             cbor,
             certificate,
             crossing_pass,
