@@ -8,7 +8,7 @@ Does not: say more than the report does; `comity audit --json` has all of it for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -39,7 +39,8 @@ p.soft, td.soft, figcaption { color: var(--soft); } code, td.code { font: 12.5px
 .verdict.bad { border-color: var(--bad); background: #fdf4f3; } .verdict strong { font-size: 1.15rem; }
 table { border-collapse: collapse; width: 100%; margin: .4rem 0; }
 th, td { text-align: left; padding: .28rem .6rem .28rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } .good { color: var(--good); } .bad { color: var(--bad); }
+th { font-weight: 600; } td.good { color: var(--good); } td.bad, .verdict.bad strong { color: var(--bad); }
+td.good, td.bad { white-space: nowrap; } th.number { text-align: right; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 1rem 0; break-inside: avoid; } svg { width: 100%; height: auto; display: block; }
 svg text { font: 11px "Segoe UI", Arial, sans-serif; fill: #5d6d7e; } tr { break-inside: avoid; }
@@ -93,13 +94,14 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> Element:
     return element
 
 
-def _table(parent: Element, titles: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> None:
+def _table(parent: Element, titles: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
     """Rows of (text, class)."""
     table = SubElement(parent, "table")
     if titles:
         line = SubElement(SubElement(table, "thead"), "tr")
-        for title in titles:
-            _text(line, "th", title, scope="col")
+        kinds = [kind for _, kind in rows[0]] if rows else [""] * len(titles)
+        for title, kind in zip(titles, kinds, strict=True):
+            _text(line, "th", title, scope="col", **({"kind": kind} if kind == "number" else {}))
     inside = SubElement(table, "tbody")
     for row in rows:
         line = SubElement(inside, "tr")
@@ -135,7 +137,7 @@ def _verdict(body: Element, report: AuditReport, heading: Heading) -> None:
     box = SubElement(body, "div", {"class": "verdict" if report.holds else "verdict bad"})
     _text(box, "strong", "Everything holds." if report.holds else "It does not hold.")
     faults = _count_of_faults(report)
-    found = "No fault was found." if not faults else f"{_number(faults)} faults were found; they are listed below."
+    found = "No fault was found." if not faults else f"Faults that were found: {_number(faults)}, listed below."
     size = (
         f"{_number(report.size)} entries: {_number(report.statements)} statements in {_number(report.blocks)} blocks."
     )
@@ -160,7 +162,7 @@ def _checks(body: Element, report: AuditReport) -> None:
     rows = []
     for check in Check:
         faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
-        verdict = ("holds", "good") if not faults else (f"{_number(faults)} faults", "bad")
+        verdict = ("holds", "good") if not faults else (f"{_number(faults)} fault{'s' if faults > 1 else ''}", "bad")
         sentence = check.sentence[:1].upper() + check.sentence[1:].replace("`", "")
         rows.append([(str(int(check)), "number"), (f"{sentence}.", ""), verdict])
     _table(body, (), rows)
@@ -311,6 +313,8 @@ def _colour(number: int) -> str:
 
 def _duration(took_ms: int) -> str:
     seconds = took_ms // 1000
+    if not took_ms:
+        return "0"
     if seconds < 60:
         return f"{took_ms / 1000:.1f} s" if took_ms < 10_000 else f"{seconds} s"
     if seconds < 172_800:

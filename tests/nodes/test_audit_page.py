@@ -79,7 +79,7 @@ def test_faults_are_listed_with_their_entries_and_beyond_a_number_counted() -> N
     faults = tuple(Fault(Check.TILES, f"fault {n}", entry=n, file="tile/0/000") for n in range(1005))
     shape = Shape(audit_page(report(faults=faults, uncounted={Check.TILES: 7}), filled(), HEADING))
     assert "It does not hold." in shape.text
-    assert "1\u202f012 faults" in shape.text
+    assert "Faults that were found: 1\u202f012" in shape.text
     assert "fault 999" in shape.text
     assert "12 further faults" in shape.text
 
