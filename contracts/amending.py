@@ -10,7 +10,7 @@ For classes whose fields all come in through their constructor and who do nothin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, make_dataclass
+from dataclasses import fields, make_dataclass, replace
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
@@ -35,3 +35,9 @@ def amender(kind: type[R]) -> Callable[[R, dict[str, Any]], R]:
         return cast(R, draft)
 
     return amend
+
+
+def amended(record: R, **changes: Any) -> R:
+    """Return a record with other values in some fields: by what its class has for it, or else by `replace`."""
+    own: Callable[..., R] | None = getattr(record, "amended", None)
+    return replace(record, **changes) if own is None else own(**changes)  # type: ignore[type-var]

@@ -12,11 +12,12 @@ before it comes here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+from contracts.amending import amended
 from contracts.catalogue import ALWAYS, CONTRACT_NAMES, CONTRACTS
 from contracts.deadlines import due_at, first_deadline_s, lift_deadline, next_deadline_ms
 from contracts.governance import fire_heights
@@ -332,7 +333,7 @@ class BlockExecution:
             raise ContractBug(f"{ctx.statement.kind} ends in {reached!r}: the table has {', '.join(row.to)}")
         key = event.contract.record.key(ctx.statement.sub)
         if abs(age_ms) > self._parameters.iat_skew_soft_s * 1000:
-            record = replace(record, flagged=record.flagged + 1)
+            record = amended(record, flagged=record.flagged + 1)
             self.late += 1
             self._flag(ctx.issuer.id, key)
         self._working.put(key, record)
@@ -342,4 +343,4 @@ class BlockExecution:
         own = participant_key(issuer)
         participant = load_participant(self._working, issuer)
         if participant is not None and own != key:
-            self._working.put(own, replace(participant, flagged=participant.flagged + 1))
+            self._working.put(own, participant.amended(flagged=participant.flagged + 1))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from contracts.amending import amender
 from contracts.envelope_keys import EnvelopeKeys, envelope_keys_key, load_envelope_keys
 from contracts.identifiers import ParticipantId, parse_participant_id
 from contracts.machine import (
@@ -92,6 +93,9 @@ class Participant:
                 return key
         return None
 
+    def amended(self, **changes: Any) -> Participant:
+        return _amend(self, changes)
+
     def encode(self) -> bytes:
         keys = tuple(
             (
@@ -122,6 +126,9 @@ class Participant:
                 self.flagged,
             ),
         )
+
+
+_amend = amender(Participant)
 
 
 def decode_participant(raw: bytes) -> Participant:

@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.amending import amender
+from contracts.amending import amended, amender
+from contracts.registry import load_participant
+from contracts.working import Working
 from tests.contracts import corridor as c
 
 _LEDGER = c.to_declaration(c.Ledger.of_corridor(), "recognise")
 DECLARATION = _LEDGER.declaration(c.UCR)
 MOVEMENT = c.to_movement(_LEDGER, "sealed").movement(c.MRN)
+PARTICIPANT = load_participant(Working(_LEDGER.state), MOVEMENT.truck)
 
 
-@pytest.mark.parametrize("record", [MOVEMENT, DECLARATION], ids=["movement", "declaration"])
+@pytest.mark.parametrize("record", [MOVEMENT, DECLARATION, PARTICIPANT], ids=["movement", "declaration", "participant"])
 @given(data=st.data())
 def test_amending_is_replacing(record: Any, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from([each.name for each in fields(record)]), unique=True))
@@ -30,7 +33,7 @@ def test_amending_is_replacing(record: Any, data: st.DataObject) -> None:
     assert repr(record) == before
 
 
-@pytest.mark.parametrize("record", [MOVEMENT, DECLARATION], ids=["movement", "declaration"])
+@pytest.mark.parametrize("record", [MOVEMENT, DECLARATION, PARTICIPANT], ids=["movement", "declaration", "participant"])
 def test_what_was_amended_is_as_frozen_as_what_was_not(record: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         record.amended(flagged=1).flagged = 2
@@ -50,3 +53,16 @@ class _Derives:
 def test_a_class_that_derives_a_field_from_others_cannot_be_amended_so() -> None:
     with pytest.raises(TypeError, match="_Derives does more than take its fields"):
         amender(_Derives)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    value: int
+    flagged: int = 0
+
+
+@pytest.mark.parametrize(
+    "record", [_Plain(7), MOVEMENT, DECLARATION, PARTICIPANT], ids=["plain", "movement", "declaration", "participant"]
+)
+def test_a_record_is_amended_whether_or_not_its_class_has_a_way_of_its_own(record: Any) -> None:
+    assert amended(record, flagged=3) == replace(record, flagged=3)
