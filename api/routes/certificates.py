@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -17,13 +19,16 @@ from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, problems
 from contracts.certificate import MAX_CERTIFICATE_ENTRIES, MEDIA_TYPE, SUFFIX, belongs
 from contracts.identifiers import IdentifierError, parse_mrn
+from contracts.movement import movement_key
 from ledger.checkpoint import parse_checkpoint
 from ledger.entry import MAX_BLOCK_STATEMENTS
 from ledger.errors import Malformed, Misuse
 from ledger.note import parse_note
 from ledger.statement import Statement
+from ledger.status_proof import StatusProof, parse_status_proof
 
 _STATEMENT_START = b"\xd2"
+HEARD_S = 1.0
 
 router = APIRouter(tags=["formats"])
 
@@ -69,8 +74,22 @@ async def _block_records(gateway: Gateway, indexes: Iterable[int], size: int) ->
     return records
 
 
+async def _as_it_stands(gateway: Gateway, mrn: str) -> StatusProof | None:
+    """The movement's record with its proof, under a final checkpoint; None where no validator has one at hand."""
+    with suppress(Problem, Malformed):
+        proof = parse_status_proof(await gateway.status_proof(movement_key(mrn)))
+        if proof.value is not None:
+            async with asyncio.timeout(HEARD_S):  # the validator may know of a checkpoint that has not come here yet
+                await gateway.pool.finality.beyond(proof.checkpoint.size - 1)
+            return proof
+    return None
+
+
 async def _certificate(gateway: Gateway, caller: Principal, mrn: str, declarations: bool) -> bytes:
-    note = gateway.pool.finality.checkpoint
+    standing = None
+    with suppress(TimeoutError):
+        standing = await _as_it_stands(gateway, mrn)
+    note = gateway.pool.finality.checkpoint if standing is None else standing.checkpoint_note
     if not note:
         raise Problem("not_found", "no checkpoint has been cosigned by both authorities yet")
     size = parse_checkpoint(parse_note(note).text).size
@@ -90,8 +109,12 @@ async def _certificate(gateway: Gateway, caller: Principal, mrn: str, declaratio
         raise _behind()
     entries = {0: genesis.entries[0].raw, **{index: each.raw for index, each in chosen.items()}}
     entries |= await _block_records(gateway, chosen, size)
+    record = None
+    if standing is not None and standing.value is not None:
+        record = standing.value, standing.state_proof.encode()
+        entries[size - 1] = standing.block.encode()
     try:
-        return await certificate_of_entries(mrn, note, size, entries, gateway.pool.tile)
+        return await certificate_of_entries(mrn, note, size, entries, gateway.pool.tile, record)
     except (Malformed, Misuse) as error:
         raise _behind() from error
 
@@ -103,7 +126,8 @@ async def _certificate(gateway: Gateway, caller: Principal, mrn: str, declaratio
     description=(
         "For whom the movement is: every statement about it but positions, and about those of its declarations that "
         "the caller may see, proven under the newest final checkpoint, in one file that `comity verify` verifies "
-        "offline (docs/certificate.md)."
+        "offline (docs/certificate.md). With the movement's own record and its proof, which show that nothing was left "
+        "out, where the validators have it at hand."
     ),
     response_class=Response,
     responses={

@@ -63,6 +63,7 @@ class FakeLedger:
     finalise_at_once: bool = True
     missing: tuple[str, ...] = ()
     tile: Callable[[str], bytes] | None = None  # of a real tree, where a test has one
+    status_proof: Callable[[str], bytes] | None = None  # of a real state, as well
     decide: Callable[[bytes], wire.Result | None] = lambda raw: None
     submissions: list[bytes] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -241,6 +242,10 @@ class FakeValidator(service.ValidatorServicer):
         self.calls.append("GetStatusProof")
         if not self.final_size:
             return wire.StatusProofReply(size=0)
+        if self.ledger.status_proof is not None:
+            return wire.StatusProofReply(
+                size=self.final_size, proof=self.ledger.status_proof(request.key), present=True
+            )
         present = request.key in self.ledger.records
         proof = b"%s: %s" % (request.key.encode(), self.ledger.records.get(request.key, b"none"))
         return wire.StatusProofReply(size=self.final_size, proof=proof, present=present)

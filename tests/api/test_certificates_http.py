@@ -55,6 +55,20 @@ async def test_a_gateway_s_certificate_is_that_of_the_archive(
     assert certificate_of_archive(tmp_path / "archive", POLICY, c.MRN) == answer.content
 
 
+async def test_where_validators_have_the_record_at_hand_it_is_in_it_and_shows_that_nothing_is_left_out(
+    running: Running, told: RealLedger
+) -> None:
+    running.ledger.status_proof = told.status_proof
+    answer = await running.http.get(f"/v1/movements/{c.MRN}/certificate", headers=running.auth(OFFICER))
+    report = check_certificate(POLICY, answer.content)
+    assert report.holds, report.checks
+    assert report.record is not None
+    assert answer.content == told.certificate()
+    truck = await running.http.get(f"/v1/movements/{c.MRN}/certificate", headers=running.auth(TRUCK))
+    assert check_certificate(POLICY, truck.content).record is not None
+    assert b"Tacheng Flour Mill" not in truck.content
+
+
 async def test_who_may_see_the_movement_and_not_its_declaration_gets_it_without(
     running: Running, told: RealLedger
 ) -> None:

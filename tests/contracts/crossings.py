@@ -17,8 +17,9 @@ from ledger.algorithms import PublicKey
 from ledger.archive import export_archive
 from ledger.chain import Chain
 from ledger.checkpoint import Checkpoint
-from ledger.entry import parse_entry
+from ledger.entry import BlockRecord, parse_entry
 from ledger.statement import Statement, sign_statement
+from ledger.status_proof import StatusProof
 from ledger.store import MemoryStore
 from tests.api import tales
 from tests.contracts import corridor as c
@@ -120,6 +121,15 @@ class RealLedger:
         if value is None:
             raise AssertionError(f"no movement {mrn}")
         return value, self.chain.state.prove(f"escort/{mrn}").encode()
+
+    def status_proof(self, key: str) -> bytes:
+        """As validators give it, of the newest checkpoint."""
+        index = self.size - 1
+        path = tuple(self.chain.inclusion_proof(index, self.size))
+        block = BlockRecord.decode(self.chain.entry(index))
+        return StatusProof(
+            key, self.chain.state.get(key), self.chain.state.prove(key), block, path, self.note()
+        ).encode()
 
     def certificate(
         self,
