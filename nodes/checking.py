@@ -206,4 +206,4 @@ class SignatureChecks:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
-            process.close()
+            process.stop()

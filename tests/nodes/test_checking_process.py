@@ -201,3 +201,16 @@ def test_it_ends_when_its_input_does(process: CheckingProcess) -> None:
     assert other.stdin is not None
     other.stdin.close()
     assert other.wait(timeout=30) == 0
+
+
+def test_who_was_stopped_is_not_started_again() -> None:
+    process = CheckingProcess()
+    made = checks(process)
+    (checked,) = made.expect([GOOD[0].raw])
+    done(checked)
+    other = process._process
+    assert other is not None
+    made.close()
+    assert other.poll() is not None
+    assert process.check([GOOD[0].raw], find_key) is None
+    assert process.pid is None
