@@ -109,8 +109,7 @@ def ending(effect: Callable[[Context], Movement]) -> Callable[[Context], Movemen
 
     def noted(ctx: Context) -> Movement:
         moved = effect(ctx)
-        ends = moved.state in _ENDS and moved.journey_ended_ms is None and ctx.record.state not in _ENDS
-        return moved.amended(journey_ended_ms=ctx.time_ms) if ends else moved
+        return moved.amended(journey_ended_ms=ctx.time_ms) if moved.state in _ENDS else moved
 
     return noted
 

@@ -10,12 +10,13 @@ from contracts import governance_record as g
 from contracts.execute import BlockExecution, genesis_state, next_deadline_ms
 from contracts.governance import MAX_OPEN_PROPOSALS
 from contracts.outcome import Outcome
-from contracts.parameters import PARAMETERS
+from contracts.parameters import PARAMETERS, encode_parameter, parameter_key
 from contracts.registry import load_authority
 from contracts.releases import ReleaseNeeded, missing_ahead
 from contracts.working import Working
 from ledger.cbor import encode
 from tests.contracts import corridor as c
+from tests.contracts import stages as s
 from tests.contracts.governing import (
     CN,
     CN_DEPUTY,
@@ -528,3 +529,31 @@ def test_the_state_begins_with_the_authorities_and_the_hash_of_the_genesis_recor
     working = Working(c.DictState(genesis_state(genesis())))
     assert g.authorities(working) == ("kz-kgd", "cn-gacc")
     assert len(g.network_hash(working)) == 64
+
+
+def test_a_parameter_that_came_with_a_version_of_a_contract_is_unknown_until_that_is_in_force() -> None:
+    """A release without the version has stopped by then: no two releases disagree about the proposal."""
+    ledger = Governed.begin()
+    shorter = parameter("late_report_s", 86_400)
+    assert ledger.propose("kz-kgd/early", shorter) is Outcome.PARAMETER_UNKNOWN
+    ledger.agree("kz-kgd/escort", contract("escort", 1, 2))
+    assert ledger.propose("kz-kgd/early", shorter) is Outcome.PARAMETER_UNKNOWN
+    ledger.until(ledger.proposal("kz-kgd/escort").effect_height + 1)
+    assert ledger.proposal("kz-kgd/escort").state == "in_force"
+    ledger.agree("kz-kgd/late", shorter)
+    ledger.until(ledger.proposal("kz-kgd/late").effect_height + 1)
+    assert ledger.in_force("late_report_s") == 86_400
+
+
+def test_both_sides_bring_version_2_of_the_escort_into_force_on_a_ledger_with_movements() -> None:
+    """What ended under version 1 can be reported of from the height on, and not before."""
+    ledger = Governed(s.movement_at("discharged", 1).state, c.OPEN_MS + 100_000, 100)
+    ledger.state.records.update({k: v for k, v in genesis_state(genesis()).items() if k not in ledger.state.records})
+    ledger.state.records[parameter_key("effect_lead_blocks")] = encode_parameter(LEAD)
+    late = {"fix": {**c.FIX, "at_ms": ledger.movement(c.MRN).since_ms}}
+    ledger.agree("kz-kgd/escort", contract("escort", 1, 2))
+    height = ledger.proposal("kz-kgd/escort").effect_height
+    assert ledger.send("escort.position", "kz/truck/t-001", c.MRN, late) is Outcome.MOVEMENT_TRANSITION_NOT_ALLOWED
+    ledger.until(height)
+    assert ledger.send("escort.position", "kz/truck/t-001", c.MRN, late) is Outcome.ACCEPTED
+    assert ledger.movement(c.MRN).late_reports == 1
