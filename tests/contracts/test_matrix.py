@@ -360,6 +360,17 @@ def _escort(taken: str) -> Table:
     )
 
 
+def _governance() -> Table:
+    return Table(
+        _taken(GOVERNANCE),
+        _facts(GOVERNANCE_FACTS),
+        Outcome.PROPOSAL_UNKNOWN,
+        Outcome.PROPOSAL_ALREADY_MADE,
+        _no_row(Outcome.PROPOSAL_TRANSITION_NOT_ALLOWED),
+        "propose",
+    )
+
+
 TABLES = {
     ("registry", 1): _registry(REGISTRY_FACTS),
     ("registry", 2): _registry(REGISTRY_2_FACTS),
@@ -373,14 +384,9 @@ TABLES = {
     ),
     ("escort", 1): _escort(ESCORT),
     ("escort", 2): _escort(ESCORT_2),
-    ("governance", 1): Table(
-        _taken(GOVERNANCE),
-        _facts(GOVERNANCE_FACTS),
-        Outcome.PROPOSAL_UNKNOWN,
-        Outcome.PROPOSAL_ALREADY_MADE,
-        _no_row(Outcome.PROPOSAL_TRANSITION_NOT_ALLOWED),
-        "propose",
-    ),
+    # The versions differ in what can be governed, not in who may say what.
+    ("governance", 1): _governance(),
+    ("governance", 2): _governance(),
     ("phytosanitary", 1): Table(
         _taken(PHYTOSANITARY),
         _facts(PHYTOSANITARY_FACTS),
@@ -501,8 +507,9 @@ def participant_in(state: str, version: int = 1) -> c.Ledger:
 CHANGE = governing.parameter("corridor_m", 1_500)
 
 
-def proposal_in(state: str) -> c.Ledger:
+def proposal_in(state: str, version: int = 1) -> c.Ledger:
     ledger = governing.Governed.begin()
+    ledger.under("governance", version)
     name, by, other = PROPOSAL, governing.KZ, governing.CN
     if state == "-":
         return ledger
@@ -567,6 +574,7 @@ STATES: dict[tuple[str, int], tuple[list[str], Callable[[str], c.Ledger]]] = {
     ("escort", 1): (MOVEMENT_STATES, partial(movement_in, version=1)),
     ("escort", 2): (MOVEMENT_STATES, movement_in),
     ("governance", 1): (PROPOSAL_STATES, proposal_in),
+    ("governance", 2): (PROPOSAL_STATES, partial(proposal_in, version=2)),
     ("phytosanitary", 1): (CERTIFICATE_STATES, certificate_in),
 }
 
