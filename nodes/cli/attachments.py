@@ -219,13 +219,28 @@ def _show_summary(shown: dict[str, Any], as_json: bool) -> None:
 @click.option("--statement", "statement_path", required=True, type=FILE, help="The escort.position that signs it.")
 @click.option("--proof", "proof_path", type=FILE, help="That statement's proof, to check that it is on the ledger.")
 @click.option("--policy", "policy_path", type=FILE, help="Whom to believe; goes with --proof.")
+@click.option("--plan", "plan_path", type=FILE, help="The escort.plan of the movement: every fix is held against it.")
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="CODE=LAT,LON",
+    help="Where a UN/LOCODE of the plan is, in micro-degrees; again for each. Local posts say it themselves.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def telemetry_verify(
-    batch: Path, statement_path: Path, proof_path: Path | None, policy_path: Path | None, as_json: bool
+    batch: Path,
+    statement_path: Path,
+    proof_path: Path | None,
+    policy_path: Path | None,
+    plan_path: Path | None,
+    places: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Verify a telemetry batch offline: hash, count and times are those that the device signed.
 
-    With --proof and --policy also that the statement is on the ledger. Exit status: 0 it holds, 1 it does not.
+    With --proof and --policy also that the statement is on the ledger. With --plan also that every fix lies in the
+    corridor of that plan; whether the plan was changed since, an archive tells. Exit status: 0 it holds, 1 it does not.
     """
     from contracts.telemetry import check_batch
     from ledger.errors import Untrue
@@ -255,4 +270,54 @@ def telemetry_verify(
         "on_ledger": None if proof_path is None else True,
         **summary.as_dict(),
     }
+    if plan_path is not None:
+        shown |= _corridor(read_small_file(batch), statement.sub, plan_path, places)
+        shown["holds"] = not shown["fixes_outside"]
     _show_summary(shown, as_json)
+    if not shown["holds"]:
+        raise SystemExit(EXIT_DOES_NOT_HOLD)
+
+
+def _corridor(batch: bytes, mrn: str, plan_path: Path, places: tuple[str, ...]) -> dict[str, Any]:
+    """How the fixes of a batch lie to the corridor of the movement's plan."""
+    from contracts.corridor import deviation, positions_of
+    from contracts.escort_payloads import SCHEMAS
+    from contracts.schema import PayloadError
+    from contracts.telemetry import parse_telemetry
+    from ledger.errors import Misuse
+
+    try:
+        plan = parse_statement(read_small_file(plan_path))
+        payload: Any = plan.payload
+        if plan.kind != "escort.plan" or plan.sub != mrn:
+            stop(
+                f"{plan_path}: expected the escort.plan of {mrn}, got {plan.kind} about {plan.sub}", EXIT_DOES_NOT_HOLD
+            )
+        SCHEMAS["plan"].check("", payload)
+        # A plan without places on the way means the way from one post to the other.
+        way = payload["route"] or [payload["exit_post"], payload["entry_post"]]
+        route = positions_of(way, _positions(places))
+        found = deviation(parse_telemetry(batch), route, payload["corridor_m"])
+    except Misuse as error:
+        stop(f"{error}: --place CODE=LAT,LON says where a place is", EXIT_MISUSE)
+    except (LedgerError, PayloadError) as error:
+        stop(f"{plan_path}: is no plan: {error}", EXIT_DOES_NOT_HOLD)
+    return {
+        "corridor_m": found.corridor_m,
+        "fixes_outside": found.outside,
+        "left_at_ms": found.left_at_ms,
+        "farthest_m": found.farthest_m,
+        "farthest_at_ms": found.farthest_at_ms,
+    }
+
+
+def _positions(places: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    known = {}
+    for text in places:
+        code, _, where = text.partition("=")
+        latitude, _, longitude = where.partition(",")
+        try:
+            known[code] = int(latitude), int(longitude)
+        except ValueError:
+            stop(f"--place: expected CODE=LAT,LON in micro-degrees, got {text!r}", EXIT_MISUSE)
+    return known

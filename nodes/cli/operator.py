@@ -128,6 +128,10 @@ def network_init(
         click.echo(f"  comity validator run --config {validator_node.config}")
     for gateway_node in made.gateways:
         click.echo(f"  comity gateway run --config {gateway_node.config}    # http://{gateway_node.http_address}")
+    click.echo(
+        "private fields can be sealed once each authority has published an envelope key: comity envelope new-key FILE, "
+        "then comity envelope publish-key"
+    )
 
 
 def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

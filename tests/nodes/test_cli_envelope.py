@@ -15,7 +15,8 @@ from ledger.algorithms import EDDSA, PrivateKey
 from ledger.cbor import encode
 from ledger.statement import sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
-from tests.contracts.corridor import UCR, content
+from tests.contracts.corridor import MRN, UCR, content
+from tests.contracts.corridor import plan as plan_payload
 from tests.ledger.test_proof_check import POLICY, proof_of
 from tests.nodes.test_cli import run, run_light
 
@@ -220,3 +221,34 @@ def test_a_batch_is_made_and_verified_against_its_statement_and_no_other(
     Path("fixes").write_text('{"at_ms": 1}\n')
     again = run("telemetry", "new", "fixes", "--out", "b", "--payload", "q")
     assert (again.exit_code, "line 1" in again.output) == (EXIT_MISUSE, True)
+
+
+def test_a_batch_is_held_against_the_corridor_of_its_movement_s_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mrn = MRN
+    plan = plan_payload()
+    Path("plan.cose").write_bytes(signed("escort.plan", mrn, plan))
+    for name, fixes, outside in (
+        ("inside", [Fix(1, 46_660_000, 82_750_000, 1), Fix(5, 46_662_000, 82_760_000, 5)], 0),
+        ("outside", [Fix(1, 46_660_000, 82_750_000, 1), Fix(5, 47_660_000, 82_760_000, 5)], 1),
+    ):
+        raw = encode_telemetry(fixes)
+        Path(name).write_bytes(raw)
+        Path(f"{name}.cose").write_bytes(signed("escort.position", mrn, {"batch": batch_payload(raw)}))
+        verify = ("telemetry", "verify", name, "--statement", f"{name}.cose", "--plan", "plan.cose")
+        result = run(*verify, "--place", "CNBKT=46700000,82900000", "--json")
+        assert result.exit_code == (EXIT_DOES_NOT_HOLD if outside else EXIT_HOLDS), result.output
+        shown = json.loads(result.stdout)
+        assert (shown["holds"], shown["fixes_outside"], shown["corridor_m"]) == (
+            not outside,
+            outside,
+            plan["corridor_m"],
+        )
+        unknown = run(*verify)
+        assert (unknown.exit_code, "position of CNBKT is not known" in unknown.output) == (EXIT_MISUSE, True)
+        assert run(*verify, "--place", "CNBKT=46.7,82.9").exit_code == EXIT_MISUSE
+    Path("other.cose").write_bytes(signed("escort.plan", "19GBCKKCQSXV2FGVA8", plan))
+    other = run("telemetry", "verify", "inside", "--statement", "inside.cose", "--plan", "other.cose")
+    assert (other.exit_code, "expected the escort.plan of" in other.output) == (EXIT_DOES_NOT_HOLD, True)
