@@ -6,7 +6,7 @@ holds the hash of a batch and not its fixes. Whoever has both compares them here
 The way between two places is a straight line on a map around the fix that is looked at, which is good to well under
 a metre in a hundred for what is near. Floats are in order here: nothing of this is hashed.
 
-Does not: know roads. A route of two places far apart is a straight line, so a plan that means a road names places on it.
+Does not: know roads. A route of two places far apart is a straight line; a plan that means a road names places on it.
 """
 
 from __future__ import annotations
