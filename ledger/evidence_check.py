@@ -31,6 +31,7 @@ from ledger.policy import Policy, parse_policy
 from ledger.proof_check import Check, Verdict
 from ledger.statement import Statement, verify_statement
 
+LOG_KEY = "log key "
 CHECKS = ("policies", "bundle", "signers", "one_log", "shown", "claim")
 NOT_CHECKED = (
     "which of two histories is the right one: the archives of both sides say",
@@ -145,7 +146,7 @@ def _signers_of(head: SignedHead, policies: Sequence[Policy]) -> Signers:
         result = policy.check(note)
         for log in policy.logs:  # a note may carry lines of several logs of one name: both authorities'
             if replace(policy, logs=(log,)).check(note).log is not None:
-                named[log.key] = f"log key {log.key.key_id.hex()} of {log.key.name}"
+                named[log.key] = f"{LOG_KEY}{log.key.key_id.hex()} of {log.key.name}"
         named |= {each.key: each.name for each in policy.witnesses if each.name in result.timestamps}
         if any(log.key.name == head.checkpoint.origin for log in policy.logs):
             final.append(result.satisfied)
@@ -199,7 +200,8 @@ def _check_claim(report: EvidenceReport) -> None:
     report.add(Verdict.HOLDS, detail)
     if report.holds:
         first, last = report.signers[0].names, report.signers[-1].names
-        report.accused = tuple(name for key, name in first.items() if key in last)
+        both = [name for key, name in first.items() if key in last]
+        report.accused = tuple(sorted(both, key=lambda name: name.startswith(LOG_KEY)))
 
 
 # --- claims: what was found, or None where the entries are as they should be ------------------------------------------
@@ -341,12 +343,19 @@ _CLAIMS: dict[Claim, Callable[[Evidence], str | None]] = {
 
 
 def _words(evidence: Evidence, signers: Sequence[Signers], accused: Sequence[str]) -> str:
-    who = ", ".join(accused)
+    who = " and ".join(accused)
     if evidence.claim not in CONFLICTS:
         return f"{who} vouched for a log in which {_lower(evidence.claim.sentence)}"
     sizes = " and ".join(str(head.checkpoint.size) for head in evidence.heads)
+    validators = [name for name in accused if not name.startswith(LOG_KEY)]
+    if validators:
+        return f"{', '.join(validators)} signed both of two histories that cannot both be true (sizes {sizes})"
     if accused:
-        return f"{who} signed both of two histories that cannot both be true (sizes {sizes})"
+        # Not that one of its validators lies: each of two may have signed one history, led apart by somebody else.
+        return (
+            f"{who} stands under both of two histories that cannot both be true (sizes {sizes}): "
+            "of the validators that share it, no one here signed both"
+        )
     sides = " against ".join(map(str, signers))
     return f"{sides}: they signed two histories that cannot both be true (sizes {sizes}); nobody here signed both"
 

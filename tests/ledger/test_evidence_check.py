@@ -64,6 +64,20 @@ def test_who_signed_both_heads_is_named_and_nobody_else() -> None:
     assert report.signers[0].final is not report.signers[1].final
 
 
+def test_two_honest_validators_led_apart_are_not_said_to_have_lied() -> None:
+    """What the model found: two liars of one side, each of which cosigns one history with another honest validator."""
+    other = Forged(with_record(state_root=bytes(32)))
+    one = SignedHead(WORLD.note(without=("kz-kgd-2", "cn-gacc-2")))
+    two = SignedHead(WORLD.note(other.checkpoint(), without=("kz-kgd-1", "cn-gacc-1")))
+    evidence = conflicting_heads(one, two)
+    assert evidence is not None
+    report = judged(evidence)
+    assert report.holds
+    assert all(each.final for each in report.signers)
+    assert all(name.startswith("log key") for name in report.accused)
+    assert "no one here signed both" in report.words
+
+
 def test_the_record_in_which_two_last_blocks_differ_is_said() -> None:
     check = judged(two_roots()).checks[-1]
     assert "block" in check.detail
