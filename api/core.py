@@ -16,6 +16,7 @@ from api.attachment_kinds import ENVELOPE, references_of
 from api.config import GatewayConfig
 from api.expiry import Ending, file_endings
 from api.feed import EntryFeed
+from api.given_proofs import GivenProofs
 from api.listing import Listing
 from api.metrics import GatewayMetrics
 from api.problems import Problem, of_malformed
@@ -67,6 +68,8 @@ class Gateway:
             config.origin, pool.records, authority=config.authority, unbound_tokens=config.unbound_tokens
         )
         self.feed = EntryFeed(pool)
+        self.given_proofs: GivenProofs[wire.ProofReply] = GivenProofs()
+        self.given_receipts: GivenProofs[wire.ReceiptsReply] = GivenProofs()
         self.attaching = Attaching(self, config.attachments)
         # Read at the start, as TLS reads them.
         self.endings = _own_endings(config)
@@ -119,7 +122,10 @@ class Gateway:
 
     async def visible_proof(self, principal: Principal, statement_id: bytes) -> wire.ProofReply:
         """The proof of a final statement that the caller may see."""
-        reply = await self.pool.proof(statement_id)
+        reply = self.given_proofs.get(statement_id)
+        if reply is None:
+            reply = await self.pool.proof(statement_id)
+            self.given_proofs.keep(statement_id, reply)
         if not reply.found or not await self.may_see(principal, reply.statement):
             raise Problem("not_found")
         if not reply.final:
@@ -128,7 +134,11 @@ class Gateway:
 
     async def visible_receipt(self, principal: Principal, statement_id: bytes, authority: str) -> bytes:
         """A final statement that the caller may see, with its receipts; or the receipt of one authority."""
-        reply = await self.pool.receipts(statement_id, authority)
+        asked = statement_id + authority.encode()
+        reply = self.given_receipts.get(asked)
+        if reply is None:
+            reply = await self.pool.receipts(statement_id, authority)
+            self.given_receipts.keep(asked, reply)
         if not reply.found or not await self.may_see(principal, reply.statement):
             raise Problem("not_found")
         if not reply.final:

@@ -1,0 +1,58 @@
+"""Proofs that were given are given again, to whom they may be given, within bounds, and only once they are final."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.given_proofs import OVERHEAD_BYTES, GivenProofs
+from api.proto import validator_pb2 as wire
+from tests.api.conftest import Running
+from tests.api.fakes import signed_statement
+
+
+def reply(number: int, *, final: bool = True) -> wire.ProofReply:
+    return wire.ProofReply(found=True, final=final, proof=b"%08d" % number if final else b"", statement=bytes(92))
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unused_go_first() -> None:
+    given: GivenProofs[wire.ProofReply] = GivenProofs(max_bytes=3 * (OVERHEAD_BYTES + 100))
+    for number in range(3):
+        given.keep(bytes([number]), reply(number))
+    assert given.get(b"\x00") is not None
+    given.keep(b"\x03", reply(3))
+    assert [given.get(bytes([number])) is not None for number in range(4)] == [True, False, True, True]
+    assert given.size_bytes <= 3 * (OVERHEAD_BYTES + 100)
+    given.keep(b"\x03", reply(4))
+    kept = given.get(b"\x03")
+    assert kept is not None
+    assert kept.proof == b"00000003"
+
+
+def test_only_what_is_final_is_kept() -> None:
+    given: GivenProofs[wire.ProofReply] = GivenProofs()
+    given.keep(b"\x00", reply(0, final=False))
+    given.keep(b"\x01", wire.ProofReply(found=False))
+    assert len(given) == 0
+
+
+@pytest.mark.parametrize("what", ["proof", "receipt", "receipt?authority=cn-gacc"])
+async def test_it_is_asked_for_once_and_given_again_without_a_validator(running: Running, what: str) -> None:
+    statement = signed_statement()
+    running.ledger.append(statement.raw)
+    path = f"/v1/statements/{statement.id_hex}/{what}"
+    officer = running.auth("kz-kgd/officer")
+    first = await running.http.get(path, headers=officer)
+    for validator in running.validators:
+        await validator.stop()
+    again = await running.http.get(path, headers=officer)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.content == again.content
+    assert len(running.gateway.given_proofs) + len(running.gateway.given_receipts) == 1
+
+
+async def test_one_that_may_not_see_it_gets_nothing_though_another_was_given_it(running: Running) -> None:
+    statement = signed_statement()
+    running.ledger.append(statement.raw)
+    path = f"/v1/statements/{statement.id_hex}/proof"
+    assert (await running.http.get(path, headers=running.auth("kz-kgd/officer"))).status_code == 200
+    assert (await running.http.get(path, headers=running.auth("kz/declarant/other"))).status_code == 404
