@@ -23,7 +23,7 @@ import structlog
 from ledger.chain import Chain
 from ledger.checkpoint import log_verifier
 from ledger.entry import Genesis
-from ledger.errors import Malformed
+from ledger.errors import Malformed, Misuse, Untrue
 from ledger.evidence import SUFFIX, Evidence, SignedHead, decode_evidence
 from ledger.evidence_check import EvidenceReport, check_evidence
 from ledger.evidence_making import conflicting_heads, with_last_record
@@ -87,7 +87,8 @@ class Bundles:
             self._watch(lie)
             try:
                 self._pair(stem, lie, 0 if kept is None else kept.strength)
-            except (StoreUnavailable, OSError) as error:
+            except (StoreUnavailable, OSError, Malformed, Misuse, Untrue) as error:
+                # Evidence that cannot be made stops nobody; only a ledger that contradicts itself does.
                 self._log.error("evidence_not_made", evidence=stem, reason=str(error))
 
     def words(self) -> list[str]:

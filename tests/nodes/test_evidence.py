@@ -180,6 +180,15 @@ def test_a_full_disk_is_tried_again_and_stops_nobody(tmp_path: Path, monkeypatch
     assert validator.bundle()[0].holds
 
 
+def test_a_note_of_a_size_that_is_not_there_any_more_stops_nobody(validator: Validator) -> None:
+    validator.bundles.add(validator.folder / "99-x.note", final_note(Checkpoint(ORIGIN, 99, LIE)))
+    validator.grow()
+    note = final_note(Checkpoint(ORIGIN, 120, LIE))
+    validator.node.chain.cosigned_at_or_after = lambda size: (120, note)  # type: ignore[method-assign]
+    validator.bundles.improve()
+    assert validator.bundles.kept == {}
+
+
 def unavailable() -> None:
     raise StoreUnavailable("gone")
 
