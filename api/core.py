@@ -120,16 +120,21 @@ class Gateway:
             raise Problem("not_found")
         return info
 
-    async def visible_proof(self, principal: Principal, statement_id: bytes) -> wire.ProofReply:
-        """The proof of a final statement that the caller may see."""
-        reply = self.given_proofs.get(statement_id)
+    async def visible_proof(
+        self, principal: Principal, statement_id: bytes, *, further: bool = False
+    ) -> wire.ProofReply:
+        """The proof of a final statement that the caller may see; `further`: with further cosignatures too."""
+        reply = None if further else self.given_proofs.get(statement_id)
         if reply is None:
-            reply = await self.pool.proof(statement_id)
-            self.given_proofs.keep(statement_id, reply)
+            reply = await self.pool.proof(statement_id, further=further)
+            if not further:
+                self.given_proofs.keep(statement_id, reply)
         if not reply.found or not await self.may_see(principal, reply.statement):
             raise Problem("not_found")
         if not reply.final:
             raise Problem("not_final", "both authorities have not cosigned it yet", retry_after_ms=1_000)
+        if not reply.proof:
+            raise Problem("not_further_cosigned", "see /v1/further for who has cosigned what", retry_after_ms=30_000)
         return reply
 
     async def visible_receipt(self, principal: Principal, statement_id: bytes, authority: str) -> bytes:

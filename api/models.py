@@ -308,6 +308,23 @@ class CheckpointDocument(Model):
     note: str = Field(description="The signed note (C2SP tlog-checkpoint), as `/log/checkpoint` serves it.")
 
 
+class FurtherCosigner(Model):
+    """One of those whose cosignature makes nothing final, and may be demanded all the same."""
+
+    name: str = Field(description="As the policy of further cosignatures names it.")
+    size: int = Field(description="The largest size that it has cosigned, as far as is known; 0 if none.")
+    time_s: int = Field(description="Its own time then, Unix seconds; 0 if it did not say when.")
+    trouble: str = Field(description="What was wrong with it last, in words; empty if nothing.")
+
+
+class FurtherDocument(Model):
+    """The further cosigners, and the newest checkpoint that satisfies the policy that names them."""
+
+    size: int
+    note: str | None = Field(description="The signed note, as `/log/further/checkpoint` serves it; null before any.")
+    cosigners: list[FurtherCosigner]
+
+
 class EvidenceRow(Model):
     """One bundle of evidence. `words` are the validators' own; `comity evidence verify` believes nobody."""
 
@@ -547,6 +564,14 @@ EXAMPLE_CHECKPOINT: dict[str, Any] = {
     "size": 4700,
     "root": EXAMPLE_ID,
     "note": "comity.example/bakhty-baketu\n4700\nbxwvawydej5bjU8gocPl9wkrTW+KHD5QcrTW+AkaPF4=\n\n— …\n",
+}
+EXAMPLE_FURTHER: dict[str, Any] = {
+    "size": 4700,
+    "note": EXAMPLE_CHECKPOINT["note"],
+    "cosigners": [
+        {"name": "kz-kgd-1-ml-dsa", "size": 4700, "time_s": 1_795_312_800, "trouble": ""},
+        {"name": "w1", "size": 4650, "time_s": 1_795_312_770, "trouble": "cannot be reached: timed out"},
+    ],
 }
 EXAMPLE_EVENT: dict[str, Any] = {
     "index": 4711,

@@ -49,6 +49,9 @@ PROBLEMS: dict[str, ProblemType] = {
     "may_not_pass": ProblemType(
         409, "Nothing may be issued with which this movement could pass a gate", "`detail` says why."
     ),
+    "not_further_cosigned": ProblemType(
+        409, "The statement is final, and the further cosigners have not cosigned a checkpoint that covers it"
+    ),
     # The bytes of a statement.
     "malformed_statement": ProblemType(400, "The bytes are not a statement"),
     "malformed_cbor": ProblemType(400, "The bytes are not well-formed CBOR"),

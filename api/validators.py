@@ -472,8 +472,18 @@ class ValidatorPool:
         query = wire.StatementQuery(id=statement_id, linearizable=linearizable)
         return await self._ask("GetStatement", query, wire.StatementInfo, _age_of_statement)
 
-    async def proof(self, statement_id: bytes) -> wire.ProofReply:
-        return await self._ask("GetProof", wire.StatementQuery(id=statement_id), wire.ProofReply, _age_of_proof)
+    async def proof(self, statement_id: bytes, *, further: bool = False) -> wire.ProofReply:
+        query = wire.StatementQuery(id=statement_id, further=further)
+        return await self._ask("GetProof", query, wire.ProofReply, _age_of_proof)
+
+    async def further(self) -> wire.FurtherReply:
+        """How the further cosigners are. Of a validator that collects none, another may know more."""
+        return await self._ask(
+            "GetFurther",
+            wire.FurtherQuery(),
+            wire.FurtherReply,
+            lambda reply, _: Age.CURRENT if reply.checkpoint else Age.UNSAID,
+        )
 
     async def receipts(self, statement_id: bytes, authority: str = "") -> wire.ReceiptsReply:
         """A statement with its receipts, or the receipt of one authority."""
@@ -584,7 +594,7 @@ def _age_of_statement(reply: wire.StatementInfo, known: int) -> Age:
 
 
 def _age_of_proof(reply: wire.ProofReply, known: int) -> Age:
-    return Age.CURRENT if reply.found and reply.final else Age.UNSAID
+    return Age.CURRENT if reply.found and reply.final and reply.proof else Age.UNSAID
 
 
 def _age_of_receipts(reply: wire.ReceiptsReply, known: int) -> Age:

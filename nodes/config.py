@@ -94,6 +94,14 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherEntry:
+    """Further cosignatures: the policy that names whose, and how often to ask for them."""
+
+    policy: Path
+    interval_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class ValidatorConfig:
     path: Path
     name: str
@@ -113,6 +121,9 @@ class ValidatorConfig:
     authorities: tuple[AuthorityEntry, ...]
     peers: tuple[PeerEntry, ...]
     gateways: tuple[str, ...]
+    # An ML-DSA-44 key for further cosignatures, and whose of those are collected: both optional.
+    ml_dsa_key: Path | None = None
+    further: FurtherEntry | None = None
     # The signed changes of the membership that were in force when this folder was made, one after the other.
     membership: Path | None = None
     # The log key that is to take the place of the other, at the height that both authorities have agreed on.
@@ -268,6 +279,13 @@ def _tuning(table: _Table) -> Tuning:
     return tuning
 
 
+def _further(table: _Table) -> FurtherEntry:
+    policy = table.file("policy")
+    interval = {"interval_s": table.number("interval_s", 1, 86_400)} if "interval_s" in table else {}
+    table.end()
+    return FurtherEntry(policy, **interval)
+
+
 def load_validator_config(path: str | Path) -> ValidatorConfig:
     """Read `validator.toml`. Raises ConfigError."""
     file = Path(path).resolve()
@@ -301,6 +319,8 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
         authorities=tuple(authorities),
         peers=tuple(peers),
         gateways=table.texts("gateways"),
+        ml_dsa_key=keys.file("ml_dsa") if "ml_dsa" in keys else None,
+        further=_further(table.table("further")) if "further" in table else None,
         membership=table.file("membership") if "membership" in table else None,
         log_level=table.text("log_level") if "log_level" in table else "info",
         tuning=_tuning(table.table("tuning")) if "tuning" in table else Tuning(),

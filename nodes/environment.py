@@ -21,6 +21,7 @@ from nodes.checked_stores import open_checked
 from nodes.checking_process import CheckingProcess
 from nodes.clock import Clock, SystemClock
 from nodes.config import PeerEntry, ValidatorConfig
+from nodes.feeding import Answer, post
 from nodes.files import Files
 from nodes.peers import MembershipExchange, PeerTransport, ServeFetch
 from nodes.proto import peer_pb2
@@ -120,6 +121,10 @@ class Environment:
             membership=membership,
             clock=self.clock,
         )
+
+    def post(self, url: str, body: bytes) -> Answer:
+        """Ask a third party's witness, in a thread. Raises NoAnswer."""
+        return post(url, body)
 
     async def serve(self, service: ValidatorService, config: ValidatorConfig) -> Server:
         """Answer gateways. Raises OSError when the port is taken."""

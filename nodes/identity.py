@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from consensus import Membership
+from ledger.cosignature import MlDsaCosigner
 from ledger.entry import Genesis
 from ledger.errors import LedgerError
 from ledger.membership import Member, Register, Role, split_chain, verify_chain
@@ -21,6 +22,7 @@ from ledger.note import NoteSigner
 from ledger.policy import Policy, parse_policy
 from nodes.certificates import certificates_by_sha256
 from nodes.config import ConfigError, ValidatorConfig
+from nodes.further import further_witnesses
 from nodes.membership import configuration_of
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -43,6 +45,9 @@ class Identity:
     membership: Membership
     # The signed changes of the membership that the folder came with, verified.
     notes: tuple[bytes, ...]
+    # Whose further cosignatures are collected, and the own key for them; None without.
+    further_policy: Policy | None = None
+    ml_dsa_key: MlDsaCosigner | None = None
 
     @property
     def log_keys(self) -> tuple[NoteSigner, ...]:
@@ -80,6 +85,7 @@ def load_identity(config: ValidatorConfig) -> Identity:
     policy = _policy(config, genesis, members)
     _check_keys(config, genesis, members.get(config.name), policy, cosigner_key, log_key)
     _check_next(config, genesis, log_key, log_key_next)
+    further_policy, ml_dsa_key = _further(config, genesis)
     return Identity(
         genesis=genesis,
         genesis_raw=raw,
@@ -91,6 +97,8 @@ def load_identity(config: ValidatorConfig) -> Identity:
         cas=cas,
         membership=Membership(configuration_of(registers[0])),
         notes=notes,
+        further_policy=further_policy,
+        ml_dsa_key=ml_dsa_key,
     )
 
 
@@ -119,6 +127,35 @@ def _policy(config: ValidatorConfig, genesis: Genesis, members: Mapping[str, Mem
         if policy.quorum_met_by(others):
             raise ConfigError(f"{config.policy}: quorum: is met without {authority.name}")
     return policy
+
+
+def _further(config: ValidatorConfig, genesis: Genesis) -> tuple[Policy | None, MlDsaCosigner | None]:
+    """Whose further cosignatures are collected, and our own key for them."""
+    if config.further is None:
+        if config.ml_dsa_key is not None:
+            raise ConfigError(f"{config.path}: keys.ml_dsa: expected further.policy with it, which names its vkey")
+        return None, None
+    path = config.further.policy
+    try:
+        policy = parse_policy(_read(path))
+    except LedgerError as error:
+        raise ConfigError(f"{path}: is no policy: {error}") from error
+    if not any(log.key.name == genesis.origin for log in policy.logs):
+        raise ConfigError(f"{path}: expected a log line of {genesis.origin}")
+    if not further_witnesses(policy):
+        raise ConfigError(f"{path}: expected a witness with an ML-DSA-44 vkey or with a url: nobody could be asked")
+    for witness in policy.witnesses:
+        if witness.url is not None and not witness.url.startswith(("https://", "http://")):
+            raise ConfigError(f"{path}: witness {witness.name}: expected a url of https or http, got {witness.url!r}")
+    if config.ml_dsa_key is None:
+        return policy, None
+    try:
+        key = MlDsaCosigner.from_pem(_read(config.ml_dsa_key))
+    except LedgerError as error:
+        raise ConfigError(f"{config.ml_dsa_key}: is no ML-DSA-44 private key: {error}") from error
+    if all(witness.key != key.verifier(config.name) for witness in policy.witnesses):
+        raise ConfigError(f"{path}: expected a witness line with the vkey of {config.ml_dsa_key} for {config.name}")
+    return policy, key
 
 
 def _check_members(config: ValidatorConfig, genesis: Genesis, members: Mapping[str, Member]) -> None:

@@ -20,6 +20,7 @@ from ledger.receipt import format_transparent
 from ledger.status_proof import MAX_STATUS_KEY_BYTES
 from nodes.attesting import Attesting, NotEnough, Refused
 from nodes.final_state import FinalState, NotFinal
+from nodes.further import Further
 
 MAX_AUTHORITY_CHARS = 64
 
@@ -27,20 +28,41 @@ MAX_AUTHORITY_CHARS = 64
 class Proving:
     """What is known here that can be proven. Belongs to the event loop."""
 
-    def __init__(self, chain: Chain, final_state: FinalState, attesting: Attesting) -> None:
+    def __init__(
+        self, chain: Chain, final_state: FinalState, attesting: Attesting, further: Further | None = None
+    ) -> None:
         self._chain = chain
         self._final_state = final_state
         self._attesting = attesting
+        self._further = further
 
-    def proof(self, index: int) -> validator_pb2.ProofReply:
-        """The tlog-proof of the statement at an index."""
+    def proof(self, index: int, *, further: bool = False) -> validator_pb2.ProofReply:
+        """The tlog-proof of the statement at an index; `further`: under a checkpoint with further cosignatures."""
         raw = self._chain.entry(index)
         final = self._chain.cosigned_at_or_after(index + 1)
         if final is None:
             return validator_pb2.ProofReply(found=True, final=False, statement=raw)
+        if further:
+            final = None if self._further is None else self._further.at_or_after(index + 1)
+            if final is None:
+                return validator_pb2.ProofReply(found=True, final=True, statement=raw)
         size, note = final
         proof = format_proof(Proof(index, tuple(self._chain.inclusion_proof(index, size)), note, None))
         return validator_pb2.ProofReply(found=True, final=True, proof=proof, statement=raw)
+
+    def further_reply(self) -> validator_pb2.FurtherReply:
+        """How the further cosigners are, and the newest checkpoint of theirs."""
+        if self._further is None:
+            return validator_pb2.FurtherReply()
+        reply = validator_pb2.FurtherReply(asked=True)
+        newest = self._further.newest
+        if newest is not None:
+            reply.size, reply.checkpoint = newest
+        for each in self._further.cosigners.values():
+            reply.cosigners.append(
+                validator_pb2.FurtherCosigner(name=each.name, size=each.size, time_s=each.time_s, trouble=each.trouble)
+            )
+        return reply
 
     async def receipts(self, index: int, authority: str) -> validator_pb2.ReceiptsReply:
         """The statement at an index with its receipts, or (`authority`) the receipt of one alone."""

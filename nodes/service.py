@@ -378,7 +378,7 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         index = await self._find(request, context)
         if index is None:
             return validator_pb2.ProofReply(found=False)
-        return self._proving.proof(index)
+        return self._proving.proof(index, further=request.further)
 
     async def GetReceipts(self, request: validator_pb2.ReceiptsQuery, context: Any) -> validator_pb2.ReceiptsReply:
         index = await self._find(validator_pb2.StatementQuery(id=request.id), context)
@@ -397,6 +397,10 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         await self._admit(context)
         await refuse_unless_mrn(request.mrn, context)
         return await self._proving.crossing_pass(request.mrn)
+
+    async def GetFurther(self, request: validator_pb2.FurtherQuery, context: Any) -> validator_pb2.FurtherReply:
+        await self._admit(context)
+        return self._proving.further_reply()
 
     async def GetRecords(self, request: validator_pb2.RecordsQuery, context: Any) -> validator_pb2.RecordsReply:
         await self._admit(context)

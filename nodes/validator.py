@@ -39,7 +39,10 @@ from nodes.environment import Environment
 from nodes.evidence import Bundles
 from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
+from nodes.feeding import Feed
 from nodes.final_state import FinalState
+from nodes.further import Further
+from nodes.further_exchange import FurtherExchange
 from nodes.health import HealthServer
 from nodes.identity import Identity
 from nodes.keys_in_force import KeysInForce
@@ -265,6 +268,7 @@ class Validator:
             clock=self.clock,
             executor=environment.executor(1, "scrub"),
         )
+        self.further = self._further_exchange()
         self.expiry = Expiry(
             config,
             environment.files,
@@ -288,7 +292,9 @@ class Validator:
             self.rejections,
             self.changes,
             self.reads,
-            Proving(self.chain, self.final_state, self.attesting),
+            Proving(
+                self.chain, self.final_state, self.attesting, None if self.further is None else self.further.further
+            ),
         )
         self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
@@ -301,6 +307,16 @@ class Validator:
         certificate = self.environment.files.read(self.config.certificate)
         place = (0, genesis.time_ms) if last is None else (last.height, last.time_ms)
         return KeysInForce(self.config, self.identity, certificate, keys, *place)
+
+    def _further_exchange(self) -> FurtherExchange | None:
+        policy, entry, chain = self.identity.further_policy, self.config.further, self.chain
+        if policy is None or entry is None:
+            return None
+        further = Further(self.config.name, chain, self._store, policy, self.identity.ml_dsa_key)
+        post = self.environment.post
+        feeds = {each.name: Feed(each.url, chain, post) for each in policy.witnesses if each.url is not None}
+        thread = self.environment.executor(max(1, len(feeds)), "witnesses")
+        return FurtherExchange(further, feeds, entry.interval_s, self.clock, self.transport, thread)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -322,6 +338,8 @@ class Validator:
                 self.config.http_address, self.report.readiness, self.metrics.text, self.report.storage
             )
             await self._health.start()
+        if self.further is not None:
+            self._spawn(self.further.run(), "further cosignatures")
         for run, name in (
             (self.ordering.run(), "ordering"),
             (self._apply(), "execution"),
@@ -438,8 +456,11 @@ class Validator:
             self.checks.expect(fresh)
         elif kind == "cosignatures":
             message = envelope.cosignatures
-            self._receive_cosignatures(peer, message.size, message.root, wire.from_cosignatures(message))
+            lines = wire.from_cosignatures(message)
+            self._receive_cosignatures(peer, message.size, message.root, lines)
             self._conclude()
+            if self.further is not None:
+                self.further.receive(message.size, message.root, lines)
         elif kind == "cosignature_query":
             query = envelope.cosignature_query
             self.changes.heard(peer, query.executed_size)

@@ -117,12 +117,14 @@ class Final(_message.Message):
     def __init__(self, size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
 
 class StatementQuery(_message.Message):
-    __slots__ = ("id", "linearizable")
+    __slots__ = ("id", "linearizable", "further")
     ID_FIELD_NUMBER: _ClassVar[int]
     LINEARIZABLE_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     linearizable: bool
-    def __init__(self, id: _Optional[bytes] = ..., linearizable: _Optional[bool] = ...) -> None: ...
+    further: bool
+    def __init__(self, id: _Optional[bytes] = ..., linearizable: _Optional[bool] = ..., further: _Optional[bool] = ...) -> None: ...
 
 class StatementInfo(_message.Message):
     __slots__ = ("found", "index", "height", "block_time_ms", "final", "statement", "cosigned_at_s")
@@ -220,6 +222,34 @@ class PassReply(_message.Message):
     detail: str
     missing_authorities: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, crossing_pass: _Optional[bytes] = ..., refused: _Optional[str] = ..., detail: _Optional[str] = ..., missing_authorities: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FurtherQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FurtherCosigner(_message.Message):
+    __slots__ = ("name", "size", "time_s", "trouble")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    TIME_S_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    time_s: int
+    trouble: str
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., time_s: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class FurtherReply(_message.Message):
+    __slots__ = ("asked", "size", "checkpoint", "cosigners")
+    ASKED_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    COSIGNERS_FIELD_NUMBER: _ClassVar[int]
+    asked: bool
+    size: int
+    checkpoint: bytes
+    cosigners: _containers.RepeatedCompositeFieldContainer[FurtherCosigner]
+    def __init__(self, asked: _Optional[bool] = ..., size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., cosigners: _Optional[_Iterable[_Union[FurtherCosigner, _Mapping]]] = ...) -> None: ...
 
 class RecordsQuery(_message.Message):
     __slots__ = ("keys", "linearizable")

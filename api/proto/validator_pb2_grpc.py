@@ -69,6 +69,11 @@ class ValidatorStub:
                 request_serializer=api_dot_proto_dot_validator__pb2.PassQuery.SerializeToString,
                 response_deserializer=api_dot_proto_dot_validator__pb2.PassReply.FromString,
                 _registered_method=True)
+        self.GetFurther = channel.unary_unary(
+                '/comity.validator.v1.Validator/GetFurther',
+                request_serializer=api_dot_proto_dot_validator__pb2.FurtherQuery.SerializeToString,
+                response_deserializer=api_dot_proto_dot_validator__pb2.FurtherReply.FromString,
+                _registered_method=True)
         self.GetRecords = channel.unary_unary(
                 '/comity.validator.v1.Validator/GetRecords',
                 request_serializer=api_dot_proto_dot_validator__pb2.RecordsQuery.SerializeToString,
@@ -166,6 +171,13 @@ class ValidatorServicer:
 
     def GetPass(self, request, context):
         """A crossing pass of a movement, signed by validators of each authority.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFurther(self, request, context):
+        """The newest checkpoint that satisfies the policy of further cosignatures, and how each of those cosigners is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -277,6 +289,11 @@ def add_ValidatorServicer_to_server(servicer, server):
                     servicer.GetPass,
                     request_deserializer=api_dot_proto_dot_validator__pb2.PassQuery.FromString,
                     response_serializer=api_dot_proto_dot_validator__pb2.PassReply.SerializeToString,
+            ),
+            'GetFurther': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFurther,
+                    request_deserializer=api_dot_proto_dot_validator__pb2.FurtherQuery.FromString,
+                    response_serializer=api_dot_proto_dot_validator__pb2.FurtherReply.SerializeToString,
             ),
             'GetRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRecords,
@@ -518,6 +535,33 @@ class Validator:
             '/comity.validator.v1.Validator/GetPass',
             api_dot_proto_dot_validator__pb2.PassQuery.SerializeToString,
             api_dot_proto_dot_validator__pb2.PassReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFurther(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/comity.validator.v1.Validator/GetFurther',
+            api_dot_proto_dot_validator__pb2.FurtherQuery.SerializeToString,
+            api_dot_proto_dot_validator__pb2.FurtherReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -288,14 +288,27 @@ async def get_statement(
     summary="The proof that a statement is final",
     description=(
         "C2SP tlog-proof: verifies offline against the policy file of either authority. A proof once given verifies "
-        "for ever. Another validator may give a different one, which verifies as well."
+        "for ever. Another validator may give a different one, which verifies as well. With `further=true`, under a "
+        "checkpoint that the further cosigners have cosigned too, if there is one that covers the statement."
     ),
     response_class=PlainTextResponse,
     responses={
         200: example("c2sp.org/tlog-proof@v1\nindex 4711\n…\n\ncomity.example/…\n4712\n…", media_type="text/plain"),
-        **problems("bad_identifier", *AUTHENTICATION, "not_found", "not_final", "validators_unreachable"),
+        **problems(
+            "bad_identifier",
+            *AUTHENTICATION,
+            "not_found",
+            "not_final",
+            "not_further_cosigned",
+            "validators_unreachable",
+        ),
     },
 )
-async def get_proof(id: StatementId, gateway: GatewayDep, caller: CallerDep) -> Response:
-    reply = await gateway.visible_proof(caller, statement_id_of(id))
+async def get_proof(
+    id: StatementId,
+    gateway: GatewayDep,
+    caller: CallerDep,
+    further: Annotated[bool, Query(description="With further cosignatures")] = False,
+) -> Response:
+    reply = await gateway.visible_proof(caller, statement_id_of(id), further=further)
     return Response(reply.proof, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "private"})

@@ -249,6 +249,42 @@ def validator_init(
     click.echo(f"  comity validator run --config {made.config}")
 
 
+@validator.command("ml-dsa-key")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+def validator_ml_dsa_key(config: Path, as_json: bool) -> None:
+    """Make an ML-DSA-44 key for further cosignatures, beside the validator.toml CONFIG.
+
+    Prints the witness line for the policy of further cosignatures, and says what to write into CONFIG. Nothing that is
+    final depends on such a key.
+    """
+    from ledger.cosignature import MlDsaCosigner
+    from ledger.note import format_vkey
+    from nodes.config import ConfigError, load_validator_config
+    from nodes.network import PRIVATE_FILE_MODE, write_new
+
+    try:
+        name = load_validator_config(config).name
+    except ConfigError as error:
+        _misuse(str(error))
+    key, path = MlDsaCosigner.generate(), config.resolve().parent / "ml-dsa.key"
+    try:
+        write_new(path, key.to_pem(), PRIVATE_FILE_MODE)
+    except FileExistsError:
+        _misuse(f"{path} is there already: a key that was handed out is not replaced; move it away if none was")
+    vkey = format_vkey(key.verifier(name))
+    if as_json:
+        click.echo(json.dumps({"key": str(path), "name": name, "vkey": vkey}, indent=2))
+        return
+    click.echo(f"witness {name}-ml-dsa {vkey}")
+    click.echo(
+        f"made {path}\n"
+        f'in {config}: under [keys] ml_dsa = "ml-dsa.key"; and [further] policy = "further.policy",\n'
+        "the network's policy with the witness lines of all further cosigners and a quorum that names them",
+        err=True,
+    )
+
+
 @validator.command("run")
 @click.option("--config", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="validator.toml")
 def validator_run(path: Path) -> None:

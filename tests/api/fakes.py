@@ -59,6 +59,8 @@ class FakeLedger:
     dwell: list[wire.DwellFigure] = field(default_factory=list)
     # By id; None: its validators are of a release that has no evidence to give.
     evidence: dict[str, bytes] | None = field(default_factory=dict)
+    # What validators say of further cosignatures; None: they collect none.
+    further: wire.FurtherReply | None = None
     final_size: int = 0
     finalise_at_once: bool = True
     missing: tuple[str, ...] = ()
@@ -224,6 +226,9 @@ class FakeValidator(service.ValidatorServicer):
             return wire.ProofReply(found=False)
         final = index < self.final_size
         proof = b"c2sp.org/tlog-proof@v1\nindex %d\n" % index if final else b""
+        if request.further:
+            covered = self.ledger.further is not None and index < self.ledger.further.size
+            proof = b"c2sp.org/tlog-proof@v1\nindex %d\nfurther\n" % index if covered else b""
         return wire.ProofReply(found=True, final=final, proof=proof, statement=self.ledger.entries[index][0])
 
     async def GetReceipts(self, request: wire.ReceiptsQuery, context: Any) -> wire.ReceiptsReply:
@@ -254,6 +259,9 @@ class FakeValidator(service.ValidatorServicer):
         if self.refuses or self.ledger.missing:
             return wire.PassReply(refused=self.refuses, detail="why", missing_authorities=self.ledger.missing)
         return wire.PassReply(crossing_pass=b"pass of " + request.mrn.encode())
+
+    async def GetFurther(self, request: wire.FurtherQuery, context: Any) -> wire.FurtherReply:
+        return self.ledger.further or wire.FurtherReply()
 
     async def GetRecords(self, request: wire.RecordsQuery, context: Any) -> wire.RecordsReply:
         self.calls.append("GetRecords")
