@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := ledger consensus contracts api nodes
 
-.PHONY: setup auditor demo test check bench soak chaos model generate lock clean
+.PHONY: setup auditor demo test check bench soak chaos model fuzz generate lock clean
 
 setup: $(STAMP)
 
@@ -72,6 +72,11 @@ chaos: setup
 model: setup
 	$(BIN)/python -m tests.model $(if $(filter small full,$(MODEL)),--$(MODEL))
 
+# Every parser under libFuzzer, for so many minutes together; what it learned stays in build/fuzz. make fuzz MINUTES=60 ONLY=note
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
+
 clean:
 	rm -rf $(VENV) build out
 
@@ -83,3 +88,4 @@ lock: setup
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra node --extra gateway pyproject.toml -o requirements/node.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/auditor.txt
 	echo 'hatchling>=1.29' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/build.txt
+	echo 'atheris>=3,<3.1' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/fuzz.txt

@@ -20,6 +20,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.policy import parse_policy
 from ledger.proof import Proof, format_proof, verify_proof
 from tests.ledger import corridor
+from tests.ledger.test_cosignature_mldsa import QUANTUM_SAFE, note_with
 
 HERE = Path(__file__).parent
 BUILD_TIMEOUT_S = 300
@@ -83,6 +84,16 @@ def test_extra_data_and_a_tree_of_one_leaf_hold_too(program: Path, tmp_path: Pat
     for proof in (replace(corridor.PROOF, extra=b"\x00\xff"), Proof(0, (), note)):
         status, output = check_proof(program, tmp_path, corridor.policy_text("kz"), format_proof(proof), raw)
         assert status == 0, output
+
+
+def test_a_policy_that_demands_ml_dsa_as_well_holds_for_it_and_does_not_without(program: Path, tmp_path: Path) -> None:
+    raw = corridor.STATEMENT.raw
+    for signers, expected in ((("kz-kgd-1", "cn-gacc-1"), 0), (("kz-kgd-1",), 1), ((), 1)):
+        proof = format_proof(replace(corridor.PROOF, checkpoint_note=note_with(*signers)))
+        status, output = check_proof(program, tmp_path, QUANTUM_SAFE, proof, raw)
+        assert status == expected, output
+    whole = format_proof(replace(corridor.PROOF, checkpoint_note=note_with("kz-kgd-1", "cn-gacc-1")))
+    assert check_proof(program, tmp_path, QUANTUM_SAFE, flipped(whole, len(whole) - 100), raw)[0] == 1
 
 
 def flipped(data: bytes, position: int) -> bytes:
