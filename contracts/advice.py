@@ -350,7 +350,7 @@ ADVICE: dict[Outcome, Advice] = {
         "Name the other `vehicle` and its new seals, or leave `mass_g` out.",
     ),
     O.REPORT_AFTER_JOURNEY: Advice(
-        "The report is about a time when the truck's part of this journey was over, or it stood still.",
+        "The report is about a time when the truck's part of this journey was over.",
         "Look at the device's clock. Where the truck was afterwards belongs to its next movement, or to none; a batch "
         "that runs on beyond the end is closed at the end, and signed anew.",
     ),

@@ -252,10 +252,8 @@ TRANSITIONS: Transitions = {
     ),
 }
 
-# Version 2. States in which the truck is not under way any more, or stands: what it reports then comes late.
-LATE = (
-    AT_BORDER, OFFERED, DISPUTED, HELD, ARRIVED, UNLOADED, DISCREPANCY, RECOVERY, DISCHARGED, RETURNED, ABORTED,
-)  # fmt: skip
+# Version 2. States in which the journey is over: what the truck reports then comes late.
+LATE = (ARRIVED, UNLOADED, DISCREPANCY, RECOVERY, DISCHARGED, RETURNED, ABORTED)
 _ENDING = ("turn_back", "resolve", "arrive", "incident", "abort", "resolve_overdue")
 
 

@@ -1,11 +1,13 @@
 """What version 2 of `escort` has beside version 1: reports that come late, and weighings of the vehicle it is on.
 
-A truck without a link signs on, and sends when it can: after the gate has reported its arrival, after an officer has
-turned it back, after a transfer of the goods to another vehicle. Such a report is of a part of the journey that is
-over. It is taken, counted as late, and moves neither custody nor state nor deadline. Two facts are looked at. What it
-reports lies within the truck's own part, by the device's clock and the governed soft skew, so that nobody's track goes
-on after the goods have left the vehicle. And the part is over for no longer than `late_report_s`, in block time, so
-that a record is at rest one day; when that is, is the same on every validator.
+A truck reports where it is for as long as its journey lasts, held or at the border as well: one that is driven off
+while it is held is the last to lose sight of. A truck without a link signs on, and sends when it can: after the gate
+has reported its arrival, after an officer has turned it back, after a transfer of the goods to another vehicle. Such a
+report is of a part of the journey that is over. It is taken, counted as late, and moves neither custody nor state nor
+deadline. Two facts are looked at. What it reports lies within the truck's own part, by the device's clock and the
+governed soft skew, so that nobody's track goes on after the goods have left the vehicle. And the part is over for no
+longer than `late_report_s`, in block time, so that a record is at rest one day; when that is, is the same on every
+validator.
 
 A weighing is of a vehicle with what is on it. So it is compared with weighings of the same vehicle only: after a change
 of vehicle with the one that the officer gives when the goods go on, and if none is given, with none.
@@ -23,11 +25,24 @@ from contracts import escort_effects as do
 from contracts import escort_guards as guard
 from contracts.escort_sides import its_truck
 from contracts.machine import Context, refuses
-from contracts.movement import ABORTED, ARRIVED, HANDED_OVER, OVERDUE, RECOVERY, RETURNED, STARTED, Movement
+from contracts.movement import (
+    ABORTED,
+    ARRIVED,
+    AT_BORDER,
+    DISPUTED,
+    HANDED_OVER,
+    HELD,
+    OFFERED,
+    OVERDUE,
+    RECOVERY,
+    RETURNED,
+    STARTED,
+    Movement,
+)
 from contracts.outcome import Outcome
 
-# The truck is on its way: it reports where it is.
-UNDER_WAY = (STARTED, HANDED_OVER, OVERDUE)
+# The journey lasts: the truck reports where it is.
+UNDER_WAY = (STARTED, AT_BORDER, OFFERED, DISPUTED, HELD, HANDED_OVER, OVERDUE)
 # What ends the journey, whatever comes of the movement afterwards.
 _ENDS = (ARRIVED, RETURNED, ABORTED, RECOVERY)
 MAX_FORMER_TRUCKS = 16  # the latest are kept
@@ -42,7 +57,7 @@ def its_truck_now_or_before(ctx: Context) -> bool:
 
 
 def part_over_ms(record: Movement, truck: str) -> int | None:
-    """Since when, in block time, the part of a truck is over, or stands still; None while it is under way."""
+    """Since when, in block time, the part of a truck is over; None while its journey lasts."""
     if record.truck == truck:
         if record.state in UNDER_WAY:
             return None

@@ -25,7 +25,7 @@ TRUCK, SECOND, THIRD = "kz/truck/t-001", "kz/truck/t-002", "kz/truck/t-003"
 HOME, PARTNER = s.HOME[0], s.PARTNER[0]
 DAY_S = 86_400
 SOFT_S, HARD_S, WINDOW_S = 300, 3 * DAY_S, 3 * DAY_S
-STANDS_OR_OVER = e.LATE
+LASTS = (e.STARTED, e.AT_BORDER, e.OFFERED, e.DISPUTED, e.HELD, e.HANDED_OVER, e.OVERDUE)
 OVER = (e.ARRIVED, e.UNLOADED, e.DISCREPANCY, e.RECOVERY, e.DISCHARGED, e.RETURNED, e.ABORTED)
 NOT_BEGUN = (e.PLANNED, e.LOADED, e.SEALED, e.REFUSED)
 
@@ -62,7 +62,7 @@ def decided(movement: Movement) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("state", STANDS_OR_OVER)
+@pytest.mark.parametrize("state", OVER)
 @pytest.mark.parametrize("kind", ["fix", "batch"])
 def test_a_late_report_is_taken_and_counted_and_moves_nothing_that_was_decided(state: str, kind: str) -> None:
     ledger = s.movement_at(state)
@@ -79,12 +79,23 @@ def test_a_late_report_is_taken_and_counted_and_moves_nothing_that_was_decided(s
     assert movement_view(after)["late_reports"] == 1
 
 
-@pytest.mark.parametrize("state", [e.STARTED, e.HANDED_OVER, e.OVERDUE])
-def test_a_report_of_a_truck_that_is_under_way_is_not_late(state: str) -> None:
+@pytest.mark.parametrize("state", LASTS)
+def test_a_truck_reports_for_as_long_as_its_journey_lasts_and_is_not_late(state: str) -> None:
+    """Held and driven off, or away from the border with the goods on offer: customs see where it goes."""
     ledger = s.movement_at(state)
-    assert report(ledger, fix(ledger.now_ms)) is Outcome.ACCEPTED
+    before = ledger.movement(c.MRN)
+    ledger.now_ms += 600_000
+    now_ms = ledger.now_ms
+    assert report(ledger, fix(now_ms, 46_000_001)) is Outcome.ACCEPTED
     assert report(ledger, batch(1, ledger.now_ms)) is Outcome.ACCEPTED
-    assert ledger.movement(c.MRN).late_reports == 0
+    after = ledger.movement(c.MRN)
+    assert (after.late_reports, after.position) == (0, (now_ms, 46_000_001, 82_750_000, 12_000))
+    assert decided(after) == decided(before)
+
+
+def test_the_states_of_a_journey_are_all_states_but_those_before_and_those_after_it() -> None:
+    assert {*NOT_BEGUN, *LASTS, *OVER} == set(s.MOVEMENT_STATES) - {"-"}
+    assert set(e.LATE) == set(OVER)
 
 
 @pytest.mark.parametrize("state", NOT_BEGUN)

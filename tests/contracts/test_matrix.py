@@ -184,7 +184,7 @@ accept        offered+suspended  declaration_not_recognised
 reach_border  started+truck      border_already_reported
 reach_border  started+gate       border_already_reported
 """
-# Version 2: a truck that is not under way any more, or stands, reports late.
+# Version 2: a truck reports for as long as its journey lasts, and late when it is over.
 ESCORT_2 = (
     ESCORT
     + """

@@ -80,7 +80,7 @@ held                      resume                   officer           started at_
 held                      abort                    officer           aborted
 overdue                   resolve_overdue          officer           started handed_over aborted recovery
 """
-# Version 2 has besides: what a truck reports of a journey that is over, or while it stands.
+# Version 2 has besides: what a truck reports while it is held or at the border, and of a journey that is over.
 ESCORT_2_SPECIFICATION = (
     ESCORT_SPECIFICATION
     + """
