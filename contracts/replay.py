@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from contracts.authority_keys import read_authority_keys
 from contracts.execute import BlockExecution, genesis_state
+from contracts.membership_decisions import decided_changes
 from contracts.working import StateView
 from ledger.algorithms import PublicKey
 from ledger.entry import Genesis
@@ -40,3 +41,6 @@ class ContractReplay:
 
     def log_keys(self, state: StateView, authorities: Iterable[str]) -> Tenures:
         return read_authority_keys(state, authorities).log_keys
+
+    def decided_changes(self, state: StateView) -> list[str]:
+        return decided_changes(state)

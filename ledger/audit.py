@@ -128,6 +128,7 @@ class _Audit:
         self._logged: set[VerifierKey] = set()
         # The steps of each change of the membership, as the registrars signed them.
         self._changes: tuple[tuple[str, ...], ...] = ()
+        self._texts: tuple[str, ...] = ()
 
     def run(self, replay: Replay, spread: Spread, progress: Progress | None, observe: Observer | None) -> AuditReport:
         present, strangers = self._list_files()
@@ -186,6 +187,7 @@ class _Audit:
             not_comparable_because=blocks.not_comparable_because,
             log_keys=tuple(each for held in (tenures or {}).values() for each in held),
             membership=self._changes,
+            membership_undecided=self._undecided(blocks.decided_changes()),
         )
         if self._save is not None and report.holds:
             self._write_saved(self._save, report, keys, tree, blocks, unique)
@@ -272,6 +274,7 @@ class _Audit:
         joined = {name: each for register in registers for name, each in register.members.items() if name not in first}
         self._joined = list(joined.values())
         self._changes = tuple(tuple(step.line().rstrip() for step in change.steps) for change in changes)
+        self._texts = tuple(change.text() for change in changes)
 
     # --- policy and checkpoint ---------------------------------------------------------------------------------------
 
@@ -371,6 +374,12 @@ class _Audit:
             if member.cosigner_key:
                 keys[cosigner_verifier(member.name, member.cosigner_key)] = None
         return list(keys)
+
+    def _undecided(self, decided: frozenset[str] | None) -> tuple[int, ...]:
+        """The changes of the membership that the log did not decide, by number; none where nothing is known of it."""
+        if decided is None:
+            return ()
+        return tuple(number for number, text in enumerate(self._texts, 1) if text not in decided)
 
     def _check_log_keys(self, log_keys: LogKeys) -> None:
         """Now that the log has been executed: which keys it gave its authorities, and whether they counted here."""

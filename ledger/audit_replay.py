@@ -8,7 +8,7 @@ from which entry on. Everything that does not rest on the state is checked to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -70,6 +70,9 @@ class Replay(Protocol):
 
     def log_keys(self, state: StateReader, authorities: Iterable[str]) -> Tenures:
         """Return the log keys that each authority has had so far, as the state says, oldest first."""
+
+    def decided_changes(self, state: StateReader) -> Sequence[str]:
+        """Return the texts of the changes of the membership that were decided on the log."""
 
 
 class ReplayCheck:
@@ -163,6 +166,18 @@ class ReplayCheck:
             raise
         except Exception as error:
             self._faults.add(Check.OUTCOMES, f"the log keys cannot be read: {type(error).__name__}: {error}")
+            return None
+
+    def decided_changes(self) -> frozenset[str] | None:
+        """The texts of the changes of the membership that the log decided; None where it could not be executed."""
+        if self.genesis is None or self.not_comparable_from is not None:
+            return None
+        try:
+            return frozenset(self._replay.decided_changes(self._state))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._faults.add(Check.OUTCOMES, f"decisions on the membership: {type(error).__name__}: {error}")
             return None
 
     def _stop(self, index: int, because: str) -> None:

@@ -107,6 +107,8 @@ class AuditReport:
     before: int = 0
     # The steps of each change of the membership that the archive brings.
     membership: tuple[tuple[str, ...], ...] = ()
+    # The numbers of those that no proposal on the log decided: they hold by their signatures alone.
+    membership_undecided: tuple[int, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -129,6 +131,7 @@ class AuditReport:
             "not_comparable_from": self.not_comparable_from,
             "not_comparable_because": self.not_comparable_because,
             "membership": [list(steps) for steps in self.membership],
+            "membership_undecided": list(self.membership_undecided),
             "log_keys": [
                 {
                     "authority": each.authority,

@@ -210,6 +210,11 @@ def _print(directory: Path, report: Any) -> None:
         click.echo(f"  not cosigned by {name}")
     for held in report.log_keys:
         click.echo(f"  log key of {held}")
+    for number in report.membership_undecided:
+        steps = ", ".join(report.membership[number - 1])
+        click.echo(
+            f"  membership change {number} ({steps}): holds by its signatures; no proposal on the log decided it"
+        )
     for check in Check:
         faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
         click.echo(f"  {int(check):>2} {'holds' if not faults else f'{faults} FAULTS':<10} {check.sentence}")

@@ -42,6 +42,10 @@ class Replay:
         """Here nobody ever replaces one."""
         return {}
 
+    def decided_changes(self, state: StateReader) -> list[str]:
+        """Nor is anything decided."""
+        return []
+
 
 @dataclass
 class ToyBlock:
