@@ -10,6 +10,7 @@ from contracts.governance_record import proposal_key
 from contracts.membership_decisions import decided_changes
 from contracts.replay import ContractReplay
 from contracts.working import UnreadableRecord
+from ledger import cbor
 from ledger.archive import export_archive
 from ledger.audit import AuditReport, audit_archive
 from ledger.membership import Change, Register, newcomer, sign_change
@@ -76,7 +77,7 @@ def test_a_change_that_only_one_side_has_proposed_is_not_decided(tmp_path: Path)
     world = RotatedWorld()
     change = change_of(Register.of_genesis(world.genesis), "kz-kgd-3")
     text = change.text()
-    payload = {
+    payload: dict[str, cbor.Encodable] = {
         "title": "a validator",
         "changes": [{"membership": {"change": text}}],
         "membership_signature": world.registrars[KZ].sign(text.encode()),
