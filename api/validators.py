@@ -31,6 +31,7 @@ from api.finality import Finality
 from api.lanes import HEALTH_MISSES_MAX, Backoff, Callback, InFlight, Lane, channel_to
 from api.problems import Problem
 from api.proto import validator_pb2 as wire
+from contracts.crossing_pass import parse_pass
 
 BATCH_MAX_STATEMENTS = 256
 BATCH_MAX_BYTES = 512 * 1024
@@ -495,7 +496,8 @@ class ValidatorPool:
         return await self._ask("GetStatusProof", wire.StatusProofQuery(key=key), wire.StatusProofReply, _age_of_status)
 
     async def crossing_pass(self, mrn: str) -> wire.PassReply:
-        return await self._ask("GetPass", wire.PassQuery(mrn=mrn), wire.PassReply)
+        """A pass, from a state that is no older than what this gateway knows to be final."""
+        return await self._ask("GetPass", wire.PassQuery(mrn=mrn), wire.PassReply, _age_of_pass)
 
     async def records_reply(self, keys: Iterable[str], *, linearizable: bool = False) -> wire.RecordsReply:
         query = wire.RecordsQuery(keys=list(keys), linearizable=linearizable)
@@ -603,6 +605,12 @@ def _age_of_receipts(reply: wire.ReceiptsReply, known: int) -> Age:
 
 def _age_of_status(reply: wire.StatusProofReply, known: int) -> Age:
     return Age.CURRENT if reply.size >= known or not reply.size else Age.BEHIND
+
+
+def _age_of_pass(reply: wire.PassReply, known: int) -> Age:
+    if not reply.crossing_pass:
+        return Age.CURRENT
+    return Age.CURRENT if parse_pass(reply.crossing_pass).facts.size >= known else Age.BEHIND
 
 
 def _age_of_records(reply: wire.RecordsReply, known: int) -> Age:

@@ -54,6 +54,8 @@ PEER_MAX_PER_S = 300
 MAX_ANSWERING = 256
 MAX_REMEMBERED_SIGNATURES = 16_384
 MAX_DETAIL_CHARS = 500
+# One that says this may know what we and the next do not yet: nobody else is asked whether it is so.
+DECISIVE = ("other_facts", "may_not_pass")
 
 
 class Refused(Exception):
@@ -162,9 +164,9 @@ class Attesting:
         known = {
             name: self._signatures[name, root] for name in self._around.voters() if (name, root) in self._signatures
         }
+        voters = self._around.voters()
         signed = await self._gather(query, partial(self._sign_root, size, root), check, known, party)
         path = tuple(self._chain.inclusion_proof(index, size))
-        voters = self._around.voters()
         return [
             Receipt(name, self._origin, kid_of(voters[name].cosigner_key), size, index, path, signature)
             for name, signature in signed.items()
@@ -177,6 +179,7 @@ class Attesting:
         for round_ in range(ROUNDS_MAX):
             facts = await self._facts(mrn)
             query = peer_pb2.AttestationQuery(pass_facts=facts.encode())
+            voters = self._around.voters()
             try:
                 signed = await self._gather(
                     query, partial(self._sign_pass, facts), partial(_check_pass, facts.encode()), {}
@@ -186,7 +189,6 @@ class Attesting:
                 if error.code not in ("other_facts", "not_final") or round_ == ROUNDS_MAX - 1:
                     raise
                 continue
-            voters = self._around.voters()
             self.made += 1
             return CrossingPass(
                 facts, tuple((kid_of(voters[name].cosigner_key), signature) for name, signature in signed.items())
@@ -250,7 +252,7 @@ class Attesting:
         """Signatures by name: ours first if it counts, then others' until there are enough."""
         voters = self._around.voters()
         wanted = {name: member for name, member in voters.items() if party in ("", member.party)}
-        signed = dict(known) if not party else {name: known[name] for name in list(known)[:1] if name in wanted}
+        signed = {name: signature for name, signature in known.items() if name in wanted}
         if self._name in wanted and self._name not in signed and not self._enough(signed, party):
             signed = {self._name: own(), **signed}
         failed: dict[str, str] = {}
@@ -267,6 +269,8 @@ class Attesting:
                     check(wanted[name], answer)
                     signed[name] = answer
                 except Refused as error:
+                    if error.code in DECISIVE:
+                        raise
                     refusal = error
                     failed[name] = str(error)
                 except (TimeoutError, Untrue) as error:

@@ -22,7 +22,7 @@ from threading import Lock
 from ledger.chain import Chain
 from ledger.chain_layout import STATE
 from ledger.entry import BlockRecord, parse_entry
-from ledger.errors import UnknownDurableState
+from ledger.errors import LedgerError, UnknownDurableState
 from ledger.statemap import StateMap
 from ledger.status_proof import StatusProof
 from ledger.store import Store
@@ -89,14 +89,20 @@ class FinalState:
 
     def grown(self, size: int) -> None:
         """A block was written that ends at this size, and no other since."""
-        if self._clock.monotonic_s() <= self._wanted_until_s:
+        if self._clock.monotonic_s() > self._wanted_until_s:
+            return
+        # The block is on the disk; that its state cannot be kept for proofs must not look as if it were not.
+        with suppress(LedgerError):
             self._keep(size, self._store.view())
 
     def _keep(self, size: int, view: Store) -> None:
         with self._lock:
             closing = [self._views.pop(size)] if size in self._views else []
             self._views[size] = view
-            closing += [self._views.pop(each) for each in sorted(self._views)[:-MAX_VIEWS]]
+            # Not the one that is final: it is what is proven from, for as long as nothing newer becomes final.
+            held = self._block.size if self._block is not None else None
+            others = [each for each in sorted(self._views) if each != held]
+            closing += [self._views.pop(each) for each in others[: max(0, len(self._views) - MAX_VIEWS)]]
         for each in closing:
             each.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -100,6 +100,13 @@ class FakeLedger:
 
     def final_event(self) -> wire.LedgerEvent:
         return wire.LedgerEvent(final=wire.Final(size=self.final_size, checkpoint=self.note()))
+
+
+def pass_at(size: int) -> bytes:
+    """A pass of a state of so many entries."""
+    from tests.contracts.proving import forged, started
+
+    return forged(replace(started().facts(), size=max(size, 1))).encode()
 
 
 class FakeValidator(service.ValidatorServicer):
@@ -258,7 +265,7 @@ class FakeValidator(service.ValidatorServicer):
     async def GetPass(self, request: wire.PassQuery, context: Any) -> wire.PassReply:
         if self.refuses or self.ledger.missing:
             return wire.PassReply(refused=self.refuses, detail="why", missing_authorities=self.ledger.missing)
-        return wire.PassReply(crossing_pass=b"pass of " + request.mrn.encode())
+        return wire.PassReply(crossing_pass=pass_at(self.final_size))
 
     async def GetFurther(self, request: wire.FurtherQuery, context: Any) -> wire.FurtherReply:
         return self.ledger.further or wire.FurtherReply()

@@ -8,7 +8,7 @@ import pytest
 
 from api.problems import type_of
 from tests.api.conftest import Running
-from tests.api.fakes import signed_statement
+from tests.api.fakes import pass_at, signed_statement
 from tests.api.people import MRNS, UCR, declaration, movement, put_declaration, put_movement
 
 MRN = MRNS[0]
@@ -88,12 +88,23 @@ async def test_why_validators_do_not_sign_is_said(running: Running, refused: str
     assert (got, kind_of(content)) == (status, type_of(code))
 
 
+async def test_a_pass_from_a_state_older_than_what_is_known_to_be_final_is_not_taken(running: Running) -> None:
+    put_movement(running.ledger, movement(MRN))
+    final_statement(running)
+    await running.gateway.pool.finality.beyond(1)
+    running.validators[0].behind_at = 1
+    known = running.gateway.pool.finality.size
+    status, content, _ = await get(running, f"/v1/movements/{MRN}/pass")
+    assert (status, content) == (200, pass_at(known))
+
+
 async def test_a_pass_is_for_who_may_see_the_movement(running: Running) -> None:
     put_movement(running.ledger, movement(MRN))
+    final_statement(running)
     path = f"/v1/movements/{MRN}/pass"
     assert await get(running, path, "kz/truck/t-001") == (
         200,
-        b"pass of " + MRN.encode(),
+        pass_at(running.ledger.final_size),
         "application/vnd.comity.pass+cose",
     )
     assert (await get(running, path, "kz/declarant/other"))[0] == 404

@@ -83,6 +83,15 @@ async def test_when_one_of_the_other_side_does_not_answer_the_next_is_asked() ->
     assert [receipt.signer for receipt in receipts] == ["kz-kgd-1", "cn-gacc-2"]
 
 
+async def test_a_receipt_of_the_other_authority_that_is_remembered_can_be_had_alone_while_it_is_away() -> None:
+    network, checkpoint, _ = final_network()
+    node = network.nodes["kz-kgd-1"].attesting
+    await node.receipts(1, checkpoint)
+    network.up = {"kz-kgd-1"}
+    (theirs,) = await node.receipts(1, checkpoint, "cn-gacc")
+    assert theirs.signer == "cn-gacc-1"
+
+
 async def test_without_the_other_authority_there_is_nothing_and_it_is_named() -> None:
     network, checkpoint, _ = final_network()
     network.up = {"kz-kgd-1", "kz-kgd-2"}
@@ -228,6 +237,16 @@ async def test_a_suspension_that_only_the_other_side_has_yet_is_found_before_it_
     with pytest.raises(Refused) as raised:
         await network.nodes["kz-kgd-1"].attesting.crossing_pass(c.MRN)
     assert raised.value.code == "other_facts"
+
+
+async def test_one_that_knows_of_a_suspension_is_not_passed_over_for_one_that_does_not() -> None:
+    network, _, _ = final_network()
+    ahead = network.nodes["cn-gacc-1"]
+    ahead.finalise(ahead.append(network.world.enrol(), changes=suspension()))
+    with pytest.raises(Refused) as raised:
+        await network.nodes["kz-kgd-1"].attesting.crossing_pass(c.MRN)
+    assert raised.value.code == "other_facts"
+    assert ("kz-kgd-1", "cn-gacc-2") not in network.questions()
 
 
 async def test_after_a_suspension_there_is_no_pass() -> None:

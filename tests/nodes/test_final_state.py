@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ledger.status_proof import verify_status_proof
+from ledger.store import StoreUnavailable
 from nodes import final_state
 from nodes.final_state import MAX_VIEWS, FinalState, NotFinal
 from tests.nodes.attesters import Network
@@ -75,6 +76,28 @@ async def test_views_are_bounded_while_nothing_becomes_final() -> None:
     for number in range(MAX_VIEWS * 2):
         node.append(changes=value(number))
     assert node.final_state.views == MAX_VIEWS
+
+
+async def test_what_is_final_stays_provable_however_much_is_executed_after_it() -> None:
+    node = Network().nodes["kz-kgd-1"]
+    node.finalise(node.append(changes=value(0)))
+    await node.final_state.latest()
+    for number in range(1, MAX_VIEWS * 2):
+        node.append(changes=value(number))
+    assert (await node.final_state.latest()).prove(KEY).value == b"0"
+
+
+async def test_a_view_that_cannot_be_had_does_not_stop_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Network().nodes["kz-kgd-1"]
+    node.finalise(node.append(changes=value(1)))
+    await node.final_state.latest()
+
+    def refuse() -> object:
+        raise StoreUnavailable("no file descriptor is left")
+
+    monkeypatch.setattr(node.store, "view", refuse)
+    node.append(changes=value(2))
+    assert (await node.final_state.latest()).prove(KEY).value == b"1"
 
 
 async def test_without_a_final_checkpoint_whose_state_is_at_hand_it_says_so() -> None:
