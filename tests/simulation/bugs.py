@@ -34,7 +34,7 @@ from nodes.proposing import Proposals
 from nodes.raft_store import RaftStore
 from nodes.validator import Validator
 from tests.simulation.simulation import simulate
-from tests.simulation.world import Violation
+from tests.simulation.world import S, Violation
 
 Patch = tuple[type, str, Any]
 PERSIST = "persist, then answer"
@@ -262,7 +262,8 @@ def commits_beyond_what_was_matched() -> list[Patch]:
     "progress after healing",
     liar="altered_snapshot",
     shape=PAIR,
-    tail_entries=16,
+    season="absences",
+    trouble_us=8 * S,
 )
 def snapshot_not_verified() -> list[Patch]:
     finish = SnapshotBuilder.finish

@@ -101,6 +101,13 @@ SEASONS = {
         {"tick_ms": 50, "election_timeout_ticks": 6},
         changes=("replace", "replace", "join"),
     ),
+    # Whoever was away finds that the others no longer have what it lacks, and begins with a snapshot.
+    "absences": Season(
+        ("away",) * 3 + ("crash", "cut_one", "hand_over"),
+        Weather(),
+        1000 * MS,
+        {"tick_ms": 50, "order_tail_entries": 8, "block_max_statements": 1, "block_interval_ms": 5},
+    ),
     # Much of what is sent never arrives.
     "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.15), 1500 * MS, {}),
 }
@@ -179,6 +186,12 @@ class Faults:
     def _crash(self, node: Node) -> None:
         node.crash(keep_unsynced=self.world.rng.random() < 0.4)
         self._later(50 * MS, 4 * S, node.start)
+
+    def _away(self, node: Node) -> None:
+        """Down for longer than the others keep the order, if they go on: most of the time that there is trouble for."""
+        if all(other.up for other in self.nodes.values() if other.present and other.lost is None):
+            node.crash(keep_unsynced=self.world.rng.random() < 0.4)
+            self._later(1500 * MS, 4 * S, node.start)
 
     def _crash_at(self, node: Node) -> None:
         rng = self.world.rng

@@ -34,7 +34,7 @@ def _on_start(node: Node, change: Callable[[Any], None]) -> None:
 
 
 def wrong_time(simulation: Simulation, node: Node) -> None:
-    """Dates its blocks ahead or back, sometimes by years."""
+    """Dates its blocks ahead or back, sometimes by years; back also behind what it has seen itself."""
     rng = simulation.world.rng
     error_ms = rng.choice((-86_400_000, -4000, 3000, 6000, 3_600_000, 10**12))
 
@@ -46,15 +46,19 @@ def wrong_time(simulation: Simulation, node: Node) -> None:
             return node.validator.clock.monotonic_s() if node.validator is not None else 0.0
 
     _on_start(node, lambda validator: setattr(validator.proposals, "_clock", Clock()))
+    if error_ms < 0:
+        _propose(simulation, node, list, error_ms)
 
 
-def _propose(simulation: Simulation, node: Node, change: Callable[[tuple[bytes, ...]], list[bytes]]) -> None:
+def _propose(
+    simulation: Simulation, node: Node, change: Callable[[tuple[bytes, ...]], list[bytes]], error_ms: int = 0
+) -> None:
     def install(validator: Any) -> None:
         submit = validator.ordering.submit
 
         def lying(payload: bytes) -> None:
             block = decode_block(payload)
-            submit(encode_block(block.proposer, block.time_ms, change(block.statements)))
+            submit(encode_block(block.proposer, max(0, block.time_ms + error_ms), change(block.statements)))
 
         validator.ordering.submit = lying
 
@@ -138,7 +142,7 @@ def two_cosignatures(simulation: Simulation, node: Node) -> None:
 
 
 def altered_snapshot(simulation: Simulation, node: Node) -> None:
-    """Gives snapshots in which one byte of the state is another one."""
+    """Gives snapshots in which one byte of the state is another one; quick to lead, for who is behind asks its leader."""
     rng = simulation.world.rng
 
     def alter(piece: peer_pb2.FetchPiece) -> peer_pb2.FetchPiece:
@@ -149,6 +153,13 @@ def altered_snapshot(simulation: Simulation, node: Node) -> None:
         return piece
 
     simulation.links.altered[node.name] = alter
+    _on_start(node, _campaigns_early)
+
+
+def _campaigns_early(validator: Any) -> None:
+    config = validator.ordering._node._raft.config
+    ticks = max(config.heartbeat_ticks + 1, config.election_timeout_ticks // 3)
+    object.__setattr__(config, "election_timeout_ticks", ticks)
 
 
 def lost_change(simulation: Simulation, node: Node) -> None:
@@ -190,7 +201,8 @@ def tell_lies(simulation: Simulation, kind: str | None = None) -> None:
     rng = simulation.world.rng
     kind = kind or rng.choice(sorted(KINDS))
     counts = list(simulation.corridor.validators.values())
-    able = [node for node in simulation.nodes.values() if counts.count(node.authority) > 1]
+    # One that is there from the beginning: a newcomer that nobody sets up would lie to nobody.
+    able = [node for node in simulation.nodes.values() if node.present and counts.count(node.authority) > 1]
     node = rng.choice(able)
     node.lies = True
     simulation.world.note(f"{node.name} lies: {kind}")
