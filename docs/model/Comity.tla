@@ -301,7 +301,8 @@ Step(n, m) ==
     \/ ~Synced(n) /\ Persist(n, m)
     \/ Crash(n)
     \/ \E t \in Terms : CanCampaign(n, m, t) /\ RememberAndPersist(n, AfterCampaign(n, m, t))
-    \/ \E r \in requests : m.vote # r.by /\ CanGrant(n, m, r) /\ RememberAndPersist(n, AfterGrant(m, r))
+    \* Again only in a later term: one and the same machine may be chosen twice.
+    \/ \E r \in requests : (r.term > m.term \/ m.vote # r.by) /\ CanGrant(n, m, r) /\ RememberAndPersist(n, AfterGrant(m, r))
     \/ Room(m) /\ CanWin(n, m) /\ RememberAndSend(n, AfterWin(m), Len(m.ledger))
     \/ Room(m) /\ Leads(m) /\ DataIn(m.log) < MaxData /\ RememberAndSend(n, Extended(m, Data(m.term, n)), 0)
     \/ Room(m) /\ \E target \in Targets :

