@@ -271,10 +271,18 @@ def policy_text(genesis: Genesis, authority: str) -> str:
     return policy_of_members(genesis, authority, Register.of_genesis(genesis).of(Role.VOTER))
 
 
-def policy_of_members(genesis: Genesis, authority: str, voters: Iterable[Member], log_key: bytes | None = None) -> str:
+def policy_of_members(
+    genesis: Genesis,
+    authority: str,
+    voters: Iterable[Member],
+    log_key: bytes | None = None,
+    *,
+    majority: bool = False,
+) -> str:
     """The policy by which an authority's people verify: its own log key, and a cosignature of every authority's.
 
-    `log_key`: the one in force, if it is no longer that of the genesis record.
+    `log_key`: the one in force, if it is no longer that of the genesis record. `majority`: of the validators of each
+    authority more than half have to cosign, not any one (docs/adr/0031).
     """
     lines = [
         f"log {format_vkey(VerifierKey(genesis.origin, ED25519, log_key or member.log_key))}"
@@ -291,7 +299,7 @@ def policy_of_members(genesis: Genesis, authority: str, voters: Iterable[Member]
     groups = [member.country.lower() for member in genesis.authorities]
     for group, member in zip(groups, genesis.authorities, strict=True):
         names = [validator.name for validator in validators if validator.party == member.name]
-        lines.append(f"group {group} any {' '.join(names)}")
+        lines.append(f"group {group} {len(names) // 2 + 1 if majority else 'any'} {' '.join(names)}")
     lines.append(f"group both all {' '.join(groups)}")
     lines.append("quorum both")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ Addresses: what the configuration says of a peer goes before what its change sai
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from ledger.errors import LedgerError
@@ -150,26 +151,35 @@ class Participation:
     def policy_of_note(self, note: bytes) -> Policy:
         """The policy under which a note on our disk became final: that of the members of the time."""
         for register in reversed(self._roster.registers()):
-            policy = self._policy_of(register.of(Role.VOTER)) if register.number else self._identity.policy
-            policy = self._of_all_times(policy)
-            try:
-                if policy.check(parse_note(note)).satisfied:
-                    return policy
-            except LedgerError:
-                continue
+            voters = register.of(Role.VOTER)
+            # Until 0031, who had to cosign was any one again once the membership had changed.
+            policies = [self._policy_of(voters), self._policy_of(voters, majority=False)]
+            for policy in policies if register.number else [self._of_all_times(self._identity.policy)]:
+                with contextlib.suppress(LedgerError):
+                    if policy.check(parse_note(note)).satisfied:
+                        return policy
         return self.policy()
 
     def _of_all_times(self, policy: Policy) -> Policy:
         """Whichever log key of our authority has signed: which of them count at a size is for finality to say."""
         return self._keys.known_to(policy, self._config.authority)
 
-    def _policy_of(self, voters: Iterable[Member]) -> Policy:
+    def _policy_of(self, voters: Iterable[Member], *, majority: bool | None = None) -> Policy:
+        """Where the file of the beginning wants more than any one of a side, so do all that follow from the members."""
         names = [authority.name for authority in self._identity.genesis.authorities]
         # A witness has no log key; any authority's will do.
         authority = self._config.authority if self._config.authority in names else names[0]
-        return self._of_all_times(parse_policy(policy_of_members(self._identity.genesis, authority, voters).encode()))
+        wanted = wants_several(self._identity.policy) if majority is None else majority
+        text = policy_of_members(self._identity.genesis, authority, voters, majority=wanted)
+        return self._of_all_times(parse_policy(text.encode()))
 
     def ever(self) -> list[Member]:
         """Everybody who ever could cosign."""
         registers: list[Register] = self._roster.registers()
         return [member for register in registers for member in register.members.values() if member.cosigner_key]
+
+
+def wants_several(policy: Policy) -> bool:
+    """Whether of some authority one validator that cosigns is not enough."""
+    validators = {witness.name for witness in policy.witnesses}
+    return any(group.threshold > 1 and validators.issuperset(group.members) for group in policy.groups)

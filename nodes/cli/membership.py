@@ -331,11 +331,15 @@ def status(gateway: str, as_json: bool) -> None:
 @_GATEWAY
 @_CHANGES
 @click.option("--authority", required=True, metavar="NAME", help="Whose policy: its own log key stands in it.")
+@click.option("--majority", is_flag=True, help="Want more than half of each authority's validators, not any one.")
 @click.option("--out", type=_FILE, help="Where to write it; standard output if not given.")
-def policy(genesis_path: Path, gateway: str | None, changes: Path | None, authority: str, out: Path | None) -> None:
+def policy(
+    genesis_path: Path, gateway: str | None, changes: Path | None, authority: str, majority: bool, out: Path | None
+) -> None:
     """Write the policy file that follows from the present voters of each authority.
 
     Give it to those who verify, over a channel that they trust. Keep the one before: older proofs hold by it.
+    With --majority no lie of one authority can make two histories final, and of two validators none may be missing.
     """
     from nodes.config import ConfigError
     from nodes.network import policy_of_members
@@ -343,7 +347,7 @@ def policy(genesis_path: Path, gateway: str | None, changes: Path | None, author
     genesis = _genesis(genesis_path)
     register, _ = _register(genesis, gateway, changes)
     try:
-        text = policy_of_members(genesis, authority, register.of(Role.VOTER))
+        text = policy_of_members(genesis, authority, register.of(Role.VOTER), majority=majority)
     except ConfigError as error:
         _stop(str(error), EXIT_MISUSE)
     if out is None:

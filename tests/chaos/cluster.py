@@ -41,6 +41,9 @@ STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 HTTP_TIMEOUT_S: Final = 2.0
 NO_ANSWER: Final = "no answer"
+# How a validator begins to say that it is behind, and how far it has come.
+CATCHING_UP: Final = "catching up"
+CATCH_UP_MAX_S: Final = 600.0
 # For validators that join later; a name is never used twice.
 SPARE_MACHINES: Final = 14
 # A party that is no authority, and its machines: witnesses, which join and leave.
@@ -410,8 +413,12 @@ class Cluster:
         return max(leading)[1] if leading else None
 
     def wait_ready(self, names: list[str], timeout_s: float) -> dict[str, str]:
-        """Wait until all are ready or have ended. Returns those that are not ready, with what they say."""
-        deadline_s = time.monotonic() + timeout_s
+        """Wait until all are ready or have ended. Returns those that are not ready, with what they say.
+
+        Whoever catches up and comes further is waited for: how long that takes is a matter of the machine.
+        """
+        began_s = time.monotonic()
+        deadline_s = began_s + timeout_s
         waiting = list(names)
         said: dict[str, str] = {}
         while waiting:
@@ -420,7 +427,10 @@ class Cluster:
                 if not node.running:
                     said[name] = f"ended with status {node.exit_status}: {_last_line(node)}"
                     continue
+                before = said.get(name)
                 ready, said[name] = self.readiness(name)
+                if CATCHING_UP in said[name] and said[name] != before:
+                    deadline_s = min(time.monotonic() + timeout_s, began_s + CATCH_UP_MAX_S)
                 if ready:
                     waiting.remove(name)
                     del said[name]

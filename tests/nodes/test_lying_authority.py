@@ -7,14 +7,20 @@ final is a matter of the policy: with *any* validator of a side they can, with a
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from consensus import Config, Configuration, Entry, EntryType, Membership, Message, MessageRefused, MessageType, RawNode
 from consensus.storage import MemoryStorage
 from ledger.checkpoint import Checkpoint
+from ledger.membership import Member, Register, Role
 from ledger.policy import Policy, parse_policy
 from nodes.cosigning import Finality
-from nodes.network import policy_text
+from nodes.network import policy_of_members, policy_text
+from nodes.participation import Participation, wants_several
 from tests.nodes.world import ORIGIN, World
 
 WORLD = World()
@@ -100,3 +106,54 @@ def test_a_liar_with_two_validators_signs_each_history_with_another_and_is_not_n
     signers = [{HONEST[0], LIAR}, {HONEST[1], OTHER_LIAR}]
     assert all(policy.quorum_met_by(names) for names in signers)
     assert signers[0].isdisjoint(signers[1])
+
+
+def test_a_policy_of_majorities_has_no_two_sets_of_one_side_without_a_validator_in_both() -> None:
+    voters = Register.of_genesis(WORLD.genesis).of(Role.VOTER)
+    policy = parse_policy(policy_of_members(WORLD.genesis, "kz-kgd", voters, majority=True).encode())
+    assert not policy.quorum_met_by({HONEST[0], LIAR, OTHER_LIAR})
+    assert policy.quorum_met_by({*HONEST, LIAR, OTHER_LIAR})
+    for group in policy.groups:
+        assert 2 * group.threshold > len(group.members)
+
+
+def test_whether_one_of_a_side_is_enough_is_read_from_the_groups_of_validators_alone() -> None:
+    # The group of both authorities always wants two: of them.
+    assert not wants_several(wanting("any"))
+    assert wants_several(wanting("2"))
+    assert wants_several(wanting("all"))
+
+
+class _Members:
+    """A roster after a change: a third validator of the first authority has a vote."""
+
+    def __init__(self) -> None:
+        genesis = Register.of_genesis(WORLD.genesis)
+        self.members = [*genesis.of(Role.VOTER)]
+        third = dataclasses.replace(self.members[0], name="kz-kgd-3", cosigner_key=bytes(range(32)))
+        self.members.append(third)
+        self.committed = SimpleNamespace(number=1, of=lambda role: self.members)
+
+    def voters(self) -> dict[str, Member]:
+        return {member.name: member for member in self.members}
+
+    def registers(self) -> list[Any]:
+        return [self.committed]
+
+
+def participation(file: Policy) -> Participation:
+    config, identity = (
+        SimpleNamespace(authority="kz-kgd", peers=()),
+        SimpleNamespace(genesis=WORLD.genesis, policy=file),
+    )
+    keys = SimpleNamespace(known_to=lambda policy, authority: policy)
+    return Participation(config, identity, _Members(), keys)  # type: ignore[arg-type]
+
+
+def thresholds(policy: Policy) -> dict[str, tuple[int, int]]:
+    return {group.name: (group.threshold, len(group.members)) for group in policy.groups}
+
+
+def test_who_wants_several_of_a_side_still_does_when_the_membership_has_changed() -> None:
+    assert thresholds(participation(wanting("2")).policy()) == {"kz": (2, 3), "cn": (2, 2), "both": (2, 2)}
+    assert thresholds(participation(wanting("any")).policy()) == {"kz": (1, 3), "cn": (1, 2), "both": (2, 2)}

@@ -108,6 +108,13 @@ SEASONS = {
         1000 * MS,
         {"tick_ms": 50, "order_tail_entries": 8, "block_max_statements": 1, "block_interval_ms": 5},
     ),
+    # Machines that lose their power in the middle of whatever they write.
+    "power_cuts": Season(
+        ("crash_at",) * 5 + ("all_down", "hand_over"),
+        Weather(),
+        300 * MS,
+        {"tick_ms": 50, "election_timeout_ticks": 6},
+    ),
     # Much of what is sent never arrives.
     "losses": Season(("cut_link", "crash", "pause"), Weather(drop=0.15), 1500 * MS, {}),
 }
