@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus import Config, Configuration, Entry, EntryType, Membership, Message, MessageRefused, MessageType, RawNode
 from consensus.storage import MemoryStorage
@@ -28,6 +29,7 @@ HONEST = ("kz-kgd-1", "kz-kgd-2")
 LIAR, OTHER_LIAR = "cn-gacc-1", "cn-gacc-2"
 VOTERS = {name: name.rpartition("-")[0] for name in (*HONEST, LIAR, OTHER_LIAR)}
 ROOTS = (bytes(range(32)), bytes(32))
+THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key().public_bytes_raw()
 
 
 def follower(name: str) -> RawNode:
@@ -130,7 +132,7 @@ class _Members:
     def __init__(self) -> None:
         genesis = Register.of_genesis(WORLD.genesis)
         self.members = [*genesis.of(Role.VOTER)]
-        third = dataclasses.replace(self.members[0], name="kz-kgd-3", cosigner_key=bytes(range(32)))
+        third = dataclasses.replace(self.members[0], name="kz-kgd-3", cosigner_key=THIRD_KEY)
         self.members.append(third)
         self.committed = SimpleNamespace(number=1, of=lambda role: self.members)
 
