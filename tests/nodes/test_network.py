@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import stat
 from pathlib import Path
 
 import pytest
 
 from ledger.entry import Genesis
+from ledger.membership import Register, Role
+from ledger.note import NoteSigner
 from ledger.policy import parse_policy
+from nodes import certificates
 from nodes.config import ConfigError, load_gateway_config, load_validator_config
 from nodes.identity import load_identity
-from nodes.network import Network, init_network, load_network
+from nodes.network import Network, init_network, load_network, policy_of_members
+from nodes.newcomer import Addresses, make_newcomer
 
 AUTHORITIES = [("kz-kgd", "KZ"), ("cn-gacc", "CN")]
 
@@ -173,3 +178,96 @@ def test_a_peer_that_the_genesis_record_does_not_name_is_refused(fresh: Network)
     path.write_text(path.read_text().replace('"cn-gacc-2"', '"cn-gacc-3"'))
     with pytest.raises(ConfigError, match="peers"):
         load_identity(load_validator_config(path))
+
+
+# --- identity: keys that have taken the place of those of the genesis record -----------------------------------------
+
+
+def new_ca() -> tuple[bytes, str]:
+    """A certificate, and its hash."""
+    ca = certificates.create_authority("cn-gacc", "CN", datetime.datetime.now(datetime.UTC))
+    return ca.certificate_pem, certificates.certificate_sha256(ca.certificate_pem).hex()
+
+
+def name_ca(config: Path, digest: str) -> None:
+    """Say in the configuration which CA of the other side is in force."""
+    before = 'ca_certificate = "ca/cn-gacc.pem"\n'
+    config.write_text(config.read_text().replace(before, f'{before}ca_sha256 = "{digest}"\n'))
+
+
+def test_a_file_may_hold_a_ca_beside_that_of_the_genesis_record(fresh: Network) -> None:
+    config = fresh.validators[0].config
+    pem, digest = new_ca()
+    with (config.parent / "ca" / "cn-gacc.pem").open("ab") as file:
+        file.write(pem)
+    assert bytes.fromhex(digest) in load_identity(load_validator_config(config)).cas["cn-gacc"]
+    with (config.parent / "ca" / "cn-gacc.pem").open("ab") as file:
+        file.write(b"".join(new_ca()[0] for _ in range(certificates.MAX_CAS)))
+    with pytest.raises(ConfigError, match="too many certificates"):
+        load_identity(load_validator_config(config))
+
+
+def test_another_ca_alone_is_taken_only_where_the_configuration_names_that_very_one(fresh: Network) -> None:
+    config = fresh.validators[0].config
+    pem, digest = new_ca()
+    (config.parent / "ca" / "cn-gacc.pem").write_bytes(pem)
+    with pytest.raises(ConfigError, match="say its SHA-256 as ca_sha256"):
+        load_identity(load_validator_config(config))
+    before = config.read_text()
+    name_ca(config, new_ca()[1])
+    with pytest.raises(ConfigError, match="is not the CA of cn-gacc"):
+        load_identity(load_validator_config(config))
+    config.write_text(before)
+    name_ca(config, digest)
+    assert list(load_identity(load_validator_config(config)).cas["cn-gacc"]) == [bytes.fromhex(digest)]
+    config.write_text(before)
+    name_ca(config, digest.upper())
+    with pytest.raises(ConfigError, match="expected a SHA-256"):
+        load_validator_config(config)
+
+
+def test_a_log_key_that_the_policy_file_names_is_taken_and_no_other(fresh: Network) -> None:
+    config = fresh.validators[0].config
+    key = NoteSigner.generate()
+    (config.parent / "log.key").write_bytes(key.to_pem())
+    with pytest.raises(ConfigError, match="the policy file has to be written anew"):
+        load_identity(load_validator_config(config))
+    genesis = Genesis.decode(fresh.genesis.read_bytes())
+    voters = Register.of_genesis(genesis).of(Role.VOTER)
+    (config.parent / "network.policy").write_text(policy_of_members(genesis, "kz-kgd", voters, key.public_key))
+    assert [each.public_key for each in load_identity(load_validator_config(config)).log_keys] == [key.public_key]
+
+
+def test_the_next_log_key_is_another_one_and_not_the_other_sides(fresh: Network) -> None:
+    config = fresh.validators[0].config
+    home = config.parent
+    config.write_text(config.read_text().replace('log = "log.key"\n', 'log = "log.key"\nlog_next = "next.key"\n'))
+    copy(home / "log.key", home / "next.key")
+    with pytest.raises(ConfigError, match="is the same key"):
+        load_identity(load_validator_config(config))
+    copy(fresh.validators[2].config.parent / "log.key", home / "next.key")
+    with pytest.raises(ConfigError, match="is the log key of another authority"):
+        load_identity(load_validator_config(config))
+    (home / "next.key").write_bytes(NoteSigner.generate().to_pem())
+    assert len(load_identity(load_validator_config(config)).log_keys) == 2
+    config.write_text(config.read_text().replace('log = "log.key"\n', ""))
+    with pytest.raises(ConfigError, match=r"keys\.log: is missing"):
+        load_identity(load_validator_config(config))
+
+
+def test_a_newcomer_is_told_of_the_newest_ca_that_its_model_has(fresh: Network, tmp_path: Path) -> None:
+    """Its own ledger is empty: it knows the genesis record's alone, and nobody may have a certificate of that."""
+    like = load_validator_config(fresh.validators[0].config)
+    pem, digest = new_ca()
+    with (fresh.validators[0].config.parent / "ca" / "cn-gacc.pem").open("ab") as file:
+        file.write(pem)
+    made = make_newcomer(
+        tmp_path / "new",
+        name="kz-kgd-3",
+        like=like,
+        authority_directory=fresh.authorities[0].directory,
+        addresses=Addresses("127.0.0.1", 24_900, 24_901, 24_902, "127.0.0.1"),
+    )
+    entries = {each.name: each.ca_sha256 for each in load_validator_config(made.config).authorities}
+    assert entries == {"kz-kgd": None, "cn-gacc": bytes.fromhex(digest)}
+    assert bytes.fromhex(digest) in load_identity(load_validator_config(made.config)).cas["cn-gacc"]
