@@ -13,10 +13,10 @@ Needs reportlab, segno and fontTools, and the two fonts as packages (`comity[cer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -63,7 +63,9 @@ from ledger.merkle import leaf_hash
 from ledger.note import encode_base64
 from ledger.proof_check import Verdict
 
-FONT, BOLD, CHINESE = "OpenSans", "OpenSans-SemiBold", "Chinese"
+FONT, BOLD = "OpenSans", "OpenSans-SemiBold"
+# The Chinese font is one of the document's own, under a name of its own: a name once registered keeps its characters.
+_CHINESE: ContextVar[str] = ContextVar("chinese font")
 INK, FAINT, RULE, BAND = HexColor("#1c2733"), HexColor("#5d6b7a"), HexColor("#d5dbe1"), HexColor("#f3f5f7")
 # One colour a side, told apart without colour too: each bar carries its name.
 SIDES = (HexColor("#1f6f8b"), HexColor("#b5532a"), HexColor("#5b6b2f"), HexColor("#6a4a8c"))
@@ -76,17 +78,18 @@ TITLES = ("Свидетельство о пересечении границы",
 COMMITTED = "committed to, not shown"
 
 
-# The Chinese font is one of the document's own, in a registry that all documents share.
-_PRINTING = Lock()
-
-
-def _register_fonts(characters: Iterable[str]) -> None:
+def _register_fonts(characters: Iterable[str]) -> str:
+    """Register what the document needs; return the name of its Chinese font."""
     folder = Path(ttf_opensans.__file__).parent / "ttf"
     for name in (FONT, BOLD):
         if name not in pdfmetrics.getRegisteredFontNames():
             file = "OpenSans-Regular.ttf" if name == FONT else "OpenSans-SemiBold.ttf"
             pdfmetrics.registerFont(TTFont(name, str(folder / file)))
-    pdfmetrics.registerFont(TTFont(CHINESE, BytesIO(chinese_font.font_of(characters))))
+    font = chinese_font.font_of(characters)
+    name = f"Chinese-{sha256(font).hexdigest()[:16]}"
+    if name not in pdfmetrics.getRegisteredFontNames():
+        pdfmetrics.registerFont(TTFont(name, BytesIO(font)))
+    return name
 
 
 def _style(size: float = 8.5, *, bold: bool = False, color: Color = INK, align: int = 0) -> ParagraphStyle:
@@ -104,6 +107,7 @@ def _style(size: float = 8.5, *, bold: bool = False, color: Color = INK, align: 
 def safe(text: str) -> str:
     """A text from outside as markup: escaped, Chinese in its own font, and what no font has as its code point."""
     known = pdfmetrics.getFont(FONT).face.charToGlyph
+    begin = f'<font name="{_CHINESE.get()}">'
     parts: list[str] = []
     for character in text:
         if ord(character) in known and character.isprintable():
@@ -111,10 +115,10 @@ def safe(text: str) -> str:
         elif character in "\n\t":
             parts.append(" ")
         elif character.isprintable() and chinese_font.is_there(character):
-            parts.append(f'<font name="{CHINESE}">{character}</font>')
+            parts.append(f"{begin}{character}</font>")
         else:
             parts.append(f"[U+{ord(character):04X}]")
-    return "".join(parts).replace(f'</font><font name="{CHINESE}">', "")
+    return "".join(parts).replace(f"</font>{begin}", "")
 
 
 def _p(text: str, size: float = 8.5, **style: Any) -> Paragraph:
@@ -207,9 +211,12 @@ def certificate_pdf(policy: bytes, raw: bytes, disclosures: Sequence[bytes] = ()
     told = [statement.payload for _, statement in report.certificate.statements]
     opened = [opening.value for openings in shown.values() for opening in openings]
     out = BytesIO()
-    with _PRINTING:
-        _register_fonts(character for text in (*TITLES, *_texts(told), *_texts(opened)) for character in text)
+    texts = (*TITLES, *_texts(told), *_texts(opened))
+    token = _CHINESE.set(_register_fonts(character for text in texts for character in text))
+    try:
         _Document(out, report.certificate, raw, report, report.story, shown).write()
+    finally:
+        _CHINESE.reset(token)
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,10 @@ def font_of(characters: Iterable[str]) -> bytes:
     bearings = {name: (width, getattr(glyphs[name], "xMin", 0)) for name, (width, _) in metrics.items()}
     builder.setupHorizontalMetrics(bearings)
     builder.setupHorizontalHeader(ascent=source["hhea"].ascent, descent=source["hhea"].descent)
-    builder.setupNameTable({"familyName": FAMILY, "styleName": "Regular", "psName": "NotoSansSCSubset"})
+    # A name of its own: what prints tells fonts apart by it.
+    digest = sha256("".join(chosen).encode()).hexdigest()[:12]
+    names_of_it = {"familyName": f"{FAMILY} {digest}", "styleName": "Regular", "psName": f"NotoSansSC-{digest}"}
+    builder.setupNameTable(names_of_it)
     builder.setupOS2()
     builder.setupPost()
     builder.font["head"].created = builder.font["head"].modified = 0

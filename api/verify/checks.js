@@ -160,7 +160,7 @@ async function statusProof(checks, data, context, report) {
     if (!Array.isArray(parts) || parts.length !== 7) throw new Malformed("status proof must be an array of seven");
     const [, key, value, stateProof, block, path, note] = parts;
     if (typeof key !== "string" || !(value === null || value instanceof Uint8Array) || ![stateProof, block, note].every((part) => part instanceof Uint8Array)) throw new Malformed("a part of the status proof is of another type");
-    const parsed = { key, value, stateProof: parseStateProof(decode(stateProof, 16_384)), block: parseBlock(block), blockBytes: block, hashes: hashesOf(path), note };
+    const parsed = { key, value, stateProof: parseStateProof(decode(stateProof, 16_384)), block: parseBlock(block), blockBytes: block, hashes: hashesOf(path), note, stated: parseCheckpoint(parseNote(note).text) };
     return [parsed, `${value === null ? "no record" : `a record of ${value.length} bytes`} under ${key}`];
   });
   if (proof === null || policy === null) {
@@ -173,7 +173,7 @@ async function statusProof(checks, data, context, report) {
     if (!found.met) throw new Untrue(`quorum ${policy.quorum} is not met: signed ${[...found.times.keys()].join(", ") || "none"}; missing ${found.missing.join(", ")}`);
     return [found, `${found.checkpoint.origin}, ${found.checkpoint.size} entries; ${policy.quorum}: cosigned by ${signers(found.times)}`];
   });
-  const checkpoint = weighed?.checkpoint ?? parseCheckpoint(parseNote(proof.note).text);
+  const checkpoint = weighed?.checkpoint ?? proof.stated;
   await checks.make("block", async () => {
     const index = BigInt(proof.block.first + proof.block.count);
     if (index !== checkpoint.size - 1n) throw new Untrue(`the block record is not the last entry of the checkpoint: expected entry ${checkpoint.size - 1n}, got ${index}: the state may be older than the checkpoint`);

@@ -9,7 +9,7 @@ from typing import Any
 import pypdfium2
 import pytest
 
-from api.certificate_pdf import certificate_pdf, code_text, safe
+from api.certificate_pdf import certificate_pdf, code_text
 from api.certificate_words import EVENTS, duration, local, mass, utc
 from contracts.catalogue import CONTRACTS
 from contracts.certificate import parse_certificate
@@ -26,7 +26,7 @@ from tests.ledger import corridor
 
 KAZAKH = "«Бақты Ағро Өңдеу» ЖШС"
 CHINESE = "塔城面粉厂"
-HOSTILE = "<b>&amp; \u202egnp.exe"
+HOSTILE = "<b>&amp; \u202egnp.exe \u0627\ue000"
 ENVELOPE = bytes(32)
 
 
@@ -116,8 +116,7 @@ def test_kazakh_russian_and_chinese_stand_on_the_page_as_they_are_written() -> N
 
 def test_what_would_turn_the_page_around_is_shown_as_its_code_point() -> None:
     page = words(printed())
-    assert "<b>&amp; [U+202E]gnp.exe" in page
-    assert safe("a\u0627\x07\ue000") == "a[U+0627][U+0007][U+E000]"
+    assert "<b>&amp; [U+202E]gnp.exe [U+0627][U+E000]" in page
 
 
 def test_private_fields_stay_closed_unless_they_are_disclosed() -> None:
@@ -135,8 +134,10 @@ def test_a_disclosure_of_another_declaration_or_that_was_altered_is_refused() ->
         certificate_pdf(POLICY, certificate(), [disclosure().replace(CHINESE.encode(), "塔城面粉店".encode())])
 
 
-def test_the_same_files_are_the_same_bytes() -> None:
-    assert certificate_pdf(POLICY, certificate(), [disclosure()]) == printed()
+def test_the_same_files_are_the_same_bytes_whatever_was_printed_before() -> None:
+    first = printed()
+    certificate_pdf(POLICY, crossed("offer").certificate(ucrs=()))  # other characters
+    assert certificate_pdf(POLICY, certificate(), [disclosure()]) == first
 
 
 def test_what_does_not_hold_is_not_printed() -> None:
