@@ -79,6 +79,9 @@ def audit_page(report: AuditReport, figures: Figures, heading: Heading) -> bytes
     _membership(body, report)
     _volumes(body, figures)
     _dwell(body, figures)
+    if report.before:
+        only = "Both are of the entries that this audit read, without those of passages that began before them."
+        _text(body, "p", only, kind="soft")
     _faults(body, report)
     _not_checked(body, report)
     spelled: bytes = tostring(page, encoding="utf-8", method="html", short_empty_elements=False)

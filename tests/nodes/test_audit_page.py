@@ -141,4 +141,5 @@ def test_a_log_with_days_of_silence_and_times_beyond_the_calendar_is_shown() -> 
 def test_what_was_audited_before_is_said_and_what_rests_on_it() -> None:
     text = Shape(audit_page(report(before=1000), filled(2), HEADING)).text
     assert "the first 1\u202f000 entries" in text
+    assert "Both are of the entries that this audit read" in text
     assert "whether the earlier audit was done as its file says" in text
