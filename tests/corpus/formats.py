@@ -12,6 +12,7 @@ from typing import Any
 
 from api.envelope import parse_envelope
 from contracts.commitments import Opening
+from contracts.crossing_pass import parse_pass, verify_pass
 from contracts.disclosure import Disclosure, parse_disclosure
 from contracts.telemetry import Fix, encode_telemetry, parse_telemetry
 from ledger import cbor
@@ -23,16 +24,18 @@ from ledger.membership import Register, newcomer, sign_change, verify_change
 from ledger.note import COSIGNATURE_V1, NoteSigner, format_vkey, parse_note, parse_vkey
 from ledger.policy import format_policy, parse_policy, verify_checkpoint
 from ledger.proof import format_proof, parse_proof, verify_proof
+from ledger.receipt import parse_transparent, verify_transparent
 from ledger.snapshot import Descriptor
 from ledger.statemap import StateMap
 from ledger.statement import parse_statement, verify_statement
 from ledger.stateproof import verify_state_proof
+from ledger.status_proof import parse_status_proof, verify_status_proof
 from ledger.store import MemoryStore
 from ledger.tiles import decode_entry_bundle, encode_entry_bundle, parse_tile_path, tile_path
 from nodes.blocks import decode_block, encode_block
 from tests.corpus.mutations import Rule, as_bytes, as_cbor, as_text
 from tests.ledger import corridor
-from tests.ledger.test_formats_document import block_record, genesis
+from tests.ledger.test_formats_document import block_record, crossing, genesis, status, transparent
 
 BYTES = (as_bytes,)
 TEXT = (as_bytes, as_text)
@@ -120,6 +123,36 @@ def _absence(data: bytes) -> object:
 _REGISTRARS = [PrivateKey(EDDSA, Signer(corridor.seed(f"{name}/registrar"))) for name in ("kz-kgd", "cn-gacc")]
 
 
+def _transparent(data: bytes) -> object:
+    return sorted(verify_transparent(parse_transparent(data), _POLICY))
+
+
+def _only_moves_receipts(data: bytes) -> bool:
+    """Receipts stand in any order, as the lines of a note do."""
+    changed, good = parse_transparent(data), parse_transparent(transparent())
+    return changed.statement == good.statement and set(changed.receipts) == set(good.receipts)
+
+
+def _only_moves_signatures(data: bytes) -> bool:
+    changed, good = parse_pass(data), crossing()
+    return changed.facts == good.facts and set(changed.signatures) == set(good.signatures)
+
+
+def _status_proof() -> bytes:
+    """Without the line of the other authority's log key, which this policy does not know."""
+    proof = status()
+    note = corridor.cosigned(proof.checkpoint, "kz-kgd-1", "cn-gacc-2", logs=("kz",))
+    return replace(proof, checkpoint_note=note).encode()
+
+
+def _status(data: bytes) -> object:
+    return verify_status_proof(parse_status_proof(data), _POLICY)
+
+
+def _pass(data: bytes) -> object:
+    return sorted(verify_pass(parse_pass(data), _POLICY, corridor.TIME_S))
+
+
 def _change() -> bytes:
     key = format_vkey(NoteSigner(corridor.seed("kz-kgd-3")).verifier("kz-kgd-3", COSIGNATURE_V1))
     step = newcomer("kz-kgd-3", "kz-kgd", "10.0.0.3:7001", key)
@@ -154,6 +187,9 @@ FORMATS: tuple[Format, ...] = (
     Format("statement", corridor.STATEMENT.raw, _statement, CBOR),
     Format("state-proof", _STATE.prove("movement/0007").encode(), _record, CBOR),
     Format("state-proof-of-absence", _STATE.prove("movement/none").encode(), _absence, CBOR),
+    Format("transparent-statement", transparent(), _transparent, CBOR, ignored=_only_moves_receipts),
+    Format("status-proof", _status_proof(), _status, CBOR),
+    Format("pass", crossing().encode(), _pass, CBOR, ignored=_only_moves_signatures),
     Format("membership-change", _change(), lambda data: verify_change(genesis(), data), TEXT),
     Format("cose-key", corridor.TRUCK.public.cose_key, PublicKey.from_cose_key, CBOR, lambda key: key.cose_key),
     Format("genesis", genesis().encode(), Genesis.decode, CBOR, _write),
