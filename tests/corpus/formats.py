@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.envelope import parse_envelope
+from contracts.certificate import parse_certificate
 from contracts.commitments import Opening
 from contracts.crossing_pass import parse_pass, verify_pass
 from contracts.disclosure import Disclosure, parse_disclosure
@@ -20,6 +21,7 @@ from ledger.algorithms import EDDSA, PrivateKey, PublicKey
 from ledger.algorithms.eddsa import Signer
 from ledger.entry import BlockRecord, Genesis
 from ledger.errors import Malformed
+from ledger.evidence import decode_evidence
 from ledger.membership import Register, newcomer, sign_change, verify_change
 from ledger.note import COSIGNATURE_V1, NoteSigner, format_vkey, parse_note, parse_vkey
 from ledger.policy import format_policy, parse_policy, verify_checkpoint
@@ -35,7 +37,7 @@ from ledger.tiles import decode_entry_bundle, encode_entry_bundle, parse_tile_pa
 from nodes.blocks import decode_block, encode_block
 from tests.corpus.mutations import Rule, as_bytes, as_cbor, as_text
 from tests.ledger import corridor
-from tests.ledger.test_formats_document import block_record, crossing, genesis, status, transparent
+from tests.ledger.test_formats_document import CROSSING, block_record, crossing, genesis, status, transparent, two_roots
 
 BYTES = (as_bytes,)
 TEXT = (as_bytes, as_text)
@@ -190,6 +192,8 @@ FORMATS: tuple[Format, ...] = (
     Format("transparent-statement", transparent(), _transparent, CBOR, ignored=_only_moves_receipts),
     Format("status-proof", _status_proof(), _status, CBOR),
     Format("pass", crossing().encode(), _pass, CBOR, ignored=_only_moves_signatures),
+    Format("evidence", two_roots().encode(), decode_evidence, CBOR, _write),
+    Format("crossing-certificate", CROSSING.read_bytes(), parse_certificate, BYTES, _write),
     Format("membership-change", _change(), lambda data: verify_change(genesis(), data), TEXT),
     Format("cose-key", corridor.TRUCK.public.cose_key, PublicKey.from_cose_key, CBOR, lambda key: key.cose_key),
     Format("genesis", genesis().encode(), Genesis.decode, CBOR, _write),
