@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -92,13 +94,14 @@ def shown(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         ]
         command += ["--disable-background-networking", "--remote-debugging-port=0", url + "harness.html"]
         with (profile / "log").open("wb") as log:
-            browser = subprocess.Popen(command, stdout=log, stderr=log)
+            # The program may be a script that starts the browser: what is ended is the whole of it.
+            browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
             try:
                 found: dict[str, Any] = reports.get(timeout=PATIENCE_S)
             except queue.Empty:
                 pytest.fail("the page did not report: " + (profile / "log").read_text(errors="replace")[-2000:])
             finally:
-                browser.terminate()
+                os.killpg(browser.pid, signal.SIGKILL)
                 browser.wait(30)
     assert "error" not in found, found["error"]
     return found
