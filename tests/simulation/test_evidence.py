@@ -52,7 +52,9 @@ def test_what_a_liar_leaves_with_the_others_convinces_comity_verify(tmp_path: Pa
 
 
 def test_honest_validators_in_trouble_leave_no_evidence() -> None:
-    simulation, faults = run(4, None)
-    assert not any(node.lies for node in simulation.nodes.values()), "take a seed without a liar"
-    assert sum(faults.values()) > 0
-    assert [path for node in simulation.nodes.values() for path in kept(node, ".evidence")] == []
+    for seed in range(1, 17):
+        simulation, faults = run(seed, None)
+        if not any(node.lies for node in simulation.nodes.values()) and any(faults.values()):
+            assert [path for node in simulation.nodes.values() for path in kept(node, ".evidence")] == []
+            return
+    raise AssertionError("every seed had a liar, or no trouble")
