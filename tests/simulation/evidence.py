@@ -18,9 +18,12 @@ def kept(node: Node, suffix: str) -> list[Path]:
 
 
 def unconvincing(nodes: Iterable[Node], corridor: Corridor, *, changed: bool) -> Iterable[str]:
-    """Bundles that do not hold under the policies of both sides as of genesis, or in which no liar has signed.
+    """Bundles that do not hold under the policies of both sides as of genesis, or that show nobody's lie: no liar has
+    signed them, and there is no head in them that no honest validator has signed.
 
-    `changed`: the membership did, and the policies as of genesis do not know everybody.
+    Such a head has the line of a log key alone: it names the authority of the liar, whose validators all have that key,
+    where the liar is nobody whose own line counts yet. `changed`: the membership did, and the policies as of genesis do
+    not know everybody.
     """
     policies = [policy_text(corridor.genesis, name).encode() for name in corridor.authorities]
     nodes = list(nodes)
@@ -31,9 +34,9 @@ def unconvincing(nodes: Iterable[Node], corridor: Corridor, *, changed: bool) ->
             signers = {name for each in report.signers for name in each.names.values()}
             if not report.holds and not changed:
                 yield f"{node.name} made {path.name}, which does not hold: {[each.detail for each in report.checks]}"
-            # What only a log key has signed names the authority of the liar, whose validators all have it.
-            if report.holds and not (liars and (signers & liars or not _validators(signers))):
-                yield f"{node.name} made {path.name}, in which no liar has signed: {sorted(signers)}"
+            a_lie = signers & liars or any(not _validators(each.names.values()) for each in report.signers)
+            if report.holds and not (liars and a_lie):
+                yield f"{node.name} made {path.name}, which shows nobody's lie: {sorted(signers)}"
 
 
 def _validators(signers: Iterable[str]) -> list[str]:
