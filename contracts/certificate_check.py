@@ -47,7 +47,11 @@ _NOT_CHECKED_WITHOUT_RECORD = (
     "that nothing was left out which changes no state, such as an incident that held nothing, or a time limit that has "
     "passed since the last statement: this certificate has no proof of the movement's record"
 )
-_NOT_CHECKED_WITH_RECORD = "that no request of a declarant was left out which nothing came of"
+_NOT_IN_THE_RECORD = (
+    "that nothing was left out which the movement's record does not keep: what became of its declarations (suspension, "
+    "withdrawal, control, request: ask for their status proofs), a time limit that passed and was extended, an offer "
+    "that lapsed"
+)
 
 
 @dataclass(slots=True)
@@ -74,8 +78,8 @@ class CertificateReport:
             if without
             else ()
         )
-        omission = _NOT_CHECKED_WITHOUT_RECORD if self.record is None else _NOT_CHECKED_WITH_RECORD
-        return (*_ALWAYS_NOT_CHECKED, omission, *undeclared)
+        unproven = (_NOT_CHECKED_WITHOUT_RECORD,) if self.record is None else ()
+        return (*_ALWAYS_NOT_CHECKED, *unproven, _NOT_IN_THE_RECORD, *undeclared)
 
     @property
     def summary(self) -> str:

@@ -126,8 +126,8 @@ async def _certificate(gateway: Gateway, caller: Principal, mrn: str, declaratio
     description=(
         "For whom the movement is: every statement about it but positions, and about those of its declarations that "
         "the caller may see, proven under the newest final checkpoint, in one file that `comity verify` verifies "
-        "offline (docs/certificate.md). With the movement's own record and its proof, which show that nothing was left "
-        "out, where the validators have it at hand."
+        "offline (docs/certificate.md). With the movement's own record and its proof, where the validators have it at "
+        "hand: it shows what was left out of what it keeps, not what became of the declarations."
     ),
     response_class=Response,
     responses={

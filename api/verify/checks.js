@@ -11,6 +11,7 @@ import { EVENTS } from "./tables.js";
 
 const MAX_BYTES = { "tlog-proof": 353_621, "status-proof": 539_824, pass: 16_384, crossing: 4 * 1024 * 1024, statement: 32 * 1024 };
 const SIGNATURES = "the statements' own signatures: both authorities checked them against their registry before cosigning; an audit of the archive checks them again";
+const NOT_IN_THE_RECORD = "that nothing was left out which the movement's record does not keep: what became of its declarations (suspension, withdrawal, control, request: ask for their status proofs), a time limit that passed and was extended, an offer that lapsed";
 const LATER = "what happened after the checkpoint: a later entry may have changed what this one says";
 const encoder = new TextEncoder();
 
@@ -315,6 +316,7 @@ async function crossing(checks, data, context, report) {
   else await checks.make("story", async () => story(certificate, times, report));
   if (certificate.record !== null) await movementRecord(checks, certificate, checkpoint, report);
   else report.notChecked.push("that nothing was left out which changes no state, such as an incident that held nothing, or a time limit that has passed since the last statement: this certificate has no proof of the movement's record");
+  report.notChecked.push(NOT_IN_THE_RECORD);
 }
 
 async function parseCrossing(data) {

@@ -49,7 +49,8 @@ def crossing_make(
     """Make the certificate of a movement, from ARCHIVE offline, or from a gateway.
 
     From a gateway it is for whom the movement is (--as and --key), has what the caller may see, and the movement's own
-    record with its proof, which shows that nothing was left out. It is verified before it is written.
+    record with its proof, which shows what was left out of what it keeps: not what became of the declarations. It is
+    verified before it is written.
 
     Exit status: 0 made, 1 there is no such movement or something does not hold, 2 misuse, 3 not available.
     """

@@ -147,6 +147,16 @@ class RealLedger:
         export_archive(self.chain, directory, POLICY, self.note())
 
 
+def left_out(book: RealLedger, kind: str, *, record: bool = True) -> bytes:
+    """A certificate with hashes that fit, without the only statement of this kind."""
+    entries = book.entries(record=record)
+    index = next(at for at, raw in entries.items() if f"comity.{kind}.v1".encode() in raw)
+    closing = book.chain.block_of(index)
+    gone = {index, closing.first + closing.count} - ({book.size - 1} if record else set())
+    kept = {at: raw for at, raw in entries.items() if at not in gone}
+    return make_certificate(c.MRN, book.note(), book.size, kept, book.read_tile, book.record() if record else None)
+
+
 def corridor_registrar(iss: str) -> Any:
     from ledger.algorithms import EDDSA, PrivateKey
     from ledger.algorithms.eddsa import Signer

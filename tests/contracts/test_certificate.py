@@ -22,7 +22,17 @@ from ledger.proof_check import Verdict
 from ledger.statement import Statement
 from tests.api.tales import golden
 from tests.contracts import corridor as c
-from tests.contracts.crossings import BLOCK_MS, COSIGNERS, CROSSED, DECLARED, POLICY, START_MS, RealLedger, crossed
+from tests.contracts.crossings import (
+    BLOCK_MS,
+    COSIGNERS,
+    CROSSED,
+    DECLARED,
+    POLICY,
+    START_MS,
+    RealLedger,
+    crossed,
+    left_out,
+)
 from tests.ledger import corridor
 
 GOLDEN = Path(__file__).parent / "crossing.golden"
@@ -276,6 +286,16 @@ def test_an_incident_that_held_nothing_and_is_left_out_is_missed_by_the_record()
     report = check(raw)
     assert failing(report) == ["record"]
     assert "incidents" in report.checks[-1].detail
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_suspension_left_out_is_missed_by_nothing_and_the_check_says_so(record: bool) -> None:
+    basis = next(payload for event, _, payload in c.DECLARATION_STEPS if event == "recognise")["legal_basis"]
+    suspended = {"version": 1, "reason": "risk", "legal_basis": basis}
+    book = crossed("start").send(("declaration.suspend_recognition", "cn-gacc/officer", c.UCR, suspended))
+    report = check(left_out(book, "declaration.suspend_recognition", record=record))
+    assert report.holds, report.checks
+    assert any("suspension" in line and "status proofs" in line for line in report.not_checked)
 
 
 def test_a_record_of_another_key_of_an_older_state_or_altered_is_refused() -> None:
