@@ -7,12 +7,14 @@ nothing raises for bytes from outside. The rules themselves are those of `ledger
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from contracts import crossing_pass
 from contracts.crossing_pass import CrossingPass, check_seen, check_time, objections, parse_pass, verify_signatures
+from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.verifying import Checks, Context, Verification
 from ledger.errors import Malformed, Untrue
 from ledger.merkle import leaf_hash
@@ -147,6 +149,12 @@ def _transparent_facts(transparent: Transparent | None) -> dict[str, Any]:
 
 # What people call the records of each prefix.
 _SORTS = {"declaration": "declaration", "escort": "movement", "registry": "participant"}
+# What their names are. Only of such a name is it proven that there is no record.
+_NAMES: dict[str, Callable[[str], object]] = {
+    "declaration": parse_ucr,
+    "escort": parse_mrn,
+    "registry": parse_participant_id,
+}
 
 
 def check_status_proof(data: bytes, context: Context) -> Verification:
@@ -155,7 +163,9 @@ def check_status_proof(data: bytes, context: Context) -> Verification:
     policy = _policy(checks, context.policy)
     proof = None
     try:
-        proof = parse_status_proof(data)
+        parsed = parse_status_proof(data)
+        _check_key(parsed)
+        proof = parsed
         said = "no record" if proof.value is None else f"a record of {len(proof.value)} bytes"
         checks.holds("format", f"{said} under {proof.key}")
     except Malformed as error:
@@ -175,6 +185,25 @@ def check_status_proof(data: bytes, context: Context) -> Verification:
             "record": _view(checks, proof),
         }
     return Verification("status-proof", checks.made, OF_A_STATUS, facts, _status_summary(proof, facts))
+
+
+def _check_key(proof: StatusProof) -> None:
+    """Malformed for a key that only looks like one: any text has a place in the state map, and most places are empty.
+
+    So who has the proof of one record finds a text that looks like the name of another, has a place beside it, and is
+    nowhere on record: that there is none under such a key says nothing of the record that it looks like.
+    """
+    if not (proof.key.isascii() and proof.key.isprintable()):
+        raise Malformed("bad_status_proof", f"key must be printable ASCII: got {ascii(proof.key)[:80]}")
+    if proof.value is not None:
+        return
+    prefix, _, name = proof.key.partition("/")
+    if prefix not in _NAMES:
+        raise Malformed("bad_status_proof", f"key of no record must be of {', '.join(_NAMES)}: got {proof.key[:80]}")
+    try:
+        _NAMES[prefix](name)
+    except IdentifierError as error:
+        raise Malformed("bad_status_proof", f"key is of no record that there can be: {error}") from error
 
 
 def _weighed(checks: Checks, policy: Policy | None, proof: StatusProof | None) -> QuorumResult | None:

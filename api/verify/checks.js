@@ -153,6 +153,10 @@ async function tlogProof(checks, data, context, report) {
 
 // --- status proof
 
+// Any text has a place in the state map: of one that only looks like a record's key, that there is none says nothing.
+const PRINTABLE = /^[\x20-\x7e]+$/;
+const NAMED = /^(declaration\/[0-9A-Z/-]{1,35}|escort\/[0-9A-Z]{18}|registry\/[a-z0-9][a-z0-9./_-]{0,63})$/;
+
 async function statusProof(checks, data, context, report) {
   report.notChecked = ["whether there is anything newer: the record is as of the checkpoint; ask for another proof, and compare", "what is not on the ledger: private fields are commitments here, and what was never sent is nowhere"];
   const policy = await policyOf(checks, context);
@@ -161,6 +165,7 @@ async function statusProof(checks, data, context, report) {
     if (!Array.isArray(parts) || parts.length !== 7) throw new Malformed("status proof must be an array of seven");
     const [, key, value, stateProof, block, path, note] = parts;
     if (typeof key !== "string" || !(value === null || value instanceof Uint8Array) || ![stateProof, block, note].every((part) => part instanceof Uint8Array)) throw new Malformed("a part of the status proof is of another type");
+    if (!PRINTABLE.test(key) || (value === null && !NAMED.test(key))) throw new Malformed("key of no record that there can be");
     const parsed = { key, value, stateProof: parseStateProof(decode(stateProof, 16_384)), block: parseBlock(block), blockBytes: block, hashes: hashesOf(path), note, stated: parseCheckpoint(parseNote(note).text) };
     return [parsed, `${value === null ? "no record" : `a record of ${value.length} bytes`} under ${key}`];
   });

@@ -11,6 +11,7 @@ from typing import Any
 from contracts.verifying import Context, Verification, verify_file
 from ledger.proof import format_proof
 from tests.contracts.crossings import crossed
+from tests.contracts.proving import beside
 from tests.ledger import corridor
 from tests.ledger.test_formats_document import crossing as crossing_pass
 from tests.ledger.test_formats_document import status
@@ -87,12 +88,15 @@ def _mutations(case: Case) -> Iterator[Case]:
 @cache
 def tampered() -> tuple[Case, ...]:
     cases = [mutated for case in good() for mutated in _mutations(case)]
-    proof, _, a_pass, *_ = good()
+    proof, a_status, a_pass, *_ = good()
     cases += [
         Case(proof.name, proof.file, flipped(proof.statement or b"", 200)),
         Case(proof.name, proof.file),
         Case(a_pass.name, a_pass.file, now_s=corridor.TIME_S + 1_801),
         Case(a_pass.name, a_pass.file, now_s=corridor.TIME_S - 61),
+        Case(a_status.name, beside(status(), "declaration/KZ-2026-000123", "\u200b\u200c\u200d").encode()),
+        Case(a_status.name, beside(status(), "Declaration/", "0123456789").encode()),
+        Case(a_status.name, beside(status(), "escort/", "0123456789").encode()),
         Case("holiday.jpg", b"\x89PNG"),
         Case("empty", b""),
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 
 from contracts.crossing_pass import CrossingPass, PassFacts, sign_pass
 from contracts.movement import movement_key
@@ -15,6 +18,7 @@ from ledger.entry import BlockRecord
 from ledger.policy import Policy, parse_policy
 from ledger.receipt import Receipt, sign_receipt
 from ledger.statemap import StateMap
+from ledger.stateproof import StateProof, digit, state_path
 from ledger.status_proof import StatusProof
 from ledger.store import MemoryStore
 from tests.contracts import corridor as c
@@ -78,6 +82,19 @@ class Proven:
 def started() -> Proven:
     """A corridor whose movement is on its way."""
     return Proven(c.at("started").state.records)
+
+
+def beside(own: StatusProof, start: str, signs: str) -> StatusProof:
+    """That there is no record under a text that begins so, made of nothing but the proof of another record."""
+    own_path, depth = state_path(own.key), len(own.state_proof.siblings)
+    for length in range(1, 64):
+        for added in itertools.islice(itertools.product(signs, repeat=length), 4096):
+            key = start + "".join(added)
+            path = state_path(key)
+            if path != own_path and all(digit(path, at) == digit(own_path, at) for at in range(depth)):
+                other = own_path, sha256(own.value or b"").digest()
+                return replace(own, key=key, value=None, state_proof=StateProof(own.state_proof.siblings, other))
+    raise AssertionError(f"no text found that begins with {start}")
 
 
 def signed(facts: PassFacts, signers: tuple[str, ...] = SIGNERS) -> CrossingPass:

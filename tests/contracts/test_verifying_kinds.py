@@ -9,8 +9,9 @@ import pytest
 from contracts.verifying import Context, Verification, kind_of, verify_file
 from ledger.proof_check import Verdict
 from ledger.receipt import format_transparent
+from ledger.status_proof import verify_status_proof
 from tests.contracts import corridor as c
-from tests.contracts.proving import AT_S, MOVEMENT, POLICY, SIGNERS, forged, signed, started
+from tests.contracts.proving import AT_S, MOVEMENT, PARSED, POLICY, SIGNERS, beside, forged, signed, started
 from tests.ledger import corridor
 from tests.ledger.mutations import mutations
 
@@ -100,6 +101,33 @@ def test_a_record_that_no_program_can_read_does_not_hold_though_it_is_proven() -
 
     odd = Proven({**c.at("started").state.records, "escort/odd": b"\x80"}).status("escort/odd")
     assert list(failing(verified(odd.encode()))) == ["reading"]
+
+
+@pytest.mark.parametrize(
+    ("start", "signs"),
+    [
+        (f"declaration/{c.UCR}", "\u200b\u200c\u200d\u2060"),
+        (f"escort/{c.MRN}", "\u200b\u200c\u200d\u2060"),
+        ("registry/kz/truck/t-001", " \u00a0"),
+        (f"declaration/{c.UCR}", " ~"),
+        (f"escort/{c.MRN}", "0123456789"),
+        ("Declaration/", "0123456789"),
+    ],
+)
+def test_that_there_is_no_record_under_what_only_looks_like_a_key_is_refused(start: str, signs: str) -> None:
+    """The proof holds to the last hash: the text was chosen for its place, beside the one record that its maker has."""
+    fake = beside(started().status(MOVEMENT), start, signs)
+    verify_status_proof(fake, PARSED)
+    found = verified(fake.encode())
+    assert list(failing(found)) == ["format"]
+    assert (found.holds, found.summary, found.facts) == (False, "", {})
+
+
+def test_a_key_that_a_terminal_would_obey_is_not_shown() -> None:
+    odd = replace(started().status(MOVEMENT), key="declaration/X\x1b[2J\x1b[Hholds")
+    found = verified(odd.encode())
+    assert not found.holds
+    assert all("\x1b" not in check.detail for check in found.checks)
 
 
 # --- pass ------------------------------------------------------------------------------------------------------------
