@@ -121,7 +121,7 @@ def _check_signers(report: EvidenceReport, policies: Sequence[Policy]) -> None:
         return
     for head in report.evidence.heads:
         try:
-            signers = _signers_of(head, policies)
+            signers = _signers_of(head, policies, report.evidence.claim)
         except (Malformed, Untrue) as error:
             report.add(Verdict.FAILS, f"head of size {head.checkpoint.size}: {error}")
             return
@@ -137,7 +137,7 @@ def _check_signers(report: EvidenceReport, policies: Sequence[Policy]) -> None:
     report.add(Verdict.HOLDS, said)
 
 
-def _signers_of(head: SignedHead, policies: Sequence[Policy]) -> Signers:
+def _signers_of(head: SignedHead, policies: Sequence[Policy], claim: Claim) -> Signers:
     """Raises Untrue for a bad signature of a key that some policy names: such a note has been tampered with."""
     note = parse_note(head.note)
     named: dict[VerifierKey, str] = {}
@@ -147,7 +147,12 @@ def _signers_of(head: SignedHead, policies: Sequence[Policy]) -> Signers:
         for log in policy.logs:  # a note may carry lines of several logs of one name: both authorities'
             if replace(policy, logs=(log,)).check(note).log is not None:
                 named[log.key] = f"{LOG_KEY}{log.key.key_id.hex()} of {log.key.name}"
-        named |= {each.key: each.name for each in policy.witnesses if each.name in result.timestamps}
+        # A third party's witness, which has a URL, vouches that the log only grew, and looks at no entry.
+        named |= {
+            each.key: each.name
+            for each in policy.witnesses
+            if each.name in result.timestamps and (claim in CONFLICTS or each.url is None)
+        }
         if any(log.key.name == head.checkpoint.origin for log in policy.logs):
             final.append(result.satisfied)
     return Signers(named, bool(final) and all(final))

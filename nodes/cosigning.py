@@ -331,6 +331,10 @@ class Finality:
         """The public log keys that count where we have executed to, of all authorities."""
         return [key for keys in self._raw_log_keys.values() for key in keys]
 
+    def cosigner_keys(self) -> list[VerifierKey]:
+        """Of everybody who ever could cosign, former validators too."""
+        return [key for _, key in self._known_keys.values()]
+
     def watch(self, signer: str, size: int) -> None:
         """Keep the next line of a validator that vouches for our root, of this size at least: it signed another one."""
         if signer not in self._vouched or self._vouched[signer][0] < size:

@@ -28,7 +28,7 @@ from ledger.evidence import SUFFIX, Evidence, SignedHead, decode_evidence
 from ledger.evidence_check import EvidenceReport, check_evidence
 from ledger.evidence_making import conflicting_heads, with_last_record
 from ledger.note import ED25519, parse_note
-from ledger.policy import Log, Policy, format_policy
+from ledger.policy import Log, Policy, Witness, format_policy
 from ledger.store import StoreUnavailable
 from nodes.cosigning import Finality
 from nodes.files import Files
@@ -141,7 +141,16 @@ class Bundles:
         """
         raw = dict.fromkeys([each.log_key for each in self._genesis.authorities] + self._finality.log_keys())
         logs = tuple(Log(log_verifier(self._genesis.origin, each)) for each in raw)
-        return format_policy(replace(self._policy(), logs=logs))
+        policy = self._policy()
+        counting = {each.key for each in policy.witnesses}
+        taken = {each.name for each in policy.witnesses} | {each.name for each in policy.groups}
+        # Who was removed signed what it signed: its bundle accuses it still.
+        former = tuple(
+            Witness(f"{key.name}@{key.key_id.hex()}" if key.name in taken else key.name, key)
+            for key in self._finality.cosigner_keys()
+            if key not in counting
+        )
+        return format_policy(replace(policy, logs=logs, witnesses=(*policy.witnesses, *former)))
 
     def _read_folder(self) -> None:
         """What was kept before a restart."""

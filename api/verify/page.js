@@ -1,6 +1,6 @@
 // The page: files in, reports out. Everything shown is put in as text, never as markup.
 
-import { hex } from "./cbor.js";
+import { equal, hex } from "./cbor.js";
 import { kindOf, verify } from "./checks.js";
 import { canVerify, fromBase64, parsePolicy, toBase64 } from "./notes.js";
 import { sha256 } from "./trees.js";
@@ -74,6 +74,14 @@ async function take(files) {
 
 async function takeRead(read) {
   for (const { name, bytes } of read.filter(({ bytes }) => kindOf(bytes) === "policy")) {
+    // Whoever shows a file may have put a policy of his own beside it: none takes the place of another unasked.
+    if (policy !== null) {
+      if (!equal(policy.bytes, bytes)) {
+        trouble(`${name}: ${words(language).policyKept}`);
+        return;
+      }
+      continue;
+    }
     try {
       await takePolicy(bytes, name);
     } catch (error) {

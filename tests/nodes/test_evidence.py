@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,20 @@ def test_a_bundle_says_in_which_block_the_two_go_apart(validator: Validator) -> 
     shown = [head for head in decode_evidence(path.read_bytes()).heads if head.entries]
     assert [head.checkpoint for head in shown] == [checkpoint]
     assert [each.index for each in shown[0].entries] == [checkpoint.size - 1]
+
+
+def test_a_liar_that_was_removed_since_is_accused_after_a_restart_too(validator: Validator) -> None:
+    validator.hear(LIAR, lie_about(validator.grow()))
+    validator.hear(LIAR, validator.grow())
+    validator.bundles.improve()
+    said = validator.bundles.words()
+    policy = WORLD.policy()
+    without = replace(
+        policy,
+        witnesses=tuple(each for each in policy.witnesses if each.name != LIAR),
+        groups=tuple(
+            replace(group, members=tuple(each for each in group.members if each != LIAR)) for group in policy.groups
+        ),
+    )
+    again = Bundles(WORLD.genesis, validator.folder, Files(), validator.node.chain, validator.finality, lambda: without)
+    assert again.words() == said
