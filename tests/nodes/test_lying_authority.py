@@ -57,13 +57,16 @@ def wanting(each: str) -> Policy:
     return parse_policy(text.encode())
 
 
-def final_at(validator: str, root: bytes, cosigner: str, policy: Policy) -> bool:
-    """Whether what this validator executed is final once a validator of the other authority has signed it too."""
+def final_at(validator: str, root: bytes, policy: Policy, *cosigners: str) -> bool:
+    """Whether what this validator executed is final once these others have signed it too, and not before the last."""
     checkpoint = Checkpoint(ORIGIN, 5, root)
     finality = Finality(WORLD.genesis, policy, None)
     finality.executed(checkpoint)
     finality.signed(checkpoint, WORLD.lines(validator, checkpoint))
-    assert finality.receive(cosigner, 5, root, WORLD.lines(cosigner, checkpoint), lambda _: root) is None
+    for cosigner in cosigners:
+        assert finality.conclude() is None
+        assert finality.receive(cosigner, 5, root, WORLD.lines(cosigner, checkpoint), lambda _: root) is None
+    assert finality.refused == 0
     return finality.conclude() is not None
 
 
@@ -84,13 +87,37 @@ def test_a_validator_that_has_executed_one_history_refuses_the_other() -> None:
 
 
 def test_with_any_validator_of_a_side_both_histories_become_final() -> None:
-    assert final_at(HONEST[0], ROOTS[0], LIAR, wanting("any"))
-    assert final_at(HONEST[1], ROOTS[1], LIAR, wanting("any"))
+    assert final_at(HONEST[0], ROOTS[0], wanting("any"), LIAR)
+    assert final_at(HONEST[1], ROOTS[1], wanting("any"), LIAR)
 
 
 def test_with_a_majority_of_each_side_neither_does() -> None:
-    assert not final_at(HONEST[0], ROOTS[0], LIAR, wanting("2"))
-    assert not final_at(HONEST[1], ROOTS[1], LIAR, wanting("2"))
+    for honest, colleague, root in zip(HONEST, reversed(HONEST), ROOTS, strict=True):
+        assert not final_at(honest, root, wanting("2"), LIAR, OTHER_LIAR)
+        # For want of the colleague, who was led down the other road, and of nothing else.
+        assert final_at(honest, root, wanting("2"), LIAR, OTHER_LIAR, colleague)
+
+
+@pytest.mark.parametrize("last", [HONEST[1], LIAR, OTHER_LIAR])
+def test_where_a_majority_of_each_side_is_wanted_it_is_final_with_the_last_of_it_in_whatever_order(last: str) -> None:
+    before = [name for name in (HONEST[1], LIAR, OTHER_LIAR) if name != last]
+    assert not final_at(HONEST[0], ROOTS[0], wanting("2"), *before)
+    assert final_at(HONEST[0], ROOTS[0], wanting("2"), *before, last)
+    assert final_at(HONEST[0], ROOTS[0], wanting("2"), *reversed(before), last)
+
+
+def test_no_more_cosignatures_of_a_side_are_verified_than_are_wanted_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[str] = []
+    monkeypatch.setattr("nodes.cosigning.verify_cosignature", lambda key, body, line: verified.append(line.name))
+    checkpoint = Checkpoint(ORIGIN, 5, ROOTS[0])
+    for each, wanted in (("any", [LIAR]), ("2", [LIAR, OTHER_LIAR, HONEST[1]])):
+        finality = Finality(WORLD.genesis, wanting(each), None)
+        finality.executed(checkpoint)
+        finality.signed(checkpoint, WORLD.lines(HONEST[0], checkpoint))
+        for name in (LIAR, OTHER_LIAR, HONEST[1]) * 2:
+            finality.receive(name, 5, ROOTS[0], WORLD.lines(name, checkpoint), lambda _: ROOTS[0])
+        assert verified == wanted
+        verified.clear()
 
 
 def test_the_two_validators_that_were_lied_to_find_out_as_soon_as_they_hear_each_other() -> None:
