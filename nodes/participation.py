@@ -152,9 +152,10 @@ class Participation:
         """The policy under which a note on our disk became final: that of the members of the time."""
         for register in reversed(self._roster.registers()):
             voters = register.of(Role.VOTER)
-            # Until 0031, who had to cosign was any one again once the membership had changed.
-            policies = [self._policy_of(voters), self._policy_of(voters, majority=False)]
-            for policy in policies if register.number else [self._of_all_times(self._identity.policy)]:
+            present = self._policy_of(voters) if register.number else self._of_all_times(self._identity.policy)
+            # Any one of a side was enough before 0031 once the membership had changed, and before the file of the
+            # beginning was put in the place of one that wants more.
+            for policy in (present, self._policy_of(voters, majority=False)):
                 with contextlib.suppress(LedgerError):
                     if policy.check(parse_note(note)).satisfied:
                         return policy

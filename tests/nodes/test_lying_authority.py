@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus import Config, Configuration, Entry, EntryType, Membership, Message, MessageRefused, MessageType, RawNode
 from consensus.storage import MemoryStorage
 from ledger.checkpoint import Checkpoint
+from ledger.errors import Untrue
 from ledger.membership import Member, Register, Role
+from ledger.note import Note, format_note, parse_note
 from ledger.policy import Policy, parse_policy
 from nodes.cosigning import Finality
 from nodes.network import policy_of_members, policy_text
@@ -153,6 +155,19 @@ def test_whether_one_of_a_side_is_enough_is_read_from_the_groups_of_validators_a
     assert wants_several(wanting("all"))
 
 
+class _Beginning:
+    """A roster before any change."""
+
+    def __init__(self) -> None:
+        self.committed = Register.of_genesis(WORLD.genesis)
+
+    def voters(self) -> dict[str, Member]:
+        return {member.name: member for member in self.committed.of(Role.VOTER)}
+
+    def registers(self) -> list[Register]:
+        return [self.committed]
+
+
 class _Members:
     """A roster after a change: a third validator of the first authority has a vote."""
 
@@ -170,13 +185,13 @@ class _Members:
         return [self.committed]
 
 
-def participation(file: Policy) -> Participation:
+def participation(file: Policy, roster: _Members | _Beginning | None = None) -> Participation:
     config, identity = (
         SimpleNamespace(authority="kz-kgd", peers=()),
         SimpleNamespace(genesis=WORLD.genesis, policy=file),
     )
     keys = SimpleNamespace(known_to=lambda policy, authority: policy)
-    return Participation(config, identity, _Members(), keys)  # type: ignore[arg-type]
+    return Participation(config, identity, roster or _Members(), keys)  # type: ignore[arg-type]
 
 
 def thresholds(policy: Policy) -> dict[str, tuple[int, int]]:
@@ -186,3 +201,21 @@ def thresholds(policy: Policy) -> dict[str, tuple[int, int]]:
 def test_who_wants_several_of_a_side_still_does_when_the_membership_has_changed() -> None:
     assert thresholds(participation(wanting("2")).policy()) == {"kz": (2, 3), "cn": (2, 2), "both": (2, 2)}
     assert thresholds(participation(wanting("any")).policy()) == {"kz": (1, 3), "cn": (1, 2), "both": (2, 2)}
+
+
+def test_a_validator_starts_again_with_a_file_that_wants_more_than_made_its_last_note_final() -> None:
+    checkpoint = Checkpoint(ORIGIN, 5, ROOTS[0])
+    finality = Finality(WORLD.genesis, wanting("any"), None)
+    finality.executed(checkpoint)
+    finality.signed(checkpoint, WORLD.lines(HONEST[0], checkpoint))
+    finality.receive(LIAR, 5, ROOTS[0], WORLD.lines(LIAR, checkpoint), lambda _: ROOTS[0])
+    concluded = finality.conclude()
+    assert concluded is not None
+    part = participation(wanting("2"), _Beginning())
+    assert Finality(WORLD.genesis, part.policy_of_note(concluded[1]), concluded[1]).final_size == 5
+    # What is to become final goes by the file; a note that was final by neither is still refused.
+    assert thresholds(part.policy())["kz"] == (2, 2)
+    alone = parse_note(concluded[1])
+    short = format_note(Note(alone.text, tuple(line for line in alone.signatures if line.name != LIAR)))
+    with pytest.raises(Untrue):
+        Finality(WORLD.genesis, part.policy_of_note(short), short)
