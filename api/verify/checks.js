@@ -411,6 +411,8 @@ async function movementRecord(checks, certificate, checkpoint, report) {
     const record = readRecord(key, value);
     const said = `custody is with ${record.custody}, and ${record.liable} is liable`;
     if (!report.summary.endsWith(said)) throw new Untrue(`the record says that ${said}, the statements say otherwise`);
+    const told = certificate.statements.filter(({ statement }) => statement.kind === "escort.incident" && statement.subject === certificate.mrn).length;
+    if (Number(record.incidents) !== told) throw new Untrue(`incidents: the record says ${record.incidents}, the statements ${told}`);
     return [null, `${record.state.replaceAll("_", " ")} as of entry ${last.index}`];
   });
   return null;

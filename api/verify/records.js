@@ -65,7 +65,8 @@ export function readRecord(key, value) {
     const [, plan, custody, , , , , progress] = record;
     const state = progress[MOVEMENT_PROGRESS.indexOf("state")];
     const vehicle = progress[MOVEMENT_PROGRESS.indexOf("vehicle")];
-    return { sort: "movement", name: plan[0], state, custody: custody[0], liable: custody[1], vehicle };
+    const incidents = progress[MOVEMENT_PROGRESS.indexOf("incident_count")];
+    return { sort: "movement", name: plan[0], state, custody: custody[0], liable: custody[1], vehicle, incidents };
   }
   if (tag === "declaration.v1") return { sort: "declaration", name: record[1], state: record[2] };
   return { sort: key.split("/", 1)[0], name: key.slice(key.indexOf("/") + 1), state: "" };

@@ -10,7 +10,8 @@ from typing import Any
 
 from contracts.verifying import Context, Verification, verify_file
 from ledger.proof import format_proof
-from tests.contracts.crossings import crossed
+from tests.contracts import corridor as c
+from tests.contracts.crossings import RealLedger, crossed, left_out
 from tests.contracts.proving import beside
 from tests.ledger import corridor
 from tests.ledger.test_formats_document import crossing as crossing_pass
@@ -58,8 +59,14 @@ def good() -> tuple[Case, ...]:
         Case("a.crossing", book.certificate(record=False)),
         Case("recorded.crossing", book.certificate()),
         Case("alone.crossing", book.certificate(ucrs=())),
+        Case("incident.crossing", _with_incident().certificate()),
         Case("way.crossing", crossed("offer").certificate(record=False)),
     )
+
+
+@cache
+def _with_incident() -> RealLedger:
+    return crossed("start").send(("escort.incident", "kz/eseal/e-1", c.MRN, {"code": "05"}))
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -97,6 +104,7 @@ def tampered() -> tuple[Case, ...]:
         Case(a_status.name, beside(status(), "declaration/KZ-2026-000123", "\u200b\u200c\u200d").encode()),
         Case(a_status.name, beside(status(), "Declaration/", "0123456789").encode()),
         Case(a_status.name, beside(status(), "escort/", "0123456789").encode()),
+        Case("kept-back.crossing", left_out(_with_incident(), "escort.incident")),
         Case("holiday.jpg", b"\x89PNG"),
         Case("empty", b""),
     ]

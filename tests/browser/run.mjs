@@ -8,7 +8,7 @@ const bytes = (text) => (text === null ? null : Uint8Array.from(Buffer.from(text
 const cases = JSON.parse(await readFile(process.argv[2], "utf8"));
 const reports = [];
 for (const { policy, file, statement, now } of cases) {
-  const { holds, checks, kind, summary } = await verify(bytes(file), { policy: bytes(policy), statement: bytes(statement), now });
-  reports.push({ holds, kind, summary, checks: checks.map(({ name, verdict, detail }) => [name, verdict, detail]) });
+  const { holds, checks, kind, summary, notChecked } = await verify(bytes(file), { policy: bytes(policy), statement: bytes(statement), now });
+  reports.push({ holds, kind, summary, notChecked, checks: checks.map(({ name, verdict, detail }) => [name, verdict, detail]) });
 }
 process.stdout.write(JSON.stringify(reports));

@@ -45,6 +45,8 @@ def test_good_files_hold_with_the_same_checks_and_the_same_words(node: str, tmp_
         assert report["kind"] == expected.kind
         assert [name for name, _, _ in report["checks"]] == [check.name for check in expected.checks], case.name
         assert report["summary"] != "", case.name
+        left_out = [line for line in expected.not_checked if "left out" in line]
+        assert [line for line in report["notChecked"] if "left out" in line] == left_out, case.name
 
 
 def test_tampered_files_do_not_hold_and_the_same_check_says_so_first(node: str, tmp_path: Path) -> None:
