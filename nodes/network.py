@@ -48,6 +48,7 @@ from ledger.algorithms import EDDSA, PrivateKey
 from ledger.entry import Genesis, GenesisAuthority, GenesisValidator, GenesisWitness
 from ledger.membership import Member, Register, Role
 from ledger.note import COSIGNATURE_V1, ED25519, VerifierKey, format_vkey
+from ledger.policy import Policy
 from nodes import certificates
 from nodes.config import Address, ConfigError, parse_address
 
@@ -303,6 +304,12 @@ def policy_of_members(
     lines.append(f"group both all {' '.join(groups)}")
     lines.append("quorum both")
     return "\n".join(lines) + "\n"
+
+
+def wants_several(policy: Policy) -> bool:
+    """Whether of some authority one validator that cosigns is not enough."""
+    validators = {witness.name for witness in policy.witnesses}
+    return any(group.threshold > 1 and validators.issuperset(group.members) for group in policy.groups)
 
 
 def ed25519_pem(key: Ed25519PrivateKey) -> bytes:

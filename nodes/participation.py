@@ -22,7 +22,7 @@ from nodes.config import PeerEntry, ValidatorConfig, parse_address
 from nodes.identity import Identity
 from nodes.keys_in_force import KeysInForce
 from nodes.membership import Roster
-from nodes.network import policy_of_members
+from nodes.network import policy_of_members, wants_several
 
 
 class Participation:
@@ -178,9 +178,3 @@ class Participation:
         """Everybody who ever could cosign."""
         registers: list[Register] = self._roster.registers()
         return [member for register in registers for member in register.members.values() if member.cosigner_key]
-
-
-def wants_several(policy: Policy) -> bool:
-    """Whether of some authority one validator that cosigns is not enough."""
-    validators = {witness.name for witness in policy.witnesses}
-    return any(group.threshold > 1 and validators.issuperset(group.members) for group in policy.groups)

@@ -16,10 +16,11 @@ from contracts.schema import PayloadError
 from ledger.entry import Genesis
 from ledger.errors import LedgerError
 from ledger.membership import Role, verify_chain
+from ledger.policy import parse_policy
 from ledger.proof_check import Verdict, check_proof
 from ledger.statement import Statement, parse_statement
 from nodes.config import ConfigError
-from nodes.network import policy_of_members
+from nodes.network import policy_of_members, wants_several
 
 PROOF_WAIT_S = 10.0
 
@@ -50,8 +51,10 @@ def policy_of_decisions(client: Any, genesis_raw: bytes, known_policy: bytes, au
     if present.hex() != held[-1]["value"]:
         raise PolicyRefused(f"expected the log key {present.hex()} as decided, the gateway shows {held[-1]['value']}")
     try:
-        return policy_of_members(genesis, authority, register.of(Role.VOTER), present)
-    except ConfigError as error:
+        # What those who verify wanted of each side they want with the new key too.
+        majority = wants_several(parse_policy(known_policy))
+        return policy_of_members(genesis, authority, register.of(Role.VOTER), present, majority=majority)
+    except (ConfigError, LedgerError) as error:
         raise PolicyRefused(str(error)) from error
 
 

@@ -22,8 +22,8 @@ from ledger.membership import Member, Register, Role
 from ledger.note import Note, format_note, parse_note
 from ledger.policy import Policy, parse_policy
 from nodes.cosigning import Finality
-from nodes.network import policy_of_members, policy_text
-from nodes.participation import Participation, wants_several
+from nodes.network import policy_of_members, policy_text, wants_several
+from nodes.participation import Participation
 from tests.nodes.world import ORIGIN, World
 
 WORLD = World()
