@@ -3,8 +3,8 @@ what an operator has to put in place before a height comes, or has not put in pl
 
 The ledger says which keys count (`contracts.authority_keys`); the files hold the keys themselves, which no ledger does.
 A CA certificate is believed if the ledger says that it counts where the ledger stands here, and not a block before. A
-CA that this ledger knows nothing of at all is believed only if the configuration names it (`ca_sha256`): a validator
-that was away longer than an overlap, or that joins after one, could not be reached by anybody otherwise.
+CA that is not in force yet where this ledger stands is believed only if the configuration names it (`ca_sha256`): a
+validator that was away longer than an overlap, or that joins after one, could not be reached by anybody otherwise.
 
 Belongs to the event loop; changes nothing.
 """
@@ -80,7 +80,7 @@ class KeysInForce:
             return tuple(files.values())  # of a neutral party, whose CA its membership names
         hashes = list(self.keys.cas_at(name, self._height, self._time_ms))
         named = self._entries[name].ca_sha256
-        known = {each.value for each in self.keys.cas[name]} | {each.value for each in self.keys.cas_waiting}
+        known = {each.value for each in self.keys.cas[name]}
         if named is not None and named not in known:
             hashes.append(named)
         return tuple(files[each] for each in hashes if each in files)
