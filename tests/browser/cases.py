@@ -11,7 +11,7 @@ from typing import Any
 from contracts.verifying import Context, Verification, verify_file
 from ledger.proof import format_proof
 from tests.contracts import corridor as c
-from tests.contracts.crossings import RealLedger, crossed, left_out
+from tests.contracts.crossings import RealLedger, crossed, left_out, with_new_log_key
 from tests.contracts.proving import beside
 from tests.ledger import corridor
 from tests.ledger.test_formats_document import crossing as crossing_pass
@@ -51,6 +51,7 @@ def _text(data: bytes) -> str:
 @cache
 def good() -> tuple[Case, ...]:
     book = crossed()
+    later, renewed = with_new_log_key(book)
     statement = corridor.STATEMENT.raw
     return (
         Case("a.tlog-proof", format_proof(corridor.PROOF), statement),
@@ -60,6 +61,7 @@ def good() -> tuple[Case, ...]:
         Case("recorded.crossing", book.certificate()),
         Case("alone.crossing", book.certificate(ucrs=())),
         Case("incident.crossing", _with_incident().certificate()),
+        Case("renewed.crossing", renewed, policy=later),
         Case("way.crossing", crossed("offer").certificate(record=False)),
     )
 

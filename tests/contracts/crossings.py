@@ -16,8 +16,10 @@ from contracts.outcome import Outcome
 from ledger.algorithms import PublicKey
 from ledger.archive import export_archive
 from ledger.chain import Chain
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature
+from ledger.cosignature import cosign
 from ledger.entry import BlockRecord, parse_entry
+from ledger.note import ED25519, Note, NoteSigner, format_note, format_vkey
 from ledger.statement import Statement, sign_statement
 from ledger.status_proof import StatusProof
 from ledger.store import MemoryStore
@@ -155,6 +157,18 @@ def left_out(book: RealLedger, kind: str, *, record: bool = True) -> bytes:
     gone = {index, closing.first + closing.count} - ({book.size - 1} if record else set())
     kept = {at: raw for at, raw in entries.items() if at not in gone}
     return make_certificate(c.MRN, book.note(), book.size, kept, book.read_tile, book.record() if record else None)
+
+
+def with_new_log_key(book: RealLedger) -> tuple[bytes, bytes]:
+    """The policy file after the log key was replaced, and a certificate whose checkpoint the new key signed."""
+    key = NoteSigner(corridor.seed("kz log, the next"))
+    checkpoint = Checkpoint(corridor.ORIGIN, book.size, book.chain.root)
+    lines = [log_signature(key, checkpoint)]
+    lines += [cosign(corridor.COSIGNERS[name], name, checkpoint, corridor.TIME_S) for name in COSIGNERS]
+    note = format_note(Note(checkpoint_body(checkpoint), tuple(lines)))
+    old = format_vkey(corridor.LOG_KEYS["kz"].verifier(corridor.ORIGIN, ED25519))
+    policy = POLICY.replace(old.encode(), format_vkey(key.verifier(corridor.ORIGIN, ED25519)).encode())
+    return policy, make_certificate(c.MRN, note, book.size, book.entries(record=True), book.read_tile, book.record())
 
 
 def corridor_registrar(iss: str) -> Any:

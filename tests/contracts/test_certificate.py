@@ -32,6 +32,7 @@ from tests.contracts.crossings import (
     RealLedger,
     crossed,
     left_out,
+    with_new_log_key,
 )
 from tests.ledger import corridor
 
@@ -231,6 +232,15 @@ def test_a_genesis_of_another_network_is_refused() -> None:
     other = replace(ledger().genesis, origin="comity.example/elsewhere").encode()
     report = changed(lambda it: replace(it, raw_entries=((0, other), *it.raw_entries[1:])))
     assert failing(report) == ["inclusion", "genesis"]
+
+
+def test_a_certificate_holds_after_the_log_key_was_replaced_and_says_so() -> None:
+    policy, raw = with_new_log_key(ledger())
+    report = check(raw, policy)
+    assert report.holds, report.checks
+    assert "took the place" in report.checks[5].detail
+    assert "took the place" not in check(made()).checks[5].detail
+    assert failing(check(raw)) == ["log"], "the new key is none of the old policy's"
 
 
 def test_two_authorities_that_vouch_for_a_tree_with_times_that_fall_are_not_believed() -> None:
