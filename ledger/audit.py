@@ -145,9 +145,8 @@ class _Audit:
         unique = UniqueCheck(self._directory, size, self._faults)
         before, keys = 0, {}
         if self._continues(genesis, checkpoint, size) and self._since is not None and genesis is not None:
-            self._resume(self._since, genesis, blocks, unique)
+            before, keys = self._since.header.size, self._resume(self._since, genesis, blocks, unique)
             tree.resume(resumed_frontier(self._since.header))
-            before, keys = self._since.header.size, self._since.header.known_keys()
         tasks = [task for task in tasks if task.width and task.index >= before // TILE_WIDTH]
         keys |= self._harvest(tasks)
         entries = 0
@@ -213,17 +212,24 @@ class _Audit:
             return False
         return True
 
-    def _resume(self, since: SavedAudit, genesis: Genesis, blocks: ReplayCheck, unique: UniqueCheck) -> None:
-        """Take up what an earlier audit has left. Misuse if the file was damaged: then nothing rests on it."""
+    def _resume(
+        self, since: SavedAudit, genesis: Genesis, blocks: ReplayCheck, unique: UniqueCheck
+    ) -> dict[bytes, bytes]:
+        """Take up what an earlier audit has left; returns the keys. Misuse if the file was damaged or does not fit."""
         header, state = since.header, blocks.state
         try:
-            since.restore(unique.remember, state.apply)
             record = BlockRecord.decode(header.record)
+            # The record's height and the tree's size, both held against the archive, say how many there were of each.
+            if header.blocks != record.height or header.statements + header.blocks + 1 != header.size:
+                raise Misuse("the counts of the saved audit do not fit together: audit from the beginning")
+            keys = header.known_keys()
+            since.restore(unique.remember, state.apply)
         except Malformed as error:
             raise Misuse(f"{error}: audit from the beginning") from error
         if not state.root == header.state_root == record.state_root:
             raise Misuse("the saved records do not come to the state root of the last block: audit from the beginning")
         blocks.resume(genesis, header.size, record, header.statements, header.blocks)
+        return keys
 
     def _write_saved(
         self,

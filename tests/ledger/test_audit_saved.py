@@ -11,7 +11,7 @@ import pytest
 
 from ledger.archive import export_archive
 from ledger.audit import AuditReport, Check, Save, audit_archive
-from ledger.audit_saved import MAGIC, Header, SavedAudit
+from ledger.audit_saved import MAGIC, NUMBER_BYTES, NUMBERS, Header, SavedAudit
 from ledger.errors import Malformed, Misuse
 from tests.ledger.archives import edit, entries_of, flip, write_archive
 from tests.ledger.toy import World
@@ -176,6 +176,53 @@ def test_a_forged_file_whose_hash_is_right_cannot_bring_in_another_state(tmp_pat
     (tmp_path / "forged").write_bytes(forged + sha256(forged).digest())
     with pytest.raises(Misuse, match="do not come to the state root"):
         audit(archive, world, since=tmp_path / "forged")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"blocks": 9999},
+        {"blocks": 0},
+        {"blocks": 10, "statements": 34},
+        {"statements": 0},
+        {"statements": -1},
+        {"statements": 34},
+    ],
+    ids=str,
+)
+def test_a_forged_file_whose_hash_is_right_cannot_bring_in_other_counts(tmp_path: Path, change: dict[str, int]) -> None:
+    """The figures of the next report are these and what is new: a court reads them."""
+    world = world_of(10)
+    archive = exported(world, tmp_path / "a")
+    audit(archive, world, save=tmp_path / "saved")
+    header = SavedAudit(tmp_path / "saved").header
+    assert (header.size, header.statements, header.blocks) == (45, 33, 11)
+    # The numbers are as many as the header says, so that the counts alone are wrong.
+    kept = min(max(0, change.get("statements", 33)), 33)
+    forge(tmp_path / "saved", tmp_path / "forged", kept, **change)
+    with pytest.raises(Misuse, match="counts of the saved audit do not fit together"):
+        audit(archive, world, since=tmp_path / "forged")
+
+
+@pytest.mark.parametrize("key", [b"", b"\xa0", b"\x01", b"\xff" * 40], ids=bytes.hex)
+def test_a_forged_file_with_what_is_no_key_is_misuse(tmp_path: Path, key: bytes) -> None:
+    world = world_of(10)
+    archive = exported(world, tmp_path / "a")
+    audit(archive, world, save=tmp_path / "saved")
+    forge(tmp_path / "saved", tmp_path / "forged", 33, keys=(key,))
+    with pytest.raises(Misuse, match="audit from the beginning"):
+        audit(archive, world, since=tmp_path / "forged")
+
+
+def forge(saved: Path, forged: Path, kept: int, **change: object) -> None:
+    """Write the saved audit with another header and so many of its numbers, and the hash that goes with it."""
+    header, data = SavedAudit(saved).header, saved.read_bytes()
+    numbers = len(MAGIC) + 4 + len(header.encode())
+    records = numbers + header.statements * NUMBERS * NUMBER_BYTES
+    raw = replace(header, **change).encode()  # type: ignore[arg-type]
+    out = MAGIC + len(raw).to_bytes(4, "big") + raw
+    out += data[numbers : numbers + kept * NUMBERS * NUMBER_BYTES] + data[records:-32]
+    forged.write_bytes(out + sha256(out).digest())
 
 
 def test_the_header_is_read_back_as_it_was_written_and_nothing_else_is(tmp_path: Path) -> None:
