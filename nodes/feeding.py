@@ -10,6 +10,7 @@ Does not: run on the event loop: a request takes as long as it takes, in a threa
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -49,16 +50,33 @@ class NoAnswer(Exception):
 
 
 def post(url: str, body: bytes) -> Answer:
-    """POST, and read a bounded answer. Raises NoAnswer."""
+    """POST, and read a bounded answer, not for ever. Raises NoAnswer."""
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
     try:
         request = urllib.request.Request(url, body, {"Content-Type": "text/plain; charset=utf-8"}, method="POST")
-        with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
-            return Answer(response.status, response.headers.get_content_type(), response.read(MAX_ANSWER_BYTES + 1))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.headers.get_content_type(), error.read(MAX_ANSWER_BYTES + 1))
+        try:
+            response = urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            return Answer(response.status, response.headers.get_content_type(), _read(response, deadline_s))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(f"cannot be reached: {error}") from error
+
+
+def _read(response: http.client.HTTPResponse | urllib.error.HTTPError, deadline_s: float) -> bytes:
+    """At most one byte more than an answer may have. The socket's time-out is for each read: here they end together."""
+    length = response.headers.get("Content-Length", "")
+    expected = min(int(length), MAX_ANSWER_BYTES + 1) if length.isdecimal() else MAX_ANSWER_BYTES + 1
+    data = b""
+    while len(data) < expected:
+        piece = response.read1(expected - len(data))
+        if not piece:
+            break
+        data += piece
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError(f"the answer did not end within {REQUEST_TIMEOUT_S} s")
+    return data
 
 
 class Feed:

@@ -44,18 +44,26 @@ class FurtherExchange:
         self._clock = clock
         self._transport = transport
         self._thread = thread
+        # The witnesses that are being asked, each by name; one that takes its time holds up no other.
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._log = structlog.get_logger().bind(part="further")
 
     async def run(self) -> None:
         """For ever."""
-        while True:
-            await asyncio.sleep(min(LOOK_S, self._interval_s))
-            try:
-                await self._round()
-            except StoreUnavailable as error:
-                self._log.warning("further_not_kept", reason=str(error))
+        try:
+            while True:
+                await asyncio.sleep(min(LOOK_S, self._interval_s))
+                try:
+                    await self._round()
+                except StoreUnavailable as error:
+                    self._log.warning("further_not_kept", reason=str(error))
+        finally:
+            for task in self._asking.values():
+                task.cancel()
+            await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     async def _round(self) -> None:
+        self._end_asked()
         draft = self.further.begin(self._clock.monotonic_s(), self._clock.now_ms() // 1000, self._interval_s)
         if draft is None:
             return
@@ -66,8 +74,19 @@ class FurtherExchange:
         due = [
             each for each in self.further.unsigned(draft) if self._feeds[each.name].is_due(self._clock.monotonic_s())
         ]
-        if due:
-            await asyncio.gather(*(self._ask(each, draft) for each in due))
+        for each in due:
+            if each.name not in self._asking:
+                self._asking[each.name] = asyncio.create_task(self._ask(each, draft))
+        if self._asking:
+            await asyncio.wait(list(self._asking.values()), timeout=LOOK_S)
+            self._end_asked()
+
+    def _end_asked(self) -> None:
+        """Forget who has been asked; what went wrong here, not at the witness, is raised."""
+        for name, task in list(self._asking.items()):
+            if task.done():
+                del self._asking[name]
+                task.result()
 
     async def _ask(self, witness: Witness, draft: Draft) -> None:
         feed, cosigner = self._feeds[witness.name], self.further.cosigners[witness.name]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.cosignature import MlDsaCosigner
-from ledger.note import parse_vkey
+from ledger.note import NoteSignature, parse_vkey
 from ledger.policy import parse_policy
 from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.cli import EXIT_MISUSE, comity
 from nodes.config import ConfigError, load_validator_config
-from nodes.feeding import Answer, Feed, NoAnswer
-from nodes.further import Further
+from nodes.feeding import Answer, Feed, NoAnswer, post
+from nodes.further import Draft, Further
 from nodes.further_exchange import FurtherExchange
 from nodes.identity import Identity, load_identity
 from nodes.network import init_network
@@ -231,6 +234,88 @@ async def test_whatever_is_thrown_at_it_the_exchange_goes_on(world: World, monke
     await asyncio.sleep(0.3)
     assert not running.done()
     running.cancel()
+
+
+async def test_a_witness_that_never_ends_its_answer_holds_up_no_round_and_is_asked_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(world, HonestWitness())
+    exchange, further = room.exchanges["kz-kgd-1"], room.furthers["kz-kgd-1"]
+    ends, asked, begun = threading.Event(), [], []
+    three = asyncio.Event()
+
+    def never(draft: Draft) -> tuple[NoteSignature, ...]:
+        asked.append(draft.checkpoint.size)
+        ends.wait(30)
+        raise NoAnswer("ended")
+
+    def begin(*moment: float) -> Draft | None:
+        begun.append(moment)
+        if len(begun) == 3:
+            three.set()
+        return Further.begin(further, moment[0], int(moment[1]), moment[2])
+
+    monkeypatch.setattr(exchange._feeds["w1"], "ask", never)
+    monkeypatch.setattr(further, "begin", begin)
+    monkeypatch.setattr("nodes.further_exchange.LOOK_S", 0.01)
+    running = asyncio.create_task(exchange.run())
+    try:
+        await asyncio.wait_for(three.wait(), 20)
+        assert len(asked) == 1
+        asking = list(exchange._asking.values())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert [task.cancelled() for task in asking] == [True], "nobody is asked on behalf of one that has stopped"
+    finally:
+        ends.set()
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Closed"])
+def test_a_witness_that_sends_a_byte_now_and_then_is_no_answer(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    monkeypatch.setattr("nodes.feeding.REQUEST_TIMEOUT_S", 0.3)
+    stopped = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 100\r\n\r\n".encode())
+            for _ in range(100):
+                if stopped.wait(0.1):
+                    return
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        witness = threading.Thread(target=drip, args=(server,))
+        witness.start()
+        try:
+            with pytest.raises(NoAnswer, match="did not end within"):
+                post(f"http://127.0.0.1:{server.getsockname()[1]}/add-checkpoint", b"x")
+        finally:
+            stopped.set()
+            witness.join()
+
+
+def test_a_whole_answer_is_read_from_a_witness_that_leaves_the_connection_open() -> None:
+    stopped = threading.Event()
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 409 Conflict\r\nContent-Type: text/x.tlog.size\r\nContent-Length: 3\r\n\r\n1")
+            connection.sendall(b"2\n")
+            stopped.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        witness = threading.Thread(target=answer, args=(server,))
+        witness.start()
+        try:
+            got = post(f"http://127.0.0.1:{server.getsockname()[1]}/add-checkpoint", b"x")
+            assert got == Answer(409, "text/x.tlog.size", b"12\n")
+        finally:
+            stopped.set()
+            witness.join()
 
 
 def test_a_witness_that_cannot_be_reached_is_no_answer(world: World) -> None:
