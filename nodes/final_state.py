@@ -97,8 +97,12 @@ class FinalState:
 
     def _keep(self, size: int, view: Store) -> None:
         with self._lock:
-            closing = [self._views.pop(size)] if size in self._views else []
-            self._views[size] = view
+            if size in self._views:
+                # Of the same block, and the older one may be what is proven from.
+                closing = [view]
+            else:
+                self._views[size] = view
+                closing = []
             # Not the one that is final: it is what is proven from, for as long as nothing newer becomes final.
             held = self._block.size if self._block is not None else None
             others = [each for each in sorted(self._views) if each != held]

@@ -137,3 +137,20 @@ async def test_a_view_taken_while_a_block_came_in_is_not_used(monkeypatch: pytes
     monkeypatch.setattr(node.store, "view", late)
     with pytest.raises(NotFinal):
         await node.final_state.latest()
+
+
+async def test_a_view_taken_when_asked_stays_open_when_execution_reports_its_block_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others made it final, and somebody asks, between the block on the disk and the word that it is."""
+    node = Network().nodes["kz-kgd-1"]
+    node.finalise(node.append(changes=value(1)))
+    await node.final_state.latest()
+    told = node.final_state.grown
+    monkeypatch.setattr(node.final_state, "grown", lambda _: None)
+    checkpoint = node.append(changes=value(2))
+    node.finalise(checkpoint)
+    assert (await node.final_state.latest()).prove(KEY).value == b"2"
+    told(checkpoint.size)
+    assert node.final_state.views == 1
+    assert (await node.final_state.latest()).prove(KEY).value == b"2"
