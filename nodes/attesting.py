@@ -5,9 +5,9 @@ of the present members demands, over the streams between validators; who answers
 exactly that is passed over, and the next is asked (docs/adr/0035, 0036).
 
 Promises: a root is signed only if the tree is the beginning of one that is final here, and is ours; a pass, only if our
-own newest final state says the same to the byte, now, and nothing in it objects. Nothing is signed that a restart could
-contradict: both follow from what is final and on record. What a peer asks is bounded: `PEER_MAX_PER_S`, and one answer
-to each.
+own newest final state says the same to the byte, now, and nothing objects in it or in what was executed since. Nothing
+is signed that a restart could contradict: both follow from what is final and on record. What a peer asks is bounded:
+`PEER_MAX_PER_S`, and one answer to each.
 
 Does not: decide who may see what. Gateways do.
 """
@@ -215,6 +215,21 @@ class Attesting:
         return facts
 
     def _sign_pass(self, facts: PassFacts) -> bytes:
+        """Our signature of facts that are final here, unless what was executed since objects. Raises Refused.
+
+        Else a side that withholds its cosignatures could keep passes coming for goods suspended since.
+        """
+        now = pass_facts(
+            self._chain.state.get,
+            facts.mrn,
+            origin=facts.origin,
+            size=facts.size,
+            root=facts.root,
+            as_of_s=facts.as_of_s,
+        )
+        refused = ["the movement is gone"] if now is None else objections(now)
+        if refused:
+            raise Refused("may_not_pass", f"as executed here, not final yet: {'; '.join(refused)}")
         return sign_pass(self._may_sign(), facts)[1]
 
     async def _agree(self, payload: bytes) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.crossing_pass import parse_facts, verify_pass
 from contracts.declaration_record import declaration_key, decode_declaration
+from contracts.movement import movement_key
 from ledger.checkpoint import Checkpoint
 from ledger.merkle import leaf_hash
 from ledger.policy import parse_policy
@@ -18,7 +19,7 @@ from nodes.network import policy_text
 from nodes.proto import peer_pb2
 from tests.contracts import corridor as c
 from tests.contracts import stages
-from tests.nodes.attesters import Network
+from tests.nodes.attesters import NAMES, Network
 
 
 @pytest.fixture(autouse=True)
@@ -256,16 +257,35 @@ async def test_after_a_suspension_there_is_no_pass() -> None:
         await network.nodes["kz-kgd-1"].attesting.crossing_pass(c.MRN)
 
 
-async def test_a_suspension_that_is_executed_and_not_final_yet_does_not_count_yet() -> None:
-    """A pass is of what both authorities have made final: until then each may still be alone with it."""
+@pytest.mark.parametrize("executing", [("kz-kgd-1",), ("cn-gacc-1", "cn-gacc-2"), NAMES])
+async def test_a_suspension_that_is_executed_and_not_final_yet_stops_passes(executing: tuple[str, ...]) -> None:
+    """A side that withholds its cosignatures would else have passes for suspended goods for as long as it likes."""
+    network, _, _ = final_network()
+    for each in network.nodes.values():
+        await each.final_state.latest()
+    for name in executing:
+        network.nodes[name].append(network.world.enrol(), changes=suspension())
+    with pytest.raises(Refused, match=r"not final yet: .*is suspended") as raised:
+        await network.nodes["kz-kgd-1"].attesting.crossing_pass(c.MRN)
+    assert raised.value.code == "may_not_pass"
+
+
+async def test_a_movement_that_is_executed_as_gone_has_no_pass() -> None:
     network, _, _ = final_network()
     node = network.nodes["kz-kgd-1"]
     await node.final_state.latest()
+    node.append(network.world.enrol(), changes={movement_key(c.MRN): None})
+    with pytest.raises(Refused, match="not final yet: the movement is gone"):
+        await node.attesting.crossing_pass(c.MRN)
+
+
+async def test_what_is_executed_and_not_final_yet_and_no_objection_is_not_in_the_pass() -> None:
+    network, checkpoint, _ = final_network()
     for each in network.nodes.values():
         await each.final_state.latest()
-    network.append(network.world.enrol(), changes=suspension())
-    crossing = await node.attesting.crossing_pass(c.MRN)
-    assert crossing.facts.declarations[0].recognition == "recognised"
+    network.append(network.world.enrol(), changes={"parameter/test": b"1"})
+    crossing = await network.nodes["kz-kgd-1"].attesting.crossing_pass(c.MRN)
+    assert crossing.facts.size == checkpoint.size
 
 
 @pytest.mark.parametrize("apart_s", [MAX_APART_S + 1, -MAX_APART_S - 1])
