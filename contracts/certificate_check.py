@@ -35,7 +35,7 @@ from ledger.note import parse_note
 from ledger.policy import Policy, QuorumResult, parse_policy
 from ledger.proof_check import Check, Verdict
 from ledger.statement import Statement
-from ledger.stateproof import parse_state_proof, state_path
+from ledger.stateproof import verify_state_proof
 
 _ALWAYS_NOT_CHECKED = (
     "the statements' own signatures: both authorities checked them against their registry before cosigning; an audit "
@@ -290,9 +290,7 @@ def _proven_record(certificate: Certificate, checkpoint: Checkpoint) -> Movement
     index, last = certificate.entries[-1]
     if index != checkpoint.size - 1 or not isinstance(last, BlockRecord):
         raise Untrue("bad_state_proof", "the block record that closes the log is not in the certificate")
-    root = parse_state_proof(proof).root(state_path(movement_key(certificate.mrn)), value)
-    if root != last.state_root:
-        raise Untrue("state_root_mismatch", f"record leads to another state root: got {root.hex()}")
+    verify_state_proof(last.state_root, movement_key(certificate.mrn), value, proof)
     try:
         return decode_movement(value)
     except (UnreadableRecord, TypeError, ValueError) as error:

@@ -29,6 +29,7 @@ BAD = (Malformed, Untrue)
 OF_RECEIPTS = (
     *OF_A_STATEMENT,
     "when it came onto the log: no time stands in a receipt; its tlog-proof has the times of both sides",
+    "at which place and in a log of which size: a receipt signs the root alone; a tlog-proof has both under signatures",
 )
 OF_A_STATUS = (
     "whether there is anything newer: the record is as of the checkpoint; ask for another proof, and compare",
@@ -109,10 +110,9 @@ def _receipts(checks: Checks, transparent: Transparent | None, policy: Policy | 
         checks.fails("receipts", error)
         checks.not_reached("quorum", "receipts that all hold")
         return
-    places = dict.fromkeys(f"entry {each.index} of {each.size}" for each in transparent.receipts)
     by = ", ".join(signed) or "nobody that the policy knows"
     unknown = f"; {strangers} of unknown keys" if strangers else ""
-    checks.holds("receipts", f"by {by}: {', '.join(places)} of {transparent.receipts[0].origin}{unknown}")
+    checks.holds("receipts", f"by {by}: an entry of {transparent.receipts[0].origin}{unknown}")
     _enough(checks, policy, tuple(signed))
 
 
@@ -138,10 +138,8 @@ def _transparent_facts(transparent: Transparent | None) -> dict[str, Any]:
             "subject": statement.sub,
             "iat_s": statement.iat_s,
         },
-        "receipts": [
-            {"signer": each.signer, "origin": each.origin, "index": each.index, "tree_size": each.size}
-            for each in transparent.receipts
-        ],
+        # Not index and size: nobody signed them.
+        "receipts": [{"signer": each.signer, "origin": each.origin} for each in transparent.receipts],
     }
 
 

@@ -11,7 +11,8 @@ Promises: the statement in it is byte for byte what stands on the log, but for t
 that emptied, its hash is the leaf and the statement's id. One spelling, as everywhere. `verify_transparent` believes
 the witnesses of a policy and nothing else: which receipts are enough is the policy's quorum, as for a checkpoint.
 
-Does not: say when, as no time stands in a receipt; carry receipts of other services; check the statement's own
+Does not: say when, as no time stands in a receipt; vouch for index and size, as the root alone is signed and another
+pair may lead to it by the same hashes; carry receipts of other services; check the statement's own
 signature, which both authorities did before they cosigned.
 """
 

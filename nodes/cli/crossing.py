@@ -93,13 +93,17 @@ def _from_gateway(
     gateway: str, policy: bytes, mrn: str, declarations: bool, participant_id: str | None, key: Path | None
 ) -> bytes:
     from api.certifying import verified
+    from contracts.certificate import parse_certificate
 
     with open_client(gateway, participant_id, key) as client:
         raw = client.certificate(mrn, declarations=declarations)
     try:
-        return verified(policy, raw)
+        verified(policy, raw)
     except LedgerError as error:
         stop(f"{gateway}: {error}", EXIT_DOES_NOT_HOLD)
+    if parse_certificate(raw).mrn != mrn:
+        stop(f"{gateway}: certificate of another movement", EXIT_DOES_NOT_HOLD)
+    return raw
 
 
 def _show(out: Path, policy: bytes, raw: bytes, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from ledger.errors import Malformed, Misuse
 from ledger.merkle import Frontier, leaf_hash
 from ledger.proof_check import Verdict
 from ledger.statement import Statement
+from ledger.stateproof import parse_state_proof
 from tests.api.tales import golden
 from tests.contracts import corridor as c
 from tests.contracts.crossings import (
@@ -317,6 +318,12 @@ def test_a_record_of_another_key_of_an_older_state_or_altered_is_refused() -> No
     altered = value.replace(b"discharged", b"handed_ove")
     for record in (older, other, (altered, proof), (value, absent), (value, b""), (b"", proof), (value, proof[:-1])):
         assert failing(changed(lambda it, record=record: replace(it, record=record))) == ["record"]  # type: ignore[misc]
+
+
+def test_a_record_whose_proof_is_spelled_as_one_of_absence_is_refused() -> None:
+    value, proof = ledger().record()
+    spelled = replace(parse_state_proof(proof), other=(b"x" * 32, b"y" * 32)).encode()
+    assert failing(changed(lambda it: replace(it, record=(value, spelled)))) == ["record"]
 
 
 def test_a_record_is_not_read_before_both_authorities_vouch_for_it() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from contracts.verifying import Context, Verification, kind_of, verify_file
+from ledger.errors import Untrue
+from ledger.merkle import leaf_hash
 from ledger.proof_check import Verdict
-from ledger.receipt import format_transparent
+from ledger.receipt import format_transparent, verify_receipt
 from ledger.status_proof import verify_status_proof
 from tests.contracts import corridor as c
 from tests.contracts.proving import AT_S, MOVEMENT, PARSED, POLICY, SIGNERS, beside, forged, signed, started
@@ -76,6 +79,26 @@ def test_a_statement_by_itself_is_told_to_fetch_its_proof() -> None:
 def test_the_receipts_of_one_side_are_named_and_are_not_enough() -> None:
     one = format_transparent(corridor.STATEMENT.raw, [started().receipt("kz-kgd-1")])
     assert "missing kz-kgd-2, cn-gacc-1, cn-gacc-2" in failing(verified(one))["quorum"]
+
+
+def test_index_and_size_of_a_receipt_are_not_told_for_nobody_signed_them() -> None:
+    """Another index in a tree of another size leads to the same root by the same hashes."""
+    leaf = leaf_hash(corridor.STATEMENT.raw)
+    own = started().receipt(SIGNERS[0])
+
+    def leads_there(index: int, size: int) -> bool:
+        with suppress(Untrue):
+            return verify_receipt(replace(own, index=index, size=size), leaf, PARSED) is not None
+        return False
+
+    others = {(index, size) for size in range(1, 40) for index in range(size) if leads_there(index, size)}
+    index, size = min(others - {(own.index, own.size)})
+    moved = [replace(started().receipt(name), index=index, size=size) for name in SIGNERS]
+    found = verified(format_transparent(corridor.STATEMENT.raw, moved))
+    honest = verified(TRANSPARENT)
+    assert found.holds
+    assert (found.checks, found.facts) == (honest.checks, honest.facts)
+    assert any("a receipt signs the root alone" in line for line in found.not_checked)
 
 
 # --- status ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +114,23 @@ def test_what_cannot_be_made_says_so(
     )
     assert result.exit_code == status, result.output
     assert not (place / "a.crossing").exists()
+
+
+def test_a_gateway_that_hands_out_the_certificate_of_another_movement_is_refused(
+    archive: Path, book: RealLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def lying(*_: object) -> Iterator[object]:
+        yield SimpleNamespace(certificate=lambda *_, **__: book.certificate())
+
+    monkeypatch.setattr("nodes.cli.crossing.open_client", lying)
+    for mrn, status in ((c.MRN, EXIT_HOLDS), (c.make_mrn(7), EXIT_DOES_NOT_HOLD)):
+        out = archive.with_name(f"{mrn}.crossing")
+        arguments = ("--gateway", "http://127.0.0.1:1", "--movement", mrn, *policy_of(archive), "--out", out)
+        result = run("crossing", "make", *arguments)
+        assert result.exit_code == status, result.output
+        assert out.exists() is (status == EXIT_HOLDS)
+    assert "certificate of another movement" in result.output
 
 
 def test_a_certificate_is_printed_if_it_holds_and_not_otherwise(archive: Path, tmp_path: Path) -> None:
