@@ -15,11 +15,11 @@ import structlog
 from ledger.note import NoteSignature
 from ledger.policy import Witness
 from ledger.store import StoreUnavailable
+from nodes import wire
 from nodes.clock import Clock
 from nodes.environment import Transport
 from nodes.feeding import Feed, NoAnswer
 from nodes.further import Draft, Further
-from nodes.publishing import cosignatures
 
 # So often it is looked whether a witness is due again, or a draft lacks a signature.
 LOOK_S = 1.0
@@ -119,4 +119,4 @@ class FurtherExchange:
     def _tell(self, draft: Draft) -> None:
         if draft.further:
             checkpoint = draft.checkpoint
-            self._transport.broadcast(cosignatures(checkpoint.size, checkpoint.root, draft.all_lines()))
+            self._transport.broadcast(wire.to_cosignatures(checkpoint.size, checkpoint.root, draft.all_lines()))

@@ -8,27 +8,17 @@ when nothing has become final for a moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from ledger.membership import Role
-from ledger.note import NoteSignature
+from nodes import wire
 from nodes.cosigning import Finality
 from nodes.environment import Transport
 from nodes.execution import Signed
 from nodes.ordering import RaftOrdering
 from nodes.participation import Participation
-from nodes.proto import peer_pb2
 
 # A signature that nobody seems to need is sent all the same if nothing has become final for so long.
 LATE_S = 0.15
-
-
-def cosignatures(size: int, root: bytes, lines: Sequence[NoteSignature]) -> peer_pb2.Envelope:
-    """Signature lines for one size, as they are sent."""
-    message = peer_pb2.Cosignatures(size=size, root=root)
-    for line in lines:
-        message.lines.append(peer_pb2.SignatureLine(name=line.name, key_id=line.key_id, signature=line.signature))
-    return peer_pb2.Envelope(cosignatures=message)
 
 
 class Publishing:
@@ -77,7 +67,7 @@ class Publishing:
         if self._finality.own is None:
             return
         checkpoint, lines = self._finality.own
-        envelope = cosignatures(checkpoint.size, checkpoint.root, lines)
+        envelope = wire.to_cosignatures(checkpoint.size, checkpoint.root, lines)
         for peer in self._transport.connected():
             if self._participation.hears_cosignatures(peer):
                 self._transport.send(peer, envelope)

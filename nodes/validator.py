@@ -56,7 +56,7 @@ from nodes.promises import Promises
 from nodes.proposing import Proposals
 from nodes.proto import peer_pb2
 from nodes.proving import Proving
-from nodes.publishing import Publishing, cosignatures
+from nodes.publishing import Publishing
 from nodes.reading import FreshReads
 from nodes.rejections import RejectionLimits
 from nodes.scrub import Scrub, walk_ledger, walk_order
@@ -467,7 +467,6 @@ class Validator:
             self.changes.tell(peer, query.membership)
             for size, root, kept in self.finality.answer(query.final_size, query.executed_size, query.final_root):
                 self.transport.send(peer, wire.to_cosignatures(size, root, kept))
-                self.transport.send(peer, cosignatures(size, root, kept))
         elif kind in ("membership_notes", "membership_change", "membership_answer"):
             self.changes.take(peer, envelope)
         elif kind in ("attestation_query", "attestation_answer"):
