@@ -14,6 +14,7 @@ from ledger.evidence import Claim
 from nodes.config import load_validator_config
 from nodes.evidence import OWN_WORDS, Kept
 from nodes.identity import load_identity
+from nodes.proto import peer_pb2
 from nodes.repair import repair
 from nodes.validator import Validator
 from tests.ledger.evidence import BUNDLES
@@ -53,6 +54,22 @@ async def test_nothing_is_executed_while_something_is_being_signed(tmp_path: Pat
     async with asyncio.timeout(60):
         await executed.wait()
     task.cancel()
+
+
+async def test_a_question_for_cosignatures_is_answered_once(tmp_path: Path) -> None:
+    make_network(tmp_path / "n")
+    validator = await made(tmp_path / "n")
+    sent: list[tuple[str, peer_pb2.Envelope]] = []
+
+    def send(name: str, envelope: peer_pb2.Envelope) -> bool:
+        sent.append((name, envelope))
+        return True
+
+    validator.transport.send = send  # type: ignore[method-assign]
+    validator.finality.answer = lambda *question: [(5, bytes(32), ())]  # type: ignore[method-assign]
+    validator._deliver("cn-gacc-1", peer_pb2.Envelope(cosignature_query=peer_pb2.CosignatureQuery(executed_size=5)))
+    answers = [(peer, each.cosignatures.size) for peer, each in sent if each.WhichOneof("body") == "cosignatures"]
+    assert answers == [("cn-gacc-1", 5)]
 
 
 @pytest.mark.parametrize("lost", ["ledger", "order", "."])
