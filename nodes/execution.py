@@ -273,6 +273,7 @@ class Execution:
             return own
 
         checkpoint = chain.append_block(index, time_ms, block.proposer, accepted, changes, extra)
+        self._metrics.accepted.inc(len(accepted))
         self.on_grown(checkpoint.size)
         self._records.added(changes)
         self._log_index.added(len(accepted))

@@ -520,7 +520,6 @@ class Validator:
                     self.rejections.rejected(self.checks.statement(raw).iss, each.time_ms)
                     self.metrics.rejected.labels(result.outcome.fact).inc()
             self.checks.forget(each.block.statements)
-            self.metrics.accepted.inc(sum(isinstance(result, Accepted) for _, result in each.results))
             self.proposals.block_executed(each.block.proposer, each.time_ms)
         if grown:
             for early in self.finality.early():

@@ -100,6 +100,8 @@ def test_a_statement_happens_once_however_often_it_is_ordered() -> None:
     assert again.results[0][1] == Accepted(1, 1, WORLD.time_ms, True)
     assert again.checkpoint is None
     assert node.chain.size == 3
+    (counted,) = node.metrics.accepted.collect()
+    assert counted.samples[0].value == 1
 
 
 def test_an_issuers_cti_counts_once_in_a_block_and_across_blocks() -> None:
