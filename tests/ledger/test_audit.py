@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import audit as auditing
-from ledger import audit_chunks
+from ledger import audit_chunks, audit_processes
 from ledger.algorithms import PrivateKey, PublicKey
 from ledger.archive import archive_policy, export_archive
 from ledger.audit import AuditReport, Check, audit_archive
@@ -97,7 +96,7 @@ def test_a_true_archive_holds_under_the_policy_of_either_authority(world: World,
 
 
 def test_several_processes_find_what_one_finds(world: World, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auditing, "MIN_PARALLEL_BUNDLES", 1)
+    monkeypatch.setattr(audit_processes, "MIN_PARALLEL_BUNDLES", 1)
     assert audit(archive, world, 2).holds
     edit(archive / "tile/entries/000", flip(9000))
     edit(archive / "tile/0/000", flip(64))
