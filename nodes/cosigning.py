@@ -257,6 +257,11 @@ class Finality:
         if size > times.size:
             times.size, times.time_s = size, time_s
 
+    def is_enough_of(self, authority: str, name: str) -> bool:
+        """Whether this validator's cosignature alone speaks for its authority, where all the others' are there."""
+        others = (other for other, party in self._authority_of.items() if party != authority)
+        return self._policy.quorum_met_by({name, *others})
+
     # --- our own -----------------------------------------------------------------------------------------------------
 
     def executed(self, checkpoint: Checkpoint, log_keys: Mapping[str, Sequence[bytes]] | None = None) -> None:

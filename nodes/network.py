@@ -119,12 +119,14 @@ def init_network(
     contracts: Mapping[str, int] | None = None,
     time_ms: int | None = None,
     witness: str | None = None,
+    majority: bool = False,
 ) -> Network:
     """Make a network in an empty or absent directory. Raises ConfigError, and then has written nothing.
 
     `host` is what nodes call each other by; it may hold `{name}`, as for containers that are named after their node,
     and then they listen on `listen_host` (everywhere if not given). Ports go up from `base_port`, or are free ones.
-    `witness`: a neutral party that gets one validator, which votes and cosigns nothing.
+    `witness`: a neutral party that gets one validator, which votes and cosigns nothing. `majority`: policies in which
+    more than half of each authority's validators have to cosign.
     """
     root = Path(directory).resolve()
     _check(root, origin, authorities, validators_per_authority, gateways_per_authority)
@@ -171,9 +173,9 @@ def init_network(
         tuple(validators),
         tuple(gateways),
     )
-    _write_network(network, made, genesis, listen, now)
+    _write_network(network, made, genesis, listen, now, majority=majority)
     if neutral is not None:
-        _write_witness(network, made, neutral, genesis, listen, now)
+        _write_witness(network, made, neutral, genesis, listen, now, majority=majority)
     return network
 
 
@@ -267,9 +269,9 @@ def _make_authority(root: Path, name: str, country: str, validators: int, now: d
     return _Made(name, ca, log_key, role_keys, cosigner_keys, genesis, public)
 
 
-def policy_text(genesis: Genesis, authority: str) -> str:
+def policy_text(genesis: Genesis, authority: str, *, majority: bool = False) -> str:
     """The policy, as of genesis, by which this authority's people verify."""
-    return policy_of_members(genesis, authority, Register.of_genesis(genesis).of(Role.VOTER))
+    return policy_of_members(genesis, authority, Register.of_genesis(genesis).of(Role.VOTER), majority=majority)
 
 
 def policy_of_members(
@@ -340,7 +342,7 @@ def write_new(path: Path, data: bytes | str, mode: int = PUBLIC_FILE_MODE) -> No
 
 
 def _write_network(
-    network: Network, made: Sequence[_Made], genesis: bytes, listen: str, now: datetime.datetime
+    network: Network, made: Sequence[_Made], genesis: bytes, listen: str, now: datetime.datetime, *, majority: bool
 ) -> None:
     network.directory.mkdir(parents=True, exist_ok=True)
     write_new(network.genesis, genesis)
@@ -348,7 +350,7 @@ def _write_network(
     by_name = {authority.name: authority for authority in made}
     for authority in made:
         directory = authority.public.directory
-        write_new(authority.public.policy, policy_text(record, authority.name))
+        write_new(authority.public.policy, policy_text(record, authority.name, majority=majority))
         write_new(directory / "ca.pem", authority.ca.certificate_pem)
         write_new(directory / "ca.key", authority.ca.key_pem, PRIVATE_FILE_MODE)
         write_new(directory / "log.key", ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
@@ -366,7 +368,7 @@ def _write_network(
         write_new(directory / "cosigner.key", ed25519_pem(authority.cosigner_keys[validator.name]), PRIVATE_FILE_MODE)
         write_new(directory / "log.key", ed25519_pem(authority.log_key), PRIVATE_FILE_MODE)
         write_new(directory / "genesis.cbor", genesis)
-        write_new(directory / "network.policy", policy_text(record, authority.name))
+        write_new(directory / "network.policy", policy_text(record, authority.name, majority=majority))
         for other in made:
             write_new(directory / "ca" / f"{other.name}.pem", other.ca.certificate_pem)
         write_new(directory / "data" / "first-start", first_start_note())
@@ -393,6 +395,8 @@ def _write_witness(
     genesis: bytes,
     listen: str,
     now: datetime.datetime,
+    *,
+    majority: bool,
 ) -> None:
     """The CA of the neutral party, and the folder of its one validator: no key that signs anything but its TLS."""
     node = network.validators[-1]
@@ -403,7 +407,7 @@ def _write_witness(
     write_new(directory / "certificate.pem", certificate)
     write_new(directory / "certificate.key", key_pem, PRIVATE_FILE_MODE)
     write_new(directory / "genesis.cbor", genesis)
-    write_new(directory / "network.policy", policy_text(Genesis.decode(genesis), made[0].name))
+    write_new(directory / "network.policy", policy_text(Genesis.decode(genesis), made[0].name, majority=majority))
     for party, pem in [(each.name, each.ca.certificate_pem) for each in made] + [(node.authority, ca.certificate_pem)]:
         write_new(directory / "ca" / f"{party}.pem", pem)
     write_new(directory / "data" / "first-start", first_start_note())

@@ -117,12 +117,12 @@ class Participation:
         members = self._roster.members().values()
         return [member.name for member in members if member.party == authority and member.role in roles]
 
-    def hears_cosignatures(self, name: str) -> bool:
-        """Whether to send a peer our cosignatures: all but our colleagues who make their own."""
+    def hears_cosignatures(self, name: str, *, colleagues_too: bool) -> bool:
+        """Whether to send a peer our cosignatures: all but our colleagues who make their own, where that is enough."""
         member = self._roster.members().get(name)
         if member is None:
             return False
-        return member.party != self._config.authority or member.role is not Role.VOTER
+        return colleagues_too or member.party != self._config.authority or member.role is not Role.VOTER
 
     def voices(self) -> dict[str, str]:
         """Whose each validator of an authority is, ourselves not counted."""

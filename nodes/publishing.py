@@ -1,8 +1,11 @@
 """Our signatures on their way to the others.
 
-They go to the other authorities, to witnesses and to observers; our own colleagues have their own, or ask. One
-validator of each authority is enough, so one speaks at once: who leads, else the first that is there. The others speak
+They go to the other authorities, to witnesses and to observers; our own colleagues have their own, or ask. Where one
+validator of each authority is enough, one speaks at once: who leads, else the first that is there. The others speak
 when nothing has become final for a moment.
+
+Where the policy wants several of a side (docs/adr/0031), ours is needed by everybody, colleagues too: then everybody
+speaks at once, and to all. Waiting for the exchange that happens once a second would be waiting for finality.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class Publishing:
     def publish(self, signed: Signed) -> None:
         """We have signed a checkpoint."""
         self._finality.signed(signed.checkpoint, signed.lines)
-        if self._speaker() == self._name:
+        if self._speaker() == self._name or not self._one_is_enough():
             self._send_own()
         elif not self._late_scheduled:
             self._late_scheduled = True
@@ -63,11 +66,15 @@ class Publishing:
         present = (name for name in colleagues if name == self._name or self._transport.reachable(name))
         return next(present, self._name)
 
+    def _one_is_enough(self) -> bool:
+        return self._finality.is_enough_of(self._authority, self._name)
+
     def _send_own(self) -> None:
         if self._finality.own is None:
             return
         checkpoint, lines = self._finality.own
         envelope = wire.to_cosignatures(checkpoint.size, checkpoint.root, lines)
+        colleagues_too = not self._one_is_enough()
         for peer in self._transport.connected():
-            if self._participation.hears_cosignatures(peer):
+            if self._participation.hears_cosignatures(peer, colleagues_too=colleagues_too):
                 self._transport.send(peer, envelope)

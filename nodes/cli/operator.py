@@ -46,6 +46,7 @@ def network() -> None:
 @click.option("--listen-host", help="Where nodes listen, if that differs from --host.")
 @click.option("--base-port", type=click.IntRange(1024, 65000), help="First port; free ports if not given.")
 @click.option("--witness", metavar="PARTY", help="A neutral party with one validator that votes and cosigns nothing.")
+@click.option("--majority", is_flag=True, help="Policies that want more than half of each authority's validators.")
 @click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter to begin with.")
 @click.option(
     "--contract",
@@ -65,6 +66,7 @@ def network_init(
     listen_host: str | None,
     base_port: int | None,
     witness: str | None,
+    majority: bool,
     parameters: tuple[str, ...],
     contracts: tuple[str, ...],
     as_json: bool,
@@ -94,6 +96,7 @@ def network_init(
             listen_host=listen_host,
             base_port=base_port,
             witness=witness,
+            majority=majority,
             contracts=contracts_of(contracts),
             parameters=_parameters(parameters),
         )

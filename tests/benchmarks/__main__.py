@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from tests.benchmarks.report import ratios, table, targets_met
 from tests.benchmarks.signatures import measure_signatures
 from tests.benchmarks.whole import FULL, QUICK, STAGES, Scale, measure_whole
 
-VALIDATORS = 4
 # A ledger for itself, of which a validator starts and another is sent a snapshot: not a stage of the one network.
 CATCHING_UP = "catching_up"
 ALL = ("signatures", "micro", *STAGES, CATCHING_UP)
@@ -33,6 +33,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: build/bench.json")
     parser.add_argument("--entries", type=int, help="statements to put on the log before memory and audit are measured")
     parser.add_argument("--ledger", type=int, help="entries, and records of the state, to catch up with and start on")
+    parser.add_argument("--validators", type=int, default=2, help="of each authority; 2 if not given")
+    parser.add_argument("--majority", action="store_true", help="more than half of each authority has to cosign")
+    parser.add_argument("--per-s", type=int, help="statements a second whose way to finality is measured")
+    parser.add_argument("--seconds", type=int, help="for how long")
     parser.add_argument("--keep", type=Path, help="keep the network, its logs and its archive in this directory")
     arguments = parser.parse_args()
     if arguments.keep is not None and arguments.keep.exists() and any(arguments.keep.iterdir()):
@@ -49,6 +53,7 @@ def run(scale: Scale, only: list[str] | None, directory: Path) -> dict[str, Any]
     """The whole report. `only` limits what is measured; the bare signature checks are always measured."""
     wanted = set(only or ALL)
     report: dict[str, Any] = {"machine": describe_machine(), **describe_commit(), "scale": scale.name}
+    report |= {"validators_of_each_authority": scale.validators, "majority": scale.majority}
     progress("bare signature checks")
     bare = measure_signatures(scale.signature_s)
     report["bare_signature_checks"] = bare
@@ -70,7 +75,7 @@ def run(scale: Scale, only: list[str] | None, directory: Path) -> dict[str, Any]
         report[CATCHING_UP] = catching_up.run(scale.ledger, scale.ledger, parts, directory / "catching-up")
         progress("catching up by blocks")
         report[CATCHING_UP]["blocks"] = measure_blocks(*scale.blocks)
-    report["ratios"] = ratios(report, bare, VALIDATORS)
+    report["ratios"] = ratios(report, bare, 2 * scale.validators)
     report["targets"] = targets_met(report)
     return report
 
@@ -82,6 +87,13 @@ def main() -> int:
         scale = scale.with_entries(arguments.entries)
     if arguments.ledger is not None:
         scale = scale.with_ledger(arguments.ledger)
+    scale = replace(
+        scale,
+        validators=arguments.validators,
+        majority=arguments.majority,
+        latency_per_s=arguments.per_s or scale.latency_per_s,
+        latency_s=arguments.seconds or scale.latency_s,
+    )
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="comity-bench-"))
     directory.mkdir(parents=True, exist_ok=True)
     try:

@@ -43,12 +43,25 @@ class Usage:
 
 
 class RunningNetwork:
-    """Four validators and two gateways as subprocesses of this one."""
+    """Validators of two authorities and a gateway of each, as subprocesses of this one."""
 
-    def __init__(self, directory: Path, parameters: Mapping[str, int | str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        parameters: Mapping[str, int | str] | None = None,
+        *,
+        validators: int = 2,
+        majority: bool = False,
+    ) -> None:
+        """`validators`: of each authority. `majority`: whether more than half of them have to cosign, not any one."""
         self.directory = directory
         self.network: Network = init_network(
-            directory / "network", origin=ORIGIN, authorities=AUTHORITIES, parameters=parameters
+            directory / "network",
+            origin=ORIGIN,
+            authorities=AUTHORITIES,
+            parameters=parameters,
+            validators_per_authority=validators,
+            majority=majority,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, IO[bytes]] = {}

@@ -59,6 +59,9 @@ class Scale:
     # Lanes and passes of each that are executed by themselves; statements and lanes of the order executed again.
     executing: tuple[int, int]
     blocks: tuple[int, int]
+    # Of each authority; and whether more than half of them have to cosign, not any one.
+    validators: int = 2
+    majority: bool = False
 
     def with_entries(self, entries: int) -> Scale:
         return replace(self, entries=entries)
@@ -83,10 +86,10 @@ class _Run:
 
 async def measure_whole(scale: Scale, wanted: set[str], directory: Path, progress: Progress) -> dict[str, Any]:
     """Measure the wanted stages. Raises NodeFailed or LoadFailed."""
-    network = RunningNetwork(directory)
+    network = RunningNetwork(directory, validators=scale.validators, majority=scale.majority)
     report: dict[str, Any] = {}
     try:
-        progress("network of four validators and two gateways")
+        progress(f"network of {2 * scale.validators} validators and two gateways")
         await network.start()
         progress("signing the workload ahead")
         workload = Workload(network.network, scale.lanes, seed=1)

@@ -271,3 +271,20 @@ def test_a_newcomer_is_told_of_the_newest_ca_that_its_model_has(fresh: Network, 
     entries = {each.name: each.ca_sha256 for each in load_validator_config(made.config).authorities}
     assert entries == {"kz-kgd": None, "cn-gacc": bytes.fromhex(digest)}
     assert bytes.fromhex(digest) in load_identity(load_validator_config(made.config)).cas["cn-gacc"]
+
+
+def test_a_network_can_want_more_than_half_of_each_side_from_the_beginning(tmp_path: Path) -> None:
+    made = init_network(
+        tmp_path / "net",
+        origin="comity.example/test",
+        authorities=AUTHORITIES,
+        validators_per_authority=3,
+        base_port=21_200,
+        majority=True,
+        witness="un-observer",
+    )
+    files = [authority.policy for authority in made.authorities]
+    files += [validator.config.parent / "network.policy" for validator in made.validators]
+    for path in files:
+        thresholds = {group.name: group.threshold for group in parse_policy(path.read_bytes()).groups}
+        assert thresholds == {"kz": 2, "cn": 2, "both": 2}, path
