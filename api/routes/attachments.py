@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from api.attachment_kinds import ENVELOPE, KIND_OF_MEDIA_TYPE, TELEMETRY, kind_of
-from api.models import EXAMPLE_ID, AttachmentResult, DeletedAttachment, EnvelopeKeysDocument
+from api.examples import EXAMPLE_ID
+from api.models import AttachmentResult, DeletedAttachment, EnvelopeKeysDocument
 from api.problems import Problem
 from api.routes.common import (
     AUTHENTICATION,

@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from api.access import Principal
 from api.certifying import NoSuchMovement, certificate_of_entries, declarations_of
 from api.core import Gateway
+from api.examples import EXAMPLE_MRN
 from api.feed import PAGE_MAX_ENTRIES
-from api.models import EXAMPLE_MRN
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, problems
 from contracts.certificate import MAX_CERTIFICATE_ENTRIES, MEDIA_TYPE, SUFFIX, belongs

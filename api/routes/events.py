@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from api.access import Principal
 from api.core import Event, Gateway
-from api.models import EXAMPLE_EVENT, EXAMPLE_UCR
+from api.examples import EXAMPLE_EVENT, EXAMPLE_UCR
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, CallerDep, GatewayDep, problems
 

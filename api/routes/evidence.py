@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
-from api.models import EXAMPLE_EVIDENCE, EXAMPLE_ID, EvidenceList
+from api.examples import EXAMPLE_EVIDENCE, EXAMPLE_ID
+from api.models import EvidenceList
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, example, json_response, problems
 from ledger.evidence import MEDIA_TYPE, SUFFIX

@@ -13,9 +13,10 @@ from fastapi.responses import Response
 from api.access import Principal
 from api.core import Gateway
 from api.epcis import document as epcis
+from api.examples import EXAMPLE_MRN, EXAMPLE_UCR
 from api.feed import FeedPage
 from api.history import MAX_HISTORY_ENTRIES, Authority, History, Recorded
-from api.models import EXAMPLE_MRN, EXAMPLE_UCR, ImportReport
+from api.models import ImportReport
 from api.problems import Problem
 from api.routes.common import (
     AUTHENTICATION,

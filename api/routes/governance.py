@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from api.core import Gateway
-from api.models import EXAMPLE_ID, GovernanceDocument, ParametersDocument, RecordDocument
+from api.examples import EXAMPLE_ID
+from api.models import GovernanceDocument, ParametersDocument, RecordDocument
 from api.problems import Problem
 from api.routes.common import LINEARIZABLE, NO_STORE, Consistency, GatewayDep, example, json_response, problems
 from contracts import governed

@@ -17,7 +17,8 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from api.core import Gateway
-from api.models import EXAMPLE_CHECKPOINT, EXAMPLE_FURTHER, CheckpointDocument, FurtherDocument
+from api.examples import EXAMPLE_CHECKPOINT, EXAMPLE_FURTHER
+from api.models import CheckpointDocument, FurtherDocument
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, GatewayDep, example, json_response, problems
 from ledger.checkpoint import parse_checkpoint

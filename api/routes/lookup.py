@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from api.examples import EXAMPLE_MRN, EXAMPLE_UCR
 from api.lookup import ASKED, Position, look_up, questions_of
-from api.models import EXAMPLE_MRN, EXAMPLE_UCR, LookupPage
+from api.models import LookupPage
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, example, json_response, problems
 from api.routes.records import decode_cursor, encode_cursor, page_items

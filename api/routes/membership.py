@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api.models import EXAMPLE_CHANGE_REPLY, EXAMPLE_MEMBERSHIP, ChangeReply, MembershipDocument
+from api.examples import EXAMPLE_CHANGE_REPLY, EXAMPLE_MEMBERSHIP
+from api.models import ChangeReply, MembershipDocument
 from api.problems import Problem
 from api.routes.common import NO_STORE, GatewayDep, body_within, example, json_response, problems
 from ledger.membership import MAX_CHANGE_BYTES

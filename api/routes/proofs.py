@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from api.core import STATUS_PROOF_TYPE
-from api.models import EXAMPLE_MRN, EXAMPLE_UCR
+from api.examples import EXAMPLE_MRN, EXAMPLE_UCR
 from api.problems import Problem
 from api.routes.common import AUTHENTICATION, NO_STORE, CallerDep, GatewayDep, example, problems
 from api.routes.statements import StatementId, statement_id_of

@@ -16,7 +16,8 @@ from nacl.utils import random as random_bytes
 
 from api.access import Principal
 from api.core import Gateway
-from api.models import EXAMPLE_MRN, EXAMPLE_UCR, MovementPage, ParticipantPage, RecordDocument
+from api.examples import EXAMPLE_MRN, EXAMPLE_UCR
+from api.models import MovementPage, ParticipantPage, RecordDocument
 from api.problems import Problem
 from api.routes.common import (
     AUTHENTICATION,

@@ -11,7 +11,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from api.answers import Accepted, Rejected, Unavailable, problem_of
 from api.core import Gateway
-from api.models import EXAMPLE_ID, EXAMPLE_RECORD, EXAMPLE_RESULT, SequenceResult, StatementRecord, StatementResult
+from api.examples import EXAMPLE_ID, EXAMPLE_RECORD, EXAMPLE_RESULT
+from api.models import SequenceResult, StatementRecord, StatementResult
 from api.problems import Problem, of_malformed, retry_after_s
 from api.routes.common import (
     AUTHENTICATION,

@@ -9,9 +9,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.core import Gateway
+from api.examples import EXAMPLE_STATUS
 from api.expiry import Ending, nearing
 from api.lanes import HEALTH_MISSES_MAX
-from api.models import EXAMPLE_STATUS, Health, NetworkStatus
+from api.models import Health, NetworkStatus
 from api.routes.common import NO_STORE, GatewayDep, example, json_response
 from api.tokens import audience_of
 
