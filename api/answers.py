@@ -50,6 +50,8 @@ class Unavailable:
 Answer: TypeAlias = Accepted | Rejected | Refused | Unavailable
 
 DEFAULT_RETRY_AFTER_MS = 1_000
+# How a validator begins to say that a read was not confirmed: by this a gateway knows it from one that is not there.
+NOT_CONFIRMED = "read not confirmed: "
 
 
 def answer_of(result: wire.Result) -> Answer:

@@ -25,7 +25,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from api.answers import DEFAULT_RETRY_AFTER_MS, Answer, Unavailable, answer_of
+from api.answers import DEFAULT_RETRY_AFTER_MS, NOT_CONFIRMED, Answer, Unavailable, answer_of
 from api.config import ValidatorEndpoint
 from api.finality import Finality
 from api.lanes import HEALTH_MISSES_MAX, Backoff, Callback, InFlight, Lane, channel_to
@@ -44,8 +44,6 @@ SWEEP_INTERVAL_S = 0.1
 # A change of the membership is ordered, committed and perhaps left in two steps before it is answered.
 CHANGE_TIMEOUT_S = 15.0
 INDEX_RETRY_AFTER_MS = 5_000
-# How a validator begins to say that a read was not confirmed.
-NOT_CONFIRMED = "read not confirmed: "
 
 # grpc's ways of saying that a call ended while it was being used.
 BROKEN_CALL = (grpc.aio.UsageError, asyncio.InvalidStateError)

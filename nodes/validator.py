@@ -63,6 +63,7 @@ from nodes.scrub import Scrub, walk_ledger, walk_order
 from nodes.service import Following, ValidatorService
 from nodes.snapshots import Snapshots
 from nodes.status import GAUGES, StatusReport
+from nodes.submissions import Submissions
 from nodes.versions import SINCE, SPOKEN, Feature, VersionRange, Versions
 
 EXIT_STOPPED = 0
@@ -281,15 +282,12 @@ class Validator:
         self._gateways = PeerDirectory(dict.fromkeys(config.gateways, config.authority), self.participation.cas())
         self.service = ValidatorService(
             self.chain,
-            self.checks,
-            self.proposals,
+            Submissions(self.chain, self.checks, self.proposals, self.rejections, self.metrics, self.report.readiness),
             self.following,
             self.records,
             self.stores.log_index,
             self.report,
             self._gateways,
-            self.metrics,
-            self.rejections,
             self.changes,
             self.reads,
             Proving(

@@ -1,40 +1,22 @@
-"""What the service to gateways says of an answer, on the wire."""
+"""What becomes of statements that a gateway hands in: answered once each, and ordered only if a known key signed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from api.proto import validator_pb2
-from contracts.outcome import Outcome
 from ledger.algorithms import PrivateKey, PublicKey
 from ledger.statement import Statement, sign_statement
 from nodes.checking import SignatureChecks
-from nodes.execution import Rejected
 from nodes.proposing import Unordered
 from nodes.rejections import REJECTIONS_MAX, REJECTIONS_PER_S, RejectionLimits
-from nodes.replies import DETAIL_MAX_CHARS, REPLY_MAX_RESULTS, Replies, to_result
-from nodes.service import Following, ValidatorService
+from nodes.submissions import Submissions
 from tests.nodes.world import HandClock, World
-
-
-def test_a_rejection_carries_what_the_contracts_said() -> None:
-    detail = "gross_mass_g: expected 1 to 100000000, got 0"
-    rejected = to_result(7, Rejected(Outcome.PAYLOAD_FIELD_OUT_OF_LIMITS, detail)).rejected
-    assert (rejected.code, rejected.name, rejected.detail) == (108, "payload_field_out_of_limits", detail)
-    assert to_result(7, Rejected(Outcome.KEY_REVOKED, None)).rejected.detail == ""
-
-
-def test_a_long_name_of_a_field_makes_no_long_answer() -> None:
-    name = "\U0001f69a" * 8_000
-    result = to_result(1, Rejected(Outcome.PAYLOAD_FIELD_UNKNOWN, f"{name}: expected only place"))
-    assert result.rejected.detail == name[:DETAIL_MAX_CHARS]
-    reply = validator_pb2.SubmitReply(results=[result] * REPLY_MAX_RESULTS)
-    assert reply.ByteSize() < 4 * 1024 * 1024
 
 
 class Asked:
@@ -48,11 +30,6 @@ class Asked:
         waiter(Unordered(False, "test", 1))
 
 
-class Ready:
-    def readiness(self) -> tuple[bool, str]:
-        return True, "ready"
-
-
 async def submitted(
     statements: list[Statement],
     find_key: Callable[[str, bytes], PublicKey | None],
@@ -62,36 +39,22 @@ async def submitted(
     node = world.node()
     asked = Asked()
     checks = SignatureChecks(find_key, node.metrics, ThreadPoolExecutor(1))
-    make: Any = ValidatorService
-    limits = limits or RejectionLimits(HandClock(0))
-    service = make(
-        node.chain,
-        checks,
-        asked,
-        Following(),
-        node.records,
-        node.log_index,
-        Ready(),
-        None,
-        node.metrics,
-        limits,
-        None,
-        None,
-        None,
+    queue: Any = asked
+    submissions = Submissions(
+        node.chain, checks, queue, limits or RejectionLimits(HandClock(0)), node.metrics, lambda: (True, "ready")
     )
-    replies = Replies()
     items = [validator_pb2.SubmitRequest.Item(tag=tag, statement=each.raw) for tag, each in enumerate(statements)]
-    replies.unanswered += len(items)
-    service._start(service._admit_items(items, replies), replies)
+
+    async def requests() -> AsyncIterator[validator_pb2.SubmitRequest]:
+        yield validator_pb2.SubmitRequest(items=items)
+
     async with asyncio.timeout(60):
-        while replies.unanswered:
-            await replies.wake.wait()
-            replies.wake.clear()
-    return replies.take().results, asked
+        results = [result async for reply in submissions.answer(requests()) for result in reply.results]
+    return results, asked
 
 
 async def test_what_no_known_key_signed_is_answered_and_never_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.service.KEY_LOOK_S", 0.01)
+    monkeypatch.setattr("nodes.submissions.KEY_LOOK_S", 0.01)
     stranger = PrivateKey.generate()
     forged = sign_statement(
         stranger, kind="registry.enrol", iss="kz/nobody", sub="kz/x", iat_s=1, cti=bytes(16), payload={}
@@ -105,7 +68,7 @@ async def test_what_no_known_key_signed_is_answered_and_never_ordered(monkeypatc
 
 
 async def test_a_statement_whose_key_becomes_known_a_moment_later_is_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.service.KEY_LOOK_S", 0.01)
+    monkeypatch.setattr("nodes.submissions.KEY_LOOK_S", 0.01)
     key = PrivateKey.generate()
     statement = sign_statement(
         key, kind="escort.position", iss="kz/truck/t-1", sub="19GBCKKCQSXV2FGVA8", iat_s=1, cti=bytes(16), payload={}
