@@ -53,11 +53,12 @@ from api.certificate_words import (
     utc,
 )
 from contracts.certificate import Certificate
-from contracts.certificate_check import CertificateReport, check_certificate, time_text_s
+from contracts.certificate_check import CertificateReport, check_certificate
 from contracts.commitments import Opening, check_opening
 from contracts.crossing_story import CustodyTold, DeclarationTold, SealTold, Story, Told
 from contracts.disclosure import commitments_in, parse_disclosure
 from contracts.incidents import INCIDENTS
+from ledger.calendar import time_text
 from ledger.errors import Untrue
 from ledger.merkle import leaf_hash
 from ledger.note import encode_base64
@@ -484,7 +485,7 @@ class _Document:
         parts: list[Flowable] = [_ROOM, _title("What was checked for this page")]
         parts.append(_pairs([(f"{check.number} {check.name}", check.detail) for check in report.checks], 26 * mm, 7.5))
         if report.quorum is not None and report.checkpoint is not None:
-            signed = "; ".join(f"{name} at {time_text_s(at_s)}" for name, at_s in report.quorum.timestamps.items())
+            signed = "; ".join(f"{name} at {time_text(at_s)}" for name, at_s in report.quorum.timestamps.items())
             checkpoint = report.checkpoint
             rows = [
                 ("Log", f"{checkpoint.origin}, {checkpoint.size} entries"),

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from contracts.certificate import Certificate, belongs, parse_certificate
 from contracts.crossing_story import Story, tell
 from contracts.movement import Movement, decode_movement, movement_key
 from contracts.working import UnreadableRecord
+from ledger.calendar import time_text
 from ledger.checkpoint import Checkpoint
 from ledger.entry import BlockRecord, Genesis
 from ledger.errors import LedgerError, Malformed, Untrue
@@ -116,8 +116,7 @@ def _policy(report: CertificateReport, data: bytes) -> Policy | None:
     except Malformed as error:
         report.add(1, "policy", Verdict.FAILS, str(error))
         return None
-    detail = f"{len(policy.logs)} log, {len(policy.witnesses)} witnesses, quorum {policy.quorum}"
-    report.add(1, "policy", Verdict.HOLDS, detail)
+    report.add(1, "policy", Verdict.HOLDS, policy.told)
     return policy
 
 
@@ -149,12 +148,7 @@ def _weigh(report: CertificateReport, policy: Policy | None, certificate: Certif
         report.add(3, "log", Verdict.FAILS, f"no log of the policy signed a checkpoint of {result.checkpoint.origin}")
     else:
         report.add(3, "log", Verdict.HOLDS, f"{result.checkpoint.origin}, {result.checkpoint.size} entries")
-    signed = ", ".join(f"{name} at {time_text_s(at_s)}" for name, at_s in result.timestamps.items()) or "nobody"
-    if result.quorum_met:
-        report.add(4, "quorum", Verdict.HOLDS, f"{result.quorum}: cosigned by {signed}")
-    else:
-        missing = ", ".join((*result.groups_missing, *result.missing))
-        report.add(4, "quorum", Verdict.FAILS, f"{result.quorum}: cosigned by {signed}; missing {missing}")
+    report.add(4, "quorum", Verdict.HOLDS if result.quorum_met else Verdict.FAILS, result.told)
 
 
 def _inclusion(report: CertificateReport, certificate: Certificate | None) -> None:
@@ -326,13 +320,5 @@ def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def time_text_s(at_s: int) -> str:
-    """A time as people write it; a cosigner's time may lie beyond the calendar, and is then only a number."""
-    try:
-        return datetime.fromtimestamp(at_s, UTC).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s} s"
-
-
 def time_text_ms(at_ms: int) -> str:
-    return time_text_s(at_ms // 1000)
+    return time_text(at_ms // 1000)

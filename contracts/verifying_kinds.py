@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from contracts import crossing_pass
 from contracts.crossing_pass import CrossingPass, check_seen, check_time, objections, parse_pass, verify_signatures
 from contracts.identifiers import IdentifierError, parse_mrn, parse_participant_id, parse_ucr
 from contracts.verifying import Checks, Context, Verification
+from ledger import calendar
 from ledger.errors import Malformed, Untrue
 from ledger.merkle import leaf_hash
 from ledger.note import parse_note
@@ -47,11 +47,7 @@ _KEY_NOT_CHECKED = "that the truck has its key: a challenge that it signs would 
 
 
 def time_text(at_s: int) -> str:
-    """A time as people write it; beyond the calendar it is only a number."""
-    try:
-        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s} s"
+    return calendar.time_text(at_s, "%Y-%m-%d %H:%M:%SZ")
 
 
 def _policy(checks: Checks, data: bytes) -> Policy | None:
@@ -60,7 +56,7 @@ def _policy(checks: Checks, data: bytes) -> Policy | None:
     except Malformed as error:
         checks.fails("policy", error)
         return None
-    checks.holds("policy", f"{len(policy.logs)} log, {len(policy.witnesses)} witnesses, quorum {policy.quorum}")
+    checks.holds("policy", policy.told)
     return policy
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ledger.calendar import time_text
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.cosignature import verify_cosignature
 from ledger.errors import Malformed, Misuse, Untrue
@@ -89,6 +90,13 @@ class QuorumResult:
         """Whether the checkpoint is valid under the policy."""
         return self.log is not None and self.quorum_met
 
+    @property
+    def told(self) -> str:
+        """In words, who cosigned and when; unless that is enough, who is missing."""
+        signed = ", ".join(f"{name} at {time_text(at_s)}" for name, at_s in self.timestamps.items()) or "nobody"
+        told = f"{self.quorum}: cosigned by {signed}"
+        return told if self.quorum_met else f"{told}; missing {', '.join((*self.groups_missing, *self.missing))}"
+
     def check(self) -> None:
         """Raise Untrue unless the checkpoint is valid under the policy."""
         if self.log is None:
@@ -109,6 +117,11 @@ class Policy:
     witnesses: tuple[Witness, ...]
     groups: tuple[Group, ...]
     quorum: str
+
+    @property
+    def told(self) -> str:
+        """In words, how much it asks for."""
+        return f"{len(self.logs)} log, {len(self.witnesses)} witnesses, quorum {self.quorum}"
 
     @cached_property
     def _logs_by_line(self) -> dict[tuple[str, bytes], Log]:

@@ -17,9 +17,9 @@ ledger; both authorities checked it before they cosigned, and `ledger.audit` che
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
 
+from ledger.calendar import time_text
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, Untrue
 from ledger.merkle import leaf_hash, verify_inclusion
@@ -90,8 +90,7 @@ def _policy(report: ProofReport, data: bytes) -> Policy | None:
     except Malformed as error:
         report._add(1, "policy", Verdict.FAILS, str(error))
         return None
-    detail = f"{len(policy.logs)} log, {len(policy.witnesses)} witnesses, quorum {policy.quorum}"
-    report._add(1, "policy", Verdict.HOLDS, detail)
+    report._add(1, "policy", Verdict.HOLDS, policy.told)
     return policy
 
 
@@ -114,8 +113,8 @@ def _statement(report: ProofReport, data: bytes) -> None:
         report._add(3, "statement", Verdict.FAILS, str(error))
         return
     report.statement = statement
-    signed_at = datetime.fromtimestamp(statement.iat_s, UTC).isoformat()
-    detail = f"{statement.kind} about {statement.sub}, by {statement.iss}, dated {signed_at} by its signer"
+    dated = time_text(statement.iat_s)
+    detail = f"{statement.kind} about {statement.sub}, by {statement.iss}, dated {dated} by its signer"
     report._add(3, "statement", Verdict.HOLDS, detail)
 
 
@@ -144,12 +143,7 @@ def _quorum(report: ProofReport, result: QuorumResult | Untrue | Malformed | Non
         report._add(5, "quorum", Verdict.NOT_REACHED, "needs a checkpoint whose signatures are good")
         return
     report.cosigned_at_s = dict(result.timestamps)
-    signed = ", ".join(f"{name} at {_time(at_s)}" for name, at_s in result.timestamps.items()) or "nobody"
-    if result.quorum_met:
-        report._add(5, "quorum", Verdict.HOLDS, f"{result.quorum}: cosigned by {signed}")
-        return
-    missing = ", ".join((*result.groups_missing, *result.missing))
-    report._add(5, "quorum", Verdict.FAILS, f"{result.quorum}: cosigned by {signed}; missing {missing}")
+    report._add(5, "quorum", Verdict.HOLDS if result.quorum_met else Verdict.FAILS, result.told)
 
 
 def _inclusion(report: ProofReport, proof: Proof | None, statement_bytes: bytes) -> None:
@@ -163,11 +157,3 @@ def _inclusion(report: ProofReport, proof: Proof | None, statement_bytes: bytes)
         report._add(6, "inclusion", Verdict.FAILS, f"this statement is not entry {proof.index}: {error}")
         return
     report._add(6, "inclusion", Verdict.HOLDS, f"entry {proof.index}, id {leaf_hash(statement_bytes).hex()}")
-
-
-def _time(at_s: int) -> str:
-    """A time as people write it; a cosigner's time may lie beyond the calendar, and is then only a number."""
-    try:
-        return datetime.fromtimestamp(at_s, UTC).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s} s"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from contracts.audit_figures import Figures
 from contracts.dwell import EPOCH, INTERVALS
 from ledger.audit_report import AuditReport, Check
+from ledger.calendar import time_text
 
 MAX_SHOWN_FAULTS = 1000
 MAX_SHOWN_CHANGES = 500
@@ -113,10 +114,7 @@ def _table(parent: Element, titles: Sequence[str], rows: Sequence[Sequence[tuple
 
 
 def _time(at_s: int) -> str:
-    try:
-        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s} s"
+    return time_text(at_s, "%Y-%m-%d %H:%M:%S UTC")
 
 
 def _date(day: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
-from nodes.cli.offline import MAX_CALENDAR_S, progress_bar, read_policy, stop
+from nodes.cli.offline import progress_bar, read_policy, stop
 
 if TYPE_CHECKING:
     from ledger.audit import AuditReport, Spread
@@ -193,9 +193,8 @@ def _write_evidence(
 
 
 def _print(directory: Path, report: Any) -> None:
-    from datetime import UTC, datetime
-
     from ledger.audit_report import Check
+    from ledger.calendar import time_text
 
     click.echo(f"{directory}: {'holds' if report.holds else 'DOES NOT HOLD'}")
     click.echo(f"  {report.origin}: {report.size} entries, {report.statements} statements, {report.blocks} blocks")
@@ -204,8 +203,7 @@ def _print(directory: Path, report: Any) -> None:
     if report.root is not None:
         click.echo(f"  root {report.root.hex()}")
     for name, at_s in report.signed.items():
-        at = datetime.fromtimestamp(at_s, UTC).isoformat() if at_s <= MAX_CALENDAR_S else f"{at_s} s"
-        click.echo(f"  cosigned by {name} at {at}")
+        click.echo(f"  cosigned by {name} at {time_text(at_s)}")
     for name in report.missing:
         click.echo(f"  not cosigned by {name}")
     for held in report.log_keys:

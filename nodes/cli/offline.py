@@ -19,7 +19,6 @@ MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
 PROGRESS_S = 2.0
 PLAIN_PROGRESS_S = 10.0
 STATEMENT_SUFFIX = ".cose"
-MAX_CALENDAR_S = 253_402_300_799  # the last second of the year 9999
 
 
 def read_small_file(path: Path) -> bytes:
