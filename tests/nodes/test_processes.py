@@ -257,7 +257,7 @@ async def own_notes(processes: Processes, name: str) -> tuple[bytes, bytes]:
 
 async def ended(processes: Processes, name: str) -> int:
     try:
-        return await asyncio.to_thread(processes.running[name].wait, 15)
+        return await asyncio.to_thread(processes.running[name].wait, 120)
     finally:
         processes.kill(name)
 
