@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CONFIG_BYTES = 256 * 1024
 MAX_PORT = 65535
+LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_GATEWAY_LIMIT = 1 << 30
 MAX_ATTACHMENT_LIMIT = 1 << 50  # bytes; more days than anybody will count
 
@@ -150,16 +151,16 @@ class _Table:
         self._where = where
         self._left = dict(values)
 
-    def _fail(self, key: str, what: str) -> ConfigError:
+    def fault(self, key: str, what: str) -> ConfigError:
         name = f"{self._where}.{key}" if self._where else key
         return ConfigError(f"{self._path}: {name}: {what}")
 
     def _take(self, key: str, kind: type, expected: str) -> Any:
         if key not in self._left:
-            raise self._fail(key, "is missing")
+            raise self.fault(key, "is missing")
         value = self._left.pop(key)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self._fail(key, f"expected {expected}, got {value!r}")
+            raise self.fault(key, f"expected {expected}, got {value!r}")
         return value
 
     def __contains__(self, key: str) -> bool:
@@ -168,13 +169,13 @@ class _Table:
     def text(self, key: str) -> str:
         value: str = self._take(key, str, "text")
         if not value:
-            raise self._fail(key, "is empty")
+            raise self.fault(key, "is empty")
         return value
 
     def number(self, key: str, low: int, high: int) -> int:
         value: int = self._take(key, int, "a whole number")
         if not low <= value <= high:
-            raise self._fail(key, f"expected {low} to {high}, got {value}")
+            raise self.fault(key, f"expected {low} to {high}, got {value}")
         return value
 
     def truth(self, key: str) -> bool:
@@ -184,7 +185,7 @@ class _Table:
     def digest(self, key: str) -> bytes:
         value = self.text(key)
         if not _match_digest(value):
-            raise self._fail(key, f"expected a SHA-256, 64 digits of 0-9 and a-f, got {value!r}")
+            raise self.fault(key, f"expected a SHA-256, 64 digits of 0-9 and a-f, got {value!r}")
         return bytes.fromhex(value)
 
     def file(self, key: str) -> Path:
@@ -196,17 +197,17 @@ class _Table:
     def choice(self, key: str, values: tuple[str, ...]) -> str:
         value = self.text(key)
         if value not in values:
-            raise self._fail(key, f"expected {' or '.join(values)}, got {value!r}")
+            raise self.fault(key, f"expected {' or '.join(values)}, got {value!r}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         values = self._take(key, list, "a list of texts")
         if not all(isinstance(value, str) and value for value in values):
-            raise self._fail(key, f"expected a list of texts, got {values!r}")
+            raise self.fault(key, f"expected a list of texts, got {values!r}")
         return tuple(values)
 
     def address(self, key: str) -> Address:
-        return parse_address(self.text(key), lambda what: self._fail(key, what))
+        return parse_address(self.text(key), lambda what: self.fault(key, what))
 
     def table(self, key: str) -> _Table:
         return _Table(self._path, key, self._take(key, dict, "a table"))
@@ -214,12 +215,12 @@ class _Table:
     def tables(self, key: str) -> list[_Table]:
         values = self._take(key, list, "a list of tables")
         if not all(isinstance(value, dict) for value in values):
-            raise self._fail(key, "expected a list of tables")
+            raise self.fault(key, "expected a list of tables")
         return [_Table(self._path, f"{key}[{number}]", value) for number, value in enumerate(values)]
 
     def end(self) -> None:
         for key in self._left:
-            raise self._fail(key, "is not a known key")
+            raise self.fault(key, "is not a known key")
 
 
 def parse_address(text: str, fail: Any = ValueError) -> Address:
@@ -275,7 +276,7 @@ def _tuning(table: _Table) -> Tuning:
     table.end()
     tuning = Tuning(**values)
     if tuning.election_timeout_ticks < 3 * tuning.heartbeat_ticks:
-        raise ConfigError("tuning.election_timeout_ticks: expected at least three times tuning.heartbeat_ticks")
+        raise table.fault("election_timeout_ticks", "expected at least three times tuning.heartbeat_ticks")
     return tuning
 
 
@@ -322,7 +323,7 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
         ml_dsa_key=keys.file("ml_dsa") if "ml_dsa" in keys else None,
         further=_further(table.table("further")) if "further" in table else None,
         membership=table.file("membership") if "membership" in table else None,
-        log_level=table.text("log_level") if "log_level" in table else "info",
+        log_level=table.choice("log_level", LOG_LEVELS) if "log_level" in table else "info",
         tuning=_tuning(table.table("tuning")) if "tuning" in table else Tuning(),
     )
     for part in (listen, keys, table):
@@ -332,8 +333,6 @@ def load_validator_config(path: str | Path) -> ValidatorConfig:
 
 
 def _check_names(config: ValidatorConfig) -> None:
-    if config.log_level not in ("debug", "info", "warning", "error"):
-        raise ConfigError(f"{config.path}: log_level: expected debug, info, warning or error, got {config.log_level!r}")
     authorities = [authority.name for authority in config.authorities]
     validators = [config.name, *(peer.name for peer in config.peers)]
     for names, what in ((authorities, "authorities"), (validators, "peers"), (list(config.gateways), "gateways")):
@@ -406,7 +405,7 @@ def load_gateway_config(path: str | Path) -> GatewayConfig:
         attachments=attachments,
         reference=reference,
         unbound_tokens=table.truth("unbound_tokens") if "unbound_tokens" in table else True,
-        log_level=table.text("log_level") if "log_level" in table else "info",
+        log_level=table.choice("log_level", LOG_LEVELS) if "log_level" in table else "info",
     )
     for part in (listen, keys, table):
         part.end()

@@ -21,9 +21,9 @@ class Metrics:
     """The metrics of one validator."""
 
     def __init__(self, validator: str) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.validator = validator
-        registry = self._registry
+        registry = self.registry
         # Open file descriptors and their limit, among others: a store that cannot open a file cannot go on.
         ProcessCollector(registry=registry)
         self._endings = EndingGauges("comity", registry)
@@ -69,7 +69,7 @@ class Metrics:
         """Register gauges by name and meaning; `read` gives their values when somebody asks."""
         self._read = read
         self._gauges = {
-            name: Gauge(f"comity_{name}", meaning, registry=self._registry) for name, meaning in meanings.items()
+            name: Gauge(f"comity_{name}", meaning, registry=self.registry) for name, meaning in meanings.items()
         }
 
     def endings(self, read: Callable[[], tuple[Iterable[Ending], int]]) -> None:
@@ -80,4 +80,4 @@ class Metrics:
         self._endings.set(*self._read_endings())
         for name, value in self._read().items():
             self._gauges[name].set(value)
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

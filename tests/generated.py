@@ -59,6 +59,12 @@ def _command_reference() -> dict[str, bytes]:
     return {"docs/commands.md": render().encode()}
 
 
+def _metrics_reference() -> dict[str, bytes]:
+    from nodes.metrics_reference import PAGE, text
+
+    return {PAGE: text().encode()}
+
+
 def _http_reference() -> dict[str, bytes]:
     from api.http_reference import PAGE, text
 
@@ -89,6 +95,7 @@ GENERATORS: tuple[Callable[[], dict[str, bytes]], ...] = (
     _payload_schemas,
     _diagrams,
     _command_reference,
+    _metrics_reference,
     _http_reference,
     _format_tables,
     _verify_page_tables,

@@ -1,4 +1,4 @@
-"""Links between documents lead somewhere."""
+"""Links between documents lead somewhere: to a file or folder, and to a heading where they name one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,30 @@ def test_every_relative_link_leads_to_a_file_or_folder(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     relative = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
     assert [target for target in relative if not (page.parent / target).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub and most others make addresses of them."""
+    found: set[str] = set()
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
+    for heading in re.findall(r"(?m)^#+ (.*)$", text):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug, number = re.sub(r"[^\w\- ]", "", plain).strip().replace(" ", "-"), 0
+        while (anchor := f"{slug}-{number}" if number else slug) in found:
+            number += 1
+        found.add(anchor)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    lost = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        to = page.parent / name if name else page
+        if anchor and "://" not in target and to.suffix == ".md" and anchor not in anchors(to):
+            lost.append(target)
+    assert lost == []
 
 
 def test_every_decision_is_in_the_list_and_every_page_is_reachable_from_the_readme() -> None:

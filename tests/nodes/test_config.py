@@ -34,6 +34,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         ('authority = "kz-kgd"\norigin', 'authority = "xx"\norigin', "not listed under authorities"),
         ('name = "cn-gacc-2"', 'name = "cn-gacc-1"', "stands there twice"),
         ("[listen]", "[listen", "is not TOML"),
+        ('data = "data"', 'data = "data"\nlog_level = "loud"', "log_level: expected debug or info or warning or error"),
     ],
 )
 def test_every_mistake_in_a_validators_file_names_the_key(
@@ -53,7 +54,7 @@ def test_every_mistake_in_a_validators_file_names_the_key(
         ("tick_ms = 0", "tuning.tick_ms: expected 5 to 1000, got 0"),
         ("tick_ms = true", "tuning.tick_ms: expected a whole number"),
         ("ticks = 5", "tuning.ticks: is not a known key"),
-        ("election_timeout_ticks = 5", "at least three times"),
+        ("election_timeout_ticks = 5", "validator.toml: tuning.election_timeout_ticks: expected at least three times"),
     ],
 )
 def test_tuning_has_limits(files: tuple[Path, Path], tuning: str, match: str) -> None:

@@ -1,30 +1,48 @@
-"""What operators are told to watch is there to be watched."""
+"""What operators are told to watch is there to be watched, and what is there to be watched is told."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
 
+import pytest
 from prometheus_client import generate_latest
 
-from api.listing import Listing
-from api.metrics import GatewayMetrics
-from api.validators import ValidatorPool
 from nodes.metrics import Metrics
-from nodes.status import GAUGES
+from nodes.metrics_reference import registries, text
 
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+DOCS = Path(__file__).parents[2] / "docs"
+# Part of a longer name in a sentence about several.
+PREFIXES = {"comity_catch_up_"}
 
 
-def test_every_metric_of_the_operators_page_is_one_that_a_validator_or_a_gateway_has() -> None:
-    metrics = Metrics("kz-kgd-1")
-    metrics.gauges(lambda: dict.fromkeys(GAUGES, 0.0), GAUGES)
-    documented = set(re.findall(r"`((?:comity|process)_[a-z_]+)`", OPERATING.read_text()))
-    registry = GatewayMetrics(cast(ValidatorPool, None)).registry
-    Listing(None, cast(Callable[[bytes], Awaitable[bool]], None), registry)
-    gateway = generate_latest(registry)
-    there = set(re.findall(r"(?m)^# TYPE (\S+)", (metrics.text() + gateway).decode()))
-    assert len(documented) > 15
-    assert documented - there == set()
+def exposed() -> set[str]:
+    return set(
+        re.findall(r"(?m)^# TYPE (\S+)", b"".join(generate_latest(registry) for registry in registries()).decode())
+    )
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_every_metric_that_a_page_names_is_one_that_a_validator_or_a_gateway_has(page: Path) -> None:
+    named = set(re.findall(r"`((?:comity|process)_[a-z0-9_]+)`", page.read_text()))
+    assert named - exposed() - PREFIXES == set()
+
+
+def test_the_operators_page_tells_what_to_watch() -> None:
+    assert len(re.findall(r"`(?:comity|process)_[a-z_]+`", (DOCS / "operating.md").read_text())) > 15
+
+
+def test_the_page_of_metrics_has_every_one_that_is_ours() -> None:
+    listed = set(re.findall(r"(?m)^\| `(\w+)` \|", text()))
+    ours = {
+        name for name in exposed() if not name.startswith(("process_", "python_")) and not name.endswith("_created")
+    }
+    assert listed == ours
+
+
+def test_a_gauge_is_what_was_read_when_somebody_asked() -> None:
+    metrics, values = Metrics("kz-kgd-1"), {"halted": 0.0}
+    metrics.gauges(lambda: values, {"halted": "1 if this validator has halted"})
+    assert b"comity_halted 0.0" in metrics.text()
+    values["halted"] = 1.0
+    assert b"comity_halted 1.0" in metrics.text()
