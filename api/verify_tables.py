@@ -33,6 +33,8 @@ def tables_js() -> str:
         "ROWS": _rows(),
         "DEADLINES": {state: rule.to for state, rule in DEADLINES.items()},
         "INCIDENT_CONSEQUENCES": {code: incident.consequence for code, incident in INCIDENTS.items()},
+        "VEHICLE_CHANGES": [code for code, incident in INCIDENTS.items() if incident.changes_vehicle],
+        "SEAL_BREAKING": [code for code, incident in INCIDENTS.items() if incident.breaks_seal],
         "MOVEMENT_PROGRESS": list(progress_names()),
         "EVENTS": EVENTS,
     }

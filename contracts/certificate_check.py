@@ -44,8 +44,9 @@ _ALWAYS_NOT_CHECKED = (
     "positions of the truck, photos and other attachments: they are not in a certificate",
 )
 _NOT_CHECKED_WITHOUT_RECORD = (
-    "that nothing was left out which changes no state, such as an incident that held nothing, or a time limit that has "
-    "passed since the last statement: this certificate has no proof of the movement's record"
+    "that the last statements were not left out, and with them a later state and another custody; nor what changes no "
+    "state, such as an incident that held nothing, or a time limit that has passed since the last statement: this "
+    "certificate has no proof of the movement's record"
 )
 _NOT_IN_THE_RECORD = (
     "that nothing was left out which the movement's record does not keep: what became of its declarations (suspension, "
@@ -87,9 +88,11 @@ class CertificateReport:
         if not self.holds or self.story is None or self.checkpoint is None:
             return ""
         story, custody = self.story, self.story.custody[-1]
+        unproven = "; that nothing came after it is not proven" if self.record is None else ""
         return (
             f"movement {story.mrn} with {story.vehicle} is {story.state.replace('_', ' ')}; custody has been with "
             f"{custody.authority}, and {custody.liable} liable, since {time_text_ms(custody.since.block_time_ms)}"
+            f"{unproven}"
         )
 
     def add(self, number: int, name: str, verdict: Verdict, detail: str) -> None:

@@ -12,6 +12,7 @@ import { EVENTS } from "./tables.js";
 const MAX_BYTES = { "tlog-proof": 353_621, "status-proof": 539_824, pass: 16_384, crossing: 4 * 1024 * 1024, statement: 32 * 1024 };
 const SIGNATURES = "the statements' own signatures: both authorities checked them against their registry before cosigning; an audit of the archive checks them again";
 const NOT_IN_THE_RECORD = "that nothing was left out which the movement's record does not keep: what became of its declarations (suspension, withdrawal, control, request: ask for their status proofs), a time limit that passed and was extended, an offer that lapsed";
+const WITHOUT_RECORD = "that the last statements were not left out, and with them a later state and another custody; nor what changes no state, such as an incident that held nothing, or a time limit that has passed since the last statement: this certificate has no proof of the movement's record";
 const LATER = "what happened after the checkpoint: a later entry may have changed what this one says";
 const encoder = new TextEncoder();
 
@@ -319,9 +320,9 @@ async function crossing(checks, data, context, report) {
   });
   const times = await checks.make("blocks", async () => blockTimes(certificate, checkpoint));
   if (times === null) checks.notReached("story", "a certificate whose block records hold");
-  else await checks.make("story", async () => story(certificate, times, report));
-  if (certificate.record !== null) await movementRecord(checks, certificate, checkpoint, report);
-  else report.notChecked.push("that nothing was left out which changes no state, such as an incident that held nothing, or a time limit that has passed since the last statement: this certificate has no proof of the movement's record");
+  const told = times === null ? null : await checks.make("story", async () => storyOf(certificate, times, report));
+  if (certificate.record !== null) await movementRecord(checks, certificate, checkpoint, told);
+  else report.notChecked.push(WITHOUT_RECORD);
   report.notChecked.push(NOT_IN_THE_RECORD);
 }
 
@@ -370,6 +371,17 @@ function blockTimes(certificate, checkpoint) {
   return [times, `${count} block records`];
 }
 
+// A payload may be of any shape where nothing before it held.
+function storyOf(certificate, times, report) {
+  try {
+    return story(certificate, times, report);
+  } catch (error) {
+    throw error instanceof TypeError ? new Malformed("a payload is of another shape than its contract has it") : error;
+  }
+}
+
+const sealsIn = (seals) => [...seals].map(([id, state]) => `${id} ${state}`).sort().join(", ");
+
 function story(certificate, times, report) {
   const order = new Order();
   const custody = [];
@@ -394,14 +406,18 @@ function story(certificate, times, report) {
     report.told.push({ at: time(Math.floor(times.get(index) / 1000)), what: EVENTS[statement.kind] ?? statement.kind, by: statement.issuer, index });
   }
   if (plan === null) throw new Untrue(`no statement plans movement ${certificate.mrn}`);
-  const [holder, liable] = custody.at(-1);
+  const [holder, liable, since] = custody.at(-1);
   const state = order.state.replaceAll("_", " ");
-  report.summary = `movement ${certificate.mrn} is ${state}; custody is with ${holder}, and ${liable} is liable`;
-  report.notChecked.push("that the declarations were decided in the order of their contract, and what became of each seal: comity verify checks it");
-  return [order.state, `${state}, custody ${holder}, liable ${liable}`];
+  const unproven = certificate.record === null ? "; that nothing came after it is not proven" : "";
+  report.summary = `movement ${certificate.mrn} is ${state}; custody is with ${holder}, and ${liable} is liable${unproven}`;
+  report.notChecked.push("that the declarations were decided in the order of their contract: comity verify checks it");
+  const incidents = certificate.statements.filter(({ statement }) => statement.kind === "escort.incident" && statement.subject === certificate.mrn).length;
+  const idAt = (index) => hex(certificate.statements.find((each) => each.index === index).statement.id);
+  const said = { custody: holder, "liable party": liable, handover: idAt(since), plan: idAt(custody[0][2]), vehicle: order.vehicle, containers: order.containers.join(" "), incidents, seals: sealsIn(order.seals) };
+  return [{ said, states: order.statesNow() }, `${state}, custody ${holder}, liable ${liable}`];
 }
 
-async function movementRecord(checks, certificate, checkpoint, report) {
+async function movementRecord(checks, certificate, checkpoint, told) {
   if (checks.made.some(({ verdict }) => verdict !== "holds")) return checks.notReached("record", "all that is before it");
   await checks.make("record", async () => {
     const last = certificate.entries.at(-1);
@@ -410,10 +426,10 @@ async function movementRecord(checks, certificate, checkpoint, report) {
     const key = `escort/${certificate.mrn}`;
     await verifyStateProof(last.block.state_root, key, value, parseStateProof(decode(proof, 16_384)));
     const record = readRecord(key, value);
-    const said = `custody is with ${record.custody}, and ${record.liable} is liable`;
-    if (!report.summary.endsWith(said)) throw new Untrue(`the record says that ${said}, the statements say otherwise`);
-    const told = certificate.statements.filter(({ statement }) => statement.kind === "escort.incident" && statement.subject === certificate.mrn).length;
-    if (Number(record.incidents) !== told) throw new Untrue(`incidents: the record says ${record.incidents}, the statements ${told}`);
+    const found = { custody: record.custody, "liable party": record.liable, handover: hex(record.handover), plan: hex(record.planned), vehicle: record.vehicle, containers: record.containers.join(" "), incidents: Number(record.incidents), seals: sealsIn(record.seals) };
+    for (const [name, got] of Object.entries(found)) if (got !== told.said[name]) throw new Untrue(`${name}: the record says ${got}, the statements ${told.said[name]}`);
+    // A time limit may have passed of which no statement tells; nothing else changes a state without one.
+    if (!told.states.includes(record.state)) throw new Untrue(`state: the record says ${record.state}, the statements ${told.states[0]}`);
     return [null, `${record.state.replaceAll("_", " ")} as of entry ${last.index}`];
   });
   return null;

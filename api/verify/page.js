@@ -73,8 +73,14 @@ async function take(files) {
 }
 
 async function takeRead(read) {
+  const others = read.filter(({ bytes }) => kindOf(bytes) !== "policy");
   for (const { name, bytes } of read.filter(({ bytes }) => kindOf(bytes) === "policy")) {
-    // Whoever shows a file may have put a policy of his own beside it: none takes the place of another unasked.
+    // Whoever shows a file may have put a policy of his own beside it: none is taken with the file that it is to judge,
+    // and none takes the place of another unasked.
+    if (policy === null && others.length) {
+      trouble(`${name}: ${words(language).policyAlone}`);
+      return;
+    }
     if (policy !== null) {
       if (!equal(policy.bytes, bytes)) {
         trouble(`${name}: ${words(language).policyKept}`);
@@ -91,7 +97,6 @@ async function takeRead(read) {
       trouble(`${name}: ${error.message}`);
     }
   }
-  const others = read.filter(({ bytes }) => kindOf(bytes) !== "policy");
   const statements = others.filter(({ bytes }) => kindOf(bytes) === "statement");
   const proofs = others.filter(({ bytes }) => kindOf(bytes) !== "statement");
   if (others.length && policy === null) {

@@ -2,7 +2,7 @@
 
 import { decode, Malformed } from "./cbor.js";
 import { leafHash, Untrue } from "./trees.js";
-import { DEADLINES, INCIDENT_CONSEQUENCES, MOVEMENT_PROGRESS, ROWS } from "./tables.js";
+import { DEADLINES, INCIDENT_CONSEQUENCES, MOVEMENT_PROGRESS, ROWS, SEAL_BREAKING, VEHICLE_CHANGES } from "./tables.js";
 
 const MAX_STATEMENT_BYTES = 32 * 1024;
 const KIND = /^application\/comity\.([a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)\.v1\+cbor$/;
@@ -62,11 +62,13 @@ export function readRecord(key, value) {
   const record = decode(value, 256 * 1024);
   const [tag] = Array.isArray(record) ? record : [];
   if (tag === "movement.v1") {
-    const [, plan, custody, , , , , progress] = record;
+    const [, plan, custody, sealed, , , , progress] = record;
     const state = progress[MOVEMENT_PROGRESS.indexOf("state")];
     const vehicle = progress[MOVEMENT_PROGRESS.indexOf("vehicle")];
     const incidents = progress[MOVEMENT_PROGRESS.indexOf("incident_count")];
-    return { sort: "movement", name: plan[0], state, custody: custody[0], liable: custody[1], vehicle, incidents };
+    const [planned, handover, containers] = [plan.at(-1), custody.at(-1), plan[6]];
+    const seals = new Map(sealed.map(([id, , , , sealState]) => [id, sealState]));
+    return { sort: "movement", name: plan[0], state, custody: custody[0], liable: custody[1], vehicle, incidents, planned, handover, containers, seals };
   }
   if (tag === "declaration.v1") return { sort: "declaration", name: record[1], state: record[2] };
   return { sort: key.split("/", 1)[0], name: key.slice(key.indexOf("/") + 1), state: "" };
@@ -76,10 +78,16 @@ export function readRecord(key, value) {
 
 export class Order {
   state = "-";
+  vehicle = "";
+  containers = [];
+  seals = new Map();
   #cameFrom = "";
+  #opened = new Set();
   #truck = "";
   #atBorder = new Set();
   #decisions = new Map();
+  #vehicleChanged = false;
+  #incidentVehicle = "";
 
   // The state after the next statement; Untrue if it cannot be the next.
   take(index, event, payload, issuer, authority) {
@@ -89,13 +97,60 @@ export class Order {
       this.#cameFrom = this.state;
       this.state = lapsed;
     }
-    if (event === "plan") this.#truck = payload.get("truck");
-    if (event === "resume") this.#truck = payload.get("truck") ?? this.#truck;
+    if (event === "plan") [this.#truck, this.vehicle, this.containers] = ["truck", "vehicle", "containers"].map((name) => payload.get(name));
+    if (event === "resume") this.#resume(payload);
+    this.#seal(index, event, payload);
     const row = ROWS[`${this.state} ${event}`];
     const to = this.#after(row, event, payload, issuer, authority);
     if (!row.includes(to)) throw new Untrue(`entry ${index}, escort.${event}, cannot bring the movement from ${this.state} to ${to}`);
     this.state = to;
     return to;
+  }
+
+  // Where movements can stand now: as the last statement left it, or where the passing of a time limit leads.
+  statesNow() {
+    return DEADLINES[this.state] ? [this.state, DEADLINES[this.state]] : [this.state];
+  }
+
+  #resume(payload) {
+    this.#truck = payload.get("truck") ?? this.#truck;
+    const vehicle = payload.get("vehicle") || this.#incidentVehicle || this.vehicle;
+    this.#end("broken", "replaced");
+    if (this.#vehicleChanged || vehicle !== this.vehicle) {
+      // What closed the old vehicle closes nothing now, and an offer of it is taken back.
+      this.#end("intact", "removed");
+      if (this.#cameFrom === "offered") this.#cameFrom = "at_border";
+    }
+    this.vehicle = vehicle;
+    this.containers = payload.get("containers") ?? this.containers;
+    this.#vehicleChanged = false;
+  }
+
+  #end(from, to, which = () => true) {
+    for (const [id, state] of this.seals) if (state === from && which(id)) this.seals.set(id, to);
+  }
+
+  // What becomes of the seals: new ones are those with a class, the others that a statement names are readings.
+  #seal(index, event, payload) {
+    const named = payload.get("seals") ?? [];
+    const read = new Map(named.filter((each) => !each.has("class")).map((each) => [each.get("id"), each.get("state")]));
+    if (event === "accept_with_differences") this.#opened = new Set([...read].filter(([, state]) => state !== "intact").map(([id]) => id));
+    if (event === "resolve" && named.length) this.#end("intact", "replaced", (id) => this.#opened.has(id));
+    if (event === "incident" && SEAL_BREAKING.includes(payload.get("code"))) {
+      if (!this.seals.has(payload.get("seal"))) throw new Untrue(`entry ${index}: seal ${payload.get("seal")} was not put on`);
+      this.seals.set(payload.get("seal"), "broken");
+    }
+    if (event === "unload") {
+      for (const [id, state] of this.seals) {
+        if (state !== "intact") continue;
+        if (!read.has(id)) throw new Untrue(`entry ${index}: seal ${id} is in force and was not read`);
+        this.seals.set(id, read.get(id) === "intact" ? "removed" : read.get(id));
+      }
+    }
+    for (const each of named.filter((one) => one.has("class"))) {
+      if (this.seals.has(each.get("id"))) throw new Untrue(`entry ${index}: seal ${each.get("id")} was put on before`);
+      this.seals.set(each.get("id"), "intact");
+    }
   }
 
   #after(row, event, payload, issuer, authority) {
@@ -112,9 +167,10 @@ export class Order {
     if (event === "incident") {
       const consequence = INCIDENT_CONSEQUENCES[payload.get("code")];
       if (consequence === "held") this.#cameFrom = this.state;
+      this.#vehicleChanged ||= VEHICLE_CHANGES.includes(payload.get("code"));
+      this.#incidentVehicle = payload.get("vehicle") ?? "";
       return consequence === "same" ? this.state : consequence;
     }
-    // A change of vehicle takes an offer back, which the next statement presupposes: either state is one that it leaves.
     if (event === "resume") return this.#cameFrom;
     if (event === "resolve_overdue") return { continue: this.#cameFrom, abort: "aborted", recover: "recovery" }[payload.get("decision")];
     return row.includes(this.state) ? this.state : row[0];

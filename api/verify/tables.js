@@ -176,6 +176,17 @@ export const INCIDENT_CONSEQUENCES = {
   "goods_destroyed": "aborted"
 };
 
+export const VEHICLE_CHANGES = [
+  "goods_transferred",
+  "vehicle_changed"
+];
+
+export const SEAL_BREAKING = [
+  "01",
+  "02",
+  "seal_broken"
+];
+
 export const MOVEMENT_PROGRESS = [
   "state",
   "since_ms",

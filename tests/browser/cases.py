@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from contracts.crossing_story import told_in_a_certificate
 from contracts.verifying import Context, Verification, verify_file
 from ledger.proof import format_proof
+from tests.api.epcis.test_document import TALES
 from tests.contracts import corridor as c
-from tests.contracts.crossings import RealLedger, crossed, left_out, with_new_log_key
+from tests.contracts.crossings import DECLARED, RealLedger, crossed, left_out, with_new_log_key
 from tests.contracts.proving import beside
 from tests.ledger import corridor
 from tests.ledger.test_formats_document import crossing as crossing_pass
@@ -64,6 +66,23 @@ def good() -> tuple[Case, ...]:
         Case("renewed.crossing", renewed, policy=later),
         Case("way.crossing", crossed("offer").certificate(record=False)),
     )
+
+
+@cache
+def on_the_way() -> tuple[Case, ...]:
+    """Every tale after each of its statements, with the movement's record; and the same without the last statement."""
+    cases = []
+    known = set()
+    for name, steps in TALES.items():
+        book = RealLedger().send(*DECLARED)
+        for number, (kind, iss, payload) in enumerate(steps, 1):
+            book.send((kind, iss, c.MRN, payload))
+            way = repr(steps[:number])
+            if told_in_a_certificate(kind) and way not in known:
+                known.add(way)
+                cases.append(Case(f"{name}, {kind}.crossing", book.certificate()))
+                cases.append(Case(f"{name}, without {kind}.crossing", left_out(book, kind, last=True)))
+    return tuple(cases)
 
 
 @cache

@@ -38,6 +38,35 @@ async function one({ name, policy, file, statement, now }) {
   };
 }
 
+// What is shown after files were dropped in one go: reports, trouble, and the policy in force.
+async function together(files) {
+  const page = frame.contentDocument;
+  page.getElementById("reports").replaceChildren();
+  page.getElementById("trouble").textContent = "";
+  drop(files);
+  await until(() => page.querySelector(".report .checks") || page.getElementById("trouble").textContent);
+  const titles = [...page.querySelectorAll(".report h2")].map((each) => each.textContent);
+  return { titles, trouble: page.getElementById("trouble").textContent, policy: page.getElementById("policy").textContent };
+}
+
+// Somebody shows a file with a policy of his own, by which it holds.
+async function brought({ name, policy, foreign, file, now }) {
+  frame.contentWindow.Date.now = () => now * 1000;
+  const page = frame.contentDocument;
+  const [theirs, shown] = [["carrier.policy", bytes(foreign)], [name, bytes(file)]];
+  page.getElementById("forget").click();
+  const first = await together([theirs, shown]);
+  drop([["kz.policy", bytes(policy)]]);
+  await until(() => page.getElementById("policy").textContent.startsWith("kz.policy"));
+  const second = await together([theirs, shown]);
+  const own = await together([["kz.policy", bytes(policy)], shown]);
+  page.getElementById("forget").click();
+  drop([theirs]);
+  await until(() => page.getElementById("policy").textContent.startsWith("carrier.policy"));
+  const believed = await together([shown]);
+  return { first, second, own, believed };
+}
+
 async function remembered() {
   const page = frame.contentDocument;
   page.getElementById("remember").click();
@@ -66,7 +95,8 @@ async function run() {
   const before = frame.contentDocument.getElementById("trouble").textContent;
   const reports = [];
   for (const each of await (await fetch("cases.json")).json()) reports.push(await one(each));
-  return { before, reports, remembered: await remembered(), spoken: await spoken() };
+  const broughtAlong = await brought(await (await fetch("brought.json")).json());
+  return { before, reports, broughtAlong, remembered: await remembered(), spoken: await spoken() };
 }
 
 const found = await run().catch((error) => ({ error: `${error} ${error.stack}` }));

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.proof_check import Verdict
-from tests.browser.cases import Case, good, tampered
+from tests.browser.cases import Case, good, on_the_way, tampered
 
 HERE = Path(__file__).parent
 MINIMUM_NODE = 20
@@ -63,3 +63,32 @@ def test_tampered_files_do_not_hold_and_the_same_check_says_so_first(node: str, 
     # Of genesis records, block records and claims the page reads less than `comity verify`: hash and signature decide.
     assert set(differs) <= {("certificate", "quorum"), ("certificate", "inclusion"), ("format", "block")}
     assert len(differs) < 12
+
+
+def test_a_movement_is_where_its_record_says_and_not_where_a_certificate_cut_at_its_end_says(
+    node: str, tmp_path: Path
+) -> None:
+    refused = 0
+    for case, report in zip(on_the_way(), run(node, on_the_way(), tmp_path), strict=True):
+        expected = case.expected()
+        assert report["holds"] == expected.holds, (case.name, report["checks"], expected.checks)
+        if expected.holds:
+            state = expected.summary.partition(" is ")[2].partition(";")[0]
+            assert f" is {state};" in report["summary"], case.name
+        else:
+            first = next(check for check in expected.checks if check.verdict is not Verdict.HOLDS)
+            got = next(name for name, verdict, _ in report["checks"] if verdict != "holds")
+            assert got == first.name, case.name
+            refused += got == "record"
+    assert refused > 25
+
+
+def test_a_certificate_without_a_record_says_in_one_sentence_that_more_may_have_come(node: str, tmp_path: Path) -> None:
+    cases = tuple(case for case in good() if case.name in ("a.crossing", "way.crossing"))
+    assert len(cases) == 2
+    for case, report in zip(cases, run(node, cases, tmp_path), strict=True):
+        for summary in (report["summary"], case.expected().summary):
+            assert summary.endswith("; that nothing came after it is not proven"), case.name
+    for case in good():
+        if case not in cases:
+            assert "not proven" not in case.expected().summary, case.name

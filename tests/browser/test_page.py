@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
@@ -11,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ import pytest
 
 from api.routes.verify import HEADERS, MEDIA_TYPES, pages
 from ledger.proof_check import Verdict
-from tests.browser.cases import Case, good, tampered
+from tests.browser.cases import POLICY, Case, good, tampered
+from tests.ledger.test_formats_document import crossing as crossing_pass
 
 HERE = Path(__file__).parent
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -29,6 +32,15 @@ PATIENCE_S = 120
 def chosen() -> tuple[Case, ...]:
     """Every good file, and of the tampered ones enough of each kind: `test_modules` has them all."""
     return good() + tuple(case for number, case in enumerate(tampered()) if number % 9 == 0)
+
+
+# One side is enough for it, and a pass that one side alone has signed holds by it.
+FOREIGN_POLICY = base64.b64encode(POLICY.replace(b"group both all", b"group both any")).decode()
+
+
+def brought() -> Case:
+    a_pass = crossing_pass()
+    return Case("a.pass", replace(a_pass, signatures=a_pass.signatures[:1]).encode())
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +62,8 @@ def served(reports: queue.Queue[Any]) -> Iterator[str]:
                 content, headers = pages()[name.removeprefix("verify/")], HEADERS
             elif name == "cases.json":
                 content, headers = json.dumps([case.as_json() for case in chosen()]).encode(), {}
+            elif name == "brought.json":
+                content, headers = json.dumps(brought().as_json() | {"foreign": FOREIGN_POLICY}).encode(), {}
             elif name in ("harness.html", "harness.js"):
                 content, headers = (HERE / name).read_bytes(), {}
             else:
@@ -132,6 +146,21 @@ def test_good_files_are_shown_to_hold_and_tampered_ones_are_not(shown: dict[str,
             first = next(check.name for check in expected.checks if check.verdict is not Verdict.HOLDS)
             assert any(": holds. " not in verdict for verdict in report["checks"]), first
     assert held >= len(good())
+
+
+def test_a_policy_that_comes_along_with_the_file_it_is_to_judge_is_not_believed(shown: dict[str, Any]) -> None:
+    if "Ed25519" in shown["before"]:
+        pytest.skip("this Chromium is older than 137")
+    found = shown["broughtAlong"]
+    # It would hold by that policy: what keeps it from being shown so is that nobody chose it.
+    assert found["believed"]["titles"] == ["HOLDS"]
+    assert found["first"]["titles"] == []
+    assert "came together with the file" in found["first"]["trouble"]
+    assert found["first"]["policy"].startswith("No policy yet")
+    assert found["second"]["titles"] == []
+    assert "is another policy than the one in force" in found["second"]["trouble"]
+    assert found["second"]["policy"].startswith("kz.policy")
+    assert found["own"]["titles"] == ["DOES NOT HOLD"]
 
 
 def test_nothing_is_wider_than_a_phone(shown: dict[str, Any]) -> None:

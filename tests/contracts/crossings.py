@@ -149,10 +149,11 @@ class RealLedger:
         export_archive(self.chain, directory, POLICY, self.note())
 
 
-def left_out(book: RealLedger, kind: str, *, record: bool = True) -> bytes:
-    """A certificate with hashes that fit, without the only statement of this kind."""
+def left_out(book: RealLedger, kind: str, *, record: bool = True, last: bool = False) -> bytes:
+    """A certificate with hashes that fit, without the only statement of this kind, or the `last` one."""
     entries = book.entries(record=record)
-    index = next(at for at, raw in entries.items() if f"comity.{kind}.v1".encode() in raw)
+    indexes = [at for at, raw in entries.items() if f"comity.{kind}.v1".encode() in raw]
+    index = indexes[-1 if last else 0]
     closing = book.chain.block_of(index)
     gone = {index, closing.first + closing.count} - ({book.size - 1} if record else set())
     kept = {at: raw for at, raw in entries.items() if at not in gone}
