@@ -44,6 +44,8 @@ SWEEP_INTERVAL_S = 0.1
 # A change of the membership is ordered, committed and perhaps left in two steps before it is answered.
 CHANGE_TIMEOUT_S = 15.0
 INDEX_RETRY_AFTER_MS = 5_000
+# From one validator; what is beyond is told by its status and lies in its folder.
+MAX_EVIDENCE_MESSAGES = 16
 
 # grpc's ways of saying that a call ended while it was being used.
 BROKEN_CALL = (grpc.aio.UsageError, asyncio.InvalidStateError)
@@ -569,18 +571,30 @@ class ValidatorPool:
         answered = False
         for lane in self._lanes:
             try:
-                reply = await lane.stub.GetEvidence(wire.EvidenceQuery(), timeout=self._request_timeout_s)
+                bundles = await self._evidence_of(lane)
             except grpc.aio.AioRpcError as error:
                 # Of an older release: it has none to give.
                 answered = answered or error.code() == grpc.StatusCode.UNIMPLEMENTED
                 continue
             answered = True
-            for each in reply.bundles:
+            for each in bundles:
                 found.setdefault(each.id, (each, []))[1].append(lane.name)
         if not answered:
             detail = "none of this authority's validators answered"
             raise Problem("validators_unreachable", detail, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
         return found
+
+    async def _evidence_of(self, lane: Lane) -> list[wire.EvidenceBundle]:
+        """All bundles of one validator, message by message."""
+        bundles: dict[str, wire.EvidenceBundle] = {}
+        for _ in range(MAX_EVIDENCE_MESSAGES):
+            after = max(bundles, default="")
+            reply = await lane.stub.GetEvidence(wire.EvidenceQuery(after=after), timeout=self._request_timeout_s)
+            bundles |= {each.id: each for each in reply.bundles}
+            # One of an older release does not go on from where it was asked to, and gives the same again.
+            if not reply.more or max(bundles, default="") == after:
+                break
+        return list(bundles.values())
 
     async def tile(self, path: str) -> bytes | None:
         reply = await self._ask("GetTile", wire.TileQuery(path=path), wire.TileReply)

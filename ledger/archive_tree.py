@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ledger.archive import CHECKPOINT
+from ledger.archive import CHECKPOINT, TileSource
 from ledger.audit_chunks import MAX_BUNDLE_BYTES, Task, cut_bundle, harvest_keys, read_file
 from ledger.checkpoint import parse_checkpoint
 from ledger.errors import Malformed, Misuse
@@ -67,4 +67,26 @@ class ArchiveTree:
         data = read_file(self._directory, path, max_bytes)
         if isinstance(data, str):
             raise Malformed("bad_archive", f"{path} {data}")
+        return data
+
+
+class ServedTree:
+    """The roots of a tree of this size, from whoever serves its tiles. Raises what the source does."""
+
+    def __init__(self, source: TileSource, size: int) -> None:
+        self._source = source
+        self._size = size
+
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
+        return consistency_proof(old_size, new_size, self._tile)
+
+    def root_at(self, size: int) -> bytes:
+        return root_from_tiles(size, self._tile)
+
+    def _tile(self, level: int, index: int, width: int) -> bytes:
+        whole = max(width, tile_width(level, index, self._size))
+        path = tile_path(level, index, whole)
+        data = self._source.tile(path)
+        if len(data) != whole * HASH_BYTES:
+            raise Malformed("bad_tile", f"{path}: expected {whole * HASH_BYTES} bytes, got {len(data)}")
         return data

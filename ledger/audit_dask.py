@@ -5,8 +5,9 @@ this machine does, and the report is the same byte for byte as without a cluster
 the other, while the workers are ahead by so many bundles; that part no cluster makes faster.
 
 Promises: chunks in order, each once; a few bundles a worker on the way and no more, so that memory does not grow. What
-the cluster fails to do is done here. Does not: check the workers: who runs one can forge what it finds,
-so the workers are the auditor's own, as this machine is.
+the cluster fails to do is done here. Workers of another release, which may judge otherwise, are refused by name before
+the audit begins; what one that joins later is given is done here. Does not: check the workers: who runs one can forge
+what it finds, so the workers are the auditor's own, as this machine is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from ledger.audit_chunks import Chunk, KnownKeys, Task, pack_chunk, process, unpack_chunk, with_contents
@@ -24,16 +27,29 @@ MAX_PENDING = 256
 CONNECT_TIMEOUT_S = 10
 # A bundle that a worker has not given back after so long is done here.
 RESULT_TIMEOUT_S = 300
+MAX_NAMED = 5
 
 _keys: dict[str, KnownKeys] = {}
 
 
 class ClusterUnavailable(Exception):
-    """Nobody answers at the address, or nobody works there."""
+    """Nobody answers at the address, nobody works there, or somebody does with another release."""
 
 
-def process_remotely(task: Task, digest: str, keys: dict[bytes, bytes]) -> bytes:
-    """In a worker: the keys are parsed once in each."""
+@cache
+def program() -> str:
+    """What judges in this process: the SHA-256 of this package's sources, whatever number its release bears."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(Path(__file__).parent).as_posix()} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
+def process_remotely(task: Task, digest: str, keys: dict[bytes, bytes], asked_by: str) -> bytes:
+    """In a worker: the keys are parsed once in each. `asked_by`: the program that asks."""
+    if asked_by != program():
+        raise ClusterUnavailable(f"the worker runs another release: expected {asked_by[:12]}, got {program()[:12]}")
     known = _keys.get(digest)
     if known is None:
         _keys.clear()
@@ -60,7 +76,9 @@ class Cluster:
             for task in tasks:
                 if len(pending) >= most:
                     yield self._result(*pending.popleft(), known)
-                future = self._client.submit(process_remotely, with_contents(task), digest, everywhere, pure=False)
+                future = self._client.submit(
+                    process_remotely, with_contents(task), digest, everywhere, program(), pure=False
+                )
                 pending.append((task, future))
             while pending:
                 yield self._result(*pending.popleft(), known)
@@ -70,12 +88,30 @@ class Cluster:
 
     def _result(self, task: Task, future: Any, known: KnownKeys) -> Chunk:
         try:
-            packed = future.result(timeout=RESULT_TIMEOUT_S)
+            chunk = unpack_chunk(future.result(timeout=RESULT_TIMEOUT_S))
+            if (chunk.index, chunk.width) != (task.index, task.width):
+                raise ClusterUnavailable(f"the worker did another bundle: expected {task.index}, got {chunk.index}")
         except Exception:  # whatever became of the worker says nothing of the archive
             future.cancel()
             self.done_here += 1
             return process(task, known)
-        return unpack_chunk(packed)
+        return chunk
+
+
+def check_workers(client: Any) -> None:
+    """Raises ClusterUnavailable unless everybody at work there runs the program that runs here."""
+    if not client.nthreads():
+        raise ClusterUnavailable("its scheduler has no workers: start some, with this program installed")
+    found: dict[str, object] = client.run(program, on_error="return")
+    others = sorted(name for name, said in found.items() if said != program())
+    if others:
+        named = ", ".join(others[:MAX_NAMED]) + (
+            f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
+        )
+        raise ClusterUnavailable(
+            f"{len(others)} of {len(found)} workers run another release than this machine ({named}): what they find "
+            "could differ. Install the same release there, and start them again"
+        )
 
 
 @contextmanager
@@ -91,8 +127,7 @@ def on_cluster(address: str) -> Iterator[Cluster]:
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterUnavailable(f"no scheduler answers: {error}") from error
     try:
-        if not client.nthreads():
-            raise ClusterUnavailable("its scheduler has no workers: start some, with this program installed")
+        check_workers(client)
         yield Cluster(client)
     finally:
         client.close()

@@ -27,19 +27,23 @@ from ledger.statement import Statement
 MAX_BUNDLES = 64
 
 
-class Tree(Protocol):
-    """The tree of a log, as far as somebody has it: a `ledger.chain.Chain`, or an archive."""
+class Roots(Protocol):
+    """The roots that a log has had, as far as somebody has its tree."""
 
     def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]: ...
 
-    def inclusion_proof(self, index: int, size: int) -> list[bytes]: ...
-
     def root_at(self, size: int) -> bytes: ...
+
+
+class Tree(Roots, Protocol):
+    """The tree of a log, as far as somebody has it: a `ledger.chain.Chain`, or an archive."""
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]: ...
 
     def entry(self, index: int) -> bytes: ...
 
 
-def conflicting_heads(one: SignedHead, other: SignedHead, tree: Tree | None = None) -> Evidence | None:
+def conflicting_heads(one: SignedHead, other: SignedHead, tree: Roots | None = None) -> Evidence | None:
     """Evidence that two heads cannot both be true; None if they can.
 
     `tree` has the larger head's tree, and is needed for heads of two sizes: Misuse without it. Whose signatures the

@@ -101,6 +101,8 @@ class Bundles:
             self._finality.watch(line.name, lie.checkpoint.size)
 
     def _pair(self, stem: str, lie: SignedHead, strength: int) -> None:
+        if lie.checkpoint.size > self._chain.size:
+            return  # our ledger was lost since, and has not grown back so far: later
         for head, promises in self._heads(lie):
             if promises <= strength:
                 return
@@ -164,8 +166,8 @@ class Bundles:
             try:
                 if name.endswith(NOTE_SUFFIX):
                     head = SignedHead(self._files.read(path))
-                    if head.checkpoint.size <= self._chain.size:
-                        self._lies[path.stem] = head
+                    _ = head.checkpoint.size  # Malformed here, and not whenever it is looked at
+                    self._lies[path.stem] = head
                 elif name.endswith(SUFFIX):
                     raw = self._files.read(path)
                     report = check_evidence([self._stranger()], raw)

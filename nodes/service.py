@@ -394,7 +394,8 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         await self._admit(context)
         reply = validator_pb2.EvidenceReply()
         size_bytes = 0
-        for each in self._status.evidence():
+        bundles = sorted(self._status.evidence(), key=lambda each: each.id)
+        for each in (bundle for bundle in bundles if bundle.id > request.after):
             size_bytes += len(each.bundle)
             if reply.bundles and size_bytes > PAGE_MAX_BYTES // 2:
                 reply.more = True

@@ -512,8 +512,10 @@ class ValidatorStatus(_message.Message):
     def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., evidence: _Optional[_Iterable[str]] = ..., releases_needed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EvidenceQuery(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: str
+    def __init__(self, after: _Optional[str] = ...) -> None: ...
 
 class EvidenceBundle(_message.Message):
     __slots__ = ("id", "claim", "words", "bundle")

@@ -7,7 +7,8 @@ import os
 import select
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -65,7 +66,8 @@ def mirror(
     statements are signed and executed as they should be is for `comity audit DIRECTORY` to say, at any time.
 
     A gateway that cannot be reached is asked again. One that shows another history ends the mirror with exit status 1:
-    both checkpoints are kept in DIRECTORY.contradiction, for the other authority and for a court.
+    both checkpoints, and evidence made of them that `comity verify` takes, are kept in DIRECTORY.contradiction, for the
+    other authority and for a court. What is there is never overwritten.
 
     Entries are for authorities and auditors: name one with --as and --key. Exit status: 0 told to stop, or up to date
     with --once; 1 what the gateway shows does not hold; 2 misuse; 3 not available (with --once, or the disk).
@@ -156,7 +158,7 @@ class _Mirror:
             done = self._export(client, note, changes, told)
         except Untrue as error:
             if error.code == "history_differs":
-                self._keep_contradiction(note, str(error))
+                self._keep_contradiction(client, note, str(error))
             stop(f"{self._gateway}: {error}", EXIT_DOES_NOT_HOLD)
         except Misuse as error:
             stop(str(error), EXIT_MISUSE)
@@ -203,19 +205,53 @@ class _Mirror:
             )
         return True
 
-    def _keep_contradiction(self, offered: bytes, reason: str) -> NoReturn:
+    def _keep_contradiction(self, client: Client, offered: bytes, reason: str) -> NoReturn:
+        """Keep what shows it, each file under a name of what it holds, so that nothing takes the place of another."""
+        from ledger.errors import Malformed
+        from ledger.evidence import SUFFIX
+
         kept = self._directory.with_name(self._directory.name + CONTRADICTION)
+        bundle = None
+        why = "it does not hold by this policy"
         try:
-            kept.mkdir(exist_ok=True)
-            (kept / "present.checkpoint").write_bytes((self._directory / "checkpoint").read_bytes())
-            (kept / "offered.checkpoint").write_bytes(offered)
+            present = (self._directory / "checkpoint").read_bytes()
+            for note in (present, offered):
+                _keep(kept, note, ".checkpoint")
+            bundle = self._evidence(client, present, offered)
+            said = None if bundle is None else _keep(kept, bundle, SUFFIX)
         except OSError as error:
-            click.echo(f"error: {kept}: {error.strerror or error}", err=True)
+            stop(f"{reason}. It could not be kept: {kept}: {error.strerror or error}", EXIT_DOES_NOT_HOLD)
+        except (Malformed, Misuse) as error:
+            said, why = None, str(error)
+        if said is None:
+            shown = f"No evidence could be made of it ({why}). Both checkpoints are in {kept}: keep them"
+        else:
+            shown = f"The evidence is {said}: comity verify {said} --policy POLICY. Keep it"
         stop(
-            f"{reason}. Both checkpoints are in {kept}: keep them and {self._directory}, and show them to the other "
-            "authority; nothing was changed in the archive",
+            f"{reason}. {shown} and {self._directory}, and show them to the other authority; nothing was changed in "
+            "the archive",
             EXIT_DOES_NOT_HOLD,
         )
+
+    def _evidence(self, client: Client, present: bytes, offered: bytes) -> bytes | None:
+        """A bundle that a stranger believes; None if he would not. The larger tree is here, or the gateway's."""
+        from api.client import ClientError
+        from ledger.archive_tree import ArchiveTree, ServedTree
+        from ledger.errors import Malformed
+        from ledger.evidence import SignedHead
+        from ledger.evidence_check import check_evidence
+        from ledger.evidence_making import conflicting_heads
+
+        mine, theirs = SignedHead(present), SignedHead(offered)
+        size = theirs.checkpoint.size
+        tree = ServedTree(client, size) if size > mine.checkpoint.size else ArchiveTree(self._directory)
+        try:
+            found = conflicting_heads(mine, theirs, tree)
+        except ClientError as error:
+            raise Malformed("bad_archive", f"{self._gateway}: {error}") from error
+        if found is None or not check_evidence([self._policy], found.encode()).holds:
+            return None
+        return found.encode()
 
     def _say(self, done: ExportReport, took_s: float) -> None:
         checkpoint = done.checkpoint
@@ -235,3 +271,14 @@ class _Mirror:
             click.echo(json.dumps(shown))
         else:
             click.echo(f"{checkpoint.size} entries, {done.written} files written, root {checkpoint.root.hex()}")
+
+
+def _keep(folder: Path, data: bytes, suffix: str) -> Path:
+    """Raises OSError. A file of that name is that very file."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{sha256(data).hexdigest()[:32]}{suffix}"
+    with suppress(FileExistsError), path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return path

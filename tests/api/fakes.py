@@ -28,6 +28,8 @@ from ledger.tiles import tile_path
 ORIGIN = "comity.example/bakhty-baketu"
 BLOCK_TIME_MS = 1_795_312_800_000
 _serial = count(1)
+# So many bundles of evidence are what fits a message of theirs.
+EVIDENCE_PAGE = 2
 
 
 def signed_statement(
@@ -59,6 +61,8 @@ class FakeLedger:
     dwell: list[wire.DwellFigure] = field(default_factory=list)
     # By id; None: its validators are of a release that has no evidence to give.
     evidence: dict[str, bytes] | None = field(default_factory=dict)
+    # Whether they go on where they are asked to: those of before did not.
+    pages_evidence: bool = True
     # What validators say of further cosignatures; None: they collect none.
     further: wire.FurtherReply | None = None
     final_size: int = 0
@@ -329,9 +333,11 @@ class FakeValidator(service.ValidatorServicer):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "an older release")
         bundles = [
             wire.EvidenceBundle(id=key, claim="two_roots", words=f"words of {self.name}", bundle=raw)
-            for key, raw in (self.ledger.evidence or {}).items()
+            for key, raw in sorted((self.ledger.evidence or {}).items())
         ]
-        return wire.EvidenceReply(bundles=bundles)
+        if self.ledger.pages_evidence:
+            bundles = [each for each in bundles if each.id > request.after]
+        return wire.EvidenceReply(bundles=bundles[:EVIDENCE_PAGE], more=len(bundles) > EVIDENCE_PAGE)
 
     async def GetTile(self, request: wire.TileQuery, context: Any) -> wire.TileReply:
         self.calls.append(f"GetTile {request.path}")

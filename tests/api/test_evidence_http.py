@@ -8,6 +8,7 @@ from api.models import EvidenceList, NetworkStatus
 from ledger.evidence import MEDIA_TYPE, Claim
 from ledger.evidence_check import check_evidence
 from tests.api.conftest import Running
+from tests.api.fakes import EVIDENCE_PAGE
 from tests.ledger.evidence import BUNDLES, WORLD
 
 BUNDLE = BUNDLES[Claim.TWO_ROOTS]
@@ -64,3 +65,14 @@ async def test_without_a_validator_nobody_says_that_there_is_none(seen: Running)
 
 async def test_the_status_of_the_network_has_a_place_for_it(running: Running) -> None:
     assert NetworkStatus.model_validate((await running.http.get("/v1/status")).json()).evidence == []
+
+
+@pytest.mark.parametrize("pages", [True, False], ids=["this release", "one that begins anew each time"])
+async def test_more_bundles_than_fit_a_message_are_all_listed(running: Running, pages: bool) -> None:
+    ids = [f"{number:064x}" for number in range(3 * EVIDENCE_PAGE + 1)]
+    running.ledger.evidence = dict.fromkeys(ids, BUNDLE.encode())
+    running.ledger.pages_evidence = pages
+    officer = running.auth("kz-kgd/officer")
+    rows = EvidenceList.model_validate((await running.http.get("/v1/evidence", headers=officer)).json()).evidence
+    assert [row.id for row in rows] == (ids if pages else ids[:EVIDENCE_PAGE])
+    assert (await running.http.get(f"/v1/evidence/{ids[-1]}", headers=officer)).status_code == (200 if pages else 404)

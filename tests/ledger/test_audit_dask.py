@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import marshal
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ledger import audit_dask
 from ledger.archive import export_archive
 from ledger.audit import AuditReport, audit_archive
 from ledger.audit_chunks import KnownKeys, Task, process, with_contents
-from ledger.audit_dask import Cluster, ClusterUnavailable, on_cluster
+from ledger.audit_dask import Cluster, ClusterUnavailable, check_workers, on_cluster, process_remotely, program
 from tests.ledger.archives import edit, flip
 from tests.ledger.toy import World
 
@@ -35,8 +36,9 @@ def archive(world: World, tmp_path: Path) -> Path:
 class Synchronous:
     """What `Cluster` asks of a client, done at once; some submissions never come back."""
 
-    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+    def __init__(self, lost: frozenset[int] = frozenset(), garbled: Callable[[bytes], bytes] | None = None) -> None:
         self._lost = lost
+        self._garbled = garbled
         self.submitted = 0
         self.most_pending = 0
         self.open = 0
@@ -47,14 +49,15 @@ class Synchronous:
     def nthreads(self) -> dict[str, int]:
         return {"tcp://one": 1}
 
-    def submit(self, function: Any, task: Task, digest: str, keys: Any, *, pure: bool) -> Future[bytes]:
+    def submit(self, function: Any, task: Task, digest: str, keys: Any, by: str, *, pure: bool) -> Future[bytes]:
         # A worker has no file of the archive.
         assert task.directory == ""
         future: Future[bytes] = Future()
         if self.submitted in self._lost:
             future.set_exception(RuntimeError("KilledWorker"))
         else:
-            future.set_result(function(task, digest, keys))
+            packed = function(task, digest, keys, by)
+            future.set_result(packed if self._garbled is None else self._garbled(packed))
         self.submitted += 1
         return future
 
@@ -80,6 +83,55 @@ def test_a_cluster_finds_what_one_process_finds(world: World, archive: Path, los
     found = audit(archive, world, Cluster(Synchronous(lost)))
     assert found == audit(archive, world)
     assert len(found.faults) >= 4
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        lambda packed: b"",
+        lambda packed: packed[:-7],
+        lambda packed: marshal.dumps(("another", "shape"), 2),
+        lambda packed: marshal.dumps((7, *marshal.loads(packed)[1:]), 2),
+    ],
+    ids=["nothing", "cut", "of another shape", "of another bundle"],
+)
+def test_what_a_worker_gives_back_and_cannot_be_read_is_done_here(
+    world: World, archive: Path, garbled: Callable[[bytes], bytes]
+) -> None:
+    client = Synchronous(garbled=garbled)
+    cluster = Cluster(client)
+    assert audit(archive, world, cluster) == audit(archive, world)
+    assert cluster.done_here == client.submitted > 0
+
+
+class Workers:
+    """What `check_workers` asks of a client: who is there, and what each runs."""
+
+    def __init__(self, **said: object) -> None:
+        self._said = said
+
+    def nthreads(self) -> dict[str, int]:
+        return dict.fromkeys(self._said, 1)
+
+    def run(self, function: Any, *, on_error: str) -> dict[str, object]:
+        assert (function, on_error) == (program, "return")
+        return dict(self._said)
+
+
+def test_workers_of_another_release_are_refused_by_name_before_the_audit_begins() -> None:
+    check_workers(Workers(one=program(), two=program()))
+    with pytest.raises(ClusterUnavailable, match="no workers"):
+        check_workers(Workers())
+    older = AttributeError("module 'ledger.audit_dask' has no attribute 'program'")
+    with pytest.raises(ClusterUnavailable, match=r"2 of 3 workers run another release .*\(older, two\)"):
+        check_workers(Workers(one=program(), two="00" * 32, older=older))
+
+
+def test_a_worker_of_another_release_that_joins_later_does_nothing(world: World, archive: Path) -> None:
+    task = with_contents(Task(str(archive), 0, 256))
+    assert process_remotely(task, "", {}, program())
+    with pytest.raises(ClusterUnavailable, match="another release"):
+        process_remotely(task, "", {}, "00" * 32)
 
 
 def test_a_task_is_the_same_whether_its_files_are_read_or_come_with_it(world: World, archive: Path) -> None:

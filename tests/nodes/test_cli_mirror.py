@@ -14,6 +14,7 @@ import pytest
 
 from ledger.archive import export_archive
 from ledger.checkpoint import Checkpoint
+from ledger.evidence import decode_evidence
 from ledger.merkle import leaf_hash
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
 from tests.ledger.archives import entries_of, flip, write_archive
@@ -178,9 +179,57 @@ def test_another_history_ends_the_mirror_and_both_checkpoints_are_kept(
     assert result.exit_code == EXIT_DOES_NOT_HOLD, result.output
     assert "two histories" in result.output
     assert before.items() <= files(tmp_path / "mine").items()
+    folder = tmp_path / "mine.contradiction"
+    kept = files(folder)
+    notes = {before["checkpoint"], (gateway.folder / "checkpoint").read_bytes()}
+    assert notes < set(kept.values())
+    assert len(kept) == 3
+    (bundle,) = folder.glob("*.evidence")
+    # By itself: without this archive, the gateway, or a checkpoint beside it.
+    (tmp_path / "court").mkdir()
+    shown = bundle.rename(tmp_path / "court" / bundle.name)
+    verified = run_light("verify", shown, "--policy", tmp_path / "border.policy")
+    assert verified.returncode == EXIT_HOLDS, verified.stdout + verified.stderr
+    claim = "two_roots" if present == offered else "inconsistent_trees"
+    assert decode_evidence(shown.read_bytes()).claim.value == claim
+
+
+def test_what_a_mirror_kept_of_one_lie_stays_when_it_finds_another_and_the_same_again(
+    world: World, gateway: Gateway, options: list[str], tmp_path: Path
+) -> None:
+    gateway.folder = archive_at(world, tmp_path / "honest", 40)
+    assert run("mirror", tmp_path / "mine", *options, "--once").exit_code == EXIT_HOLDS
+    found: list[dict[str, bytes]] = []
+    for offered in (60, 40, 60):
+        gateway.folder = other_history(world, tmp_path / f"other{offered}-{len(found)}", offered)
+        assert run("mirror", tmp_path / "mine", *options).exit_code == EXIT_DOES_NOT_HOLD
+        found.append(files(tmp_path / "mine.contradiction"))
+    first, second, third = found
+    assert first.items() < second.items()
+    assert third == second
+    assert len(list((tmp_path / "mine.contradiction").glob("*.evidence"))) == 2
+
+
+def test_a_gateway_that_gives_no_proof_of_its_other_history_still_leaves_both_checkpoints(
+    world: World, gateway: Gateway, options: list[str], tmp_path: Path
+) -> None:
+    gateway.folder = archive_at(world, tmp_path / "honest", 40)
+    assert run("mirror", tmp_path / "mine", *options, "--once").exit_code == EXIT_HOLDS
+    honest = (tmp_path / "mine/checkpoint").read_bytes()
+    gateway.folder = other_history(world, tmp_path / "other", 60)
+    shown = 0
+
+    def before(path: str) -> int | None:
+        nonlocal shown
+        shown += path == "/log/tile/0/000"
+        # Once for the mirror itself, and never again.
+        return 404 if path == "/log/tile/0/000" and shown > 1 else None
+
+    gateway.before = before
+    result = run("mirror", tmp_path / "mine", *options)
+    assert result.exit_code == EXIT_DOES_NOT_HOLD, result.output
     kept = files(tmp_path / "mine.contradiction")
-    assert kept["present.checkpoint"] == before["checkpoint"]
-    assert kept["offered.checkpoint"] == (gateway.folder / "checkpoint").read_bytes()
+    assert {honest, (gateway.folder / "checkpoint").read_bytes()} <= set(kept.values())
 
 
 def test_a_gateway_that_is_behind_is_waited_for(

@@ -239,3 +239,23 @@ def test_a_liar_that_was_removed_since_is_accused_after_a_restart_too(validator:
     )
     again = Bundles(WORLD.genesis, validator.folder, Files(), validator.node.chain, validator.finality, lambda: without)
     assert again.words() == said
+
+
+def test_a_lie_about_more_than_is_left_of_our_ledger_after_a_restart_is_shown_once_it_has_grown_back(
+    validator: Validator,
+) -> None:
+    validator.grow()
+    checkpoint = validator.grow()
+    validator.hear(LIAR, lie_about(checkpoint))
+    (made,) = validator.folder.glob("*.evidence")
+    made.unlink()  # what could not be made before, and the notes, are what a restart finds
+    again = Validator(validator.folder)
+    assert again.node.chain.size < checkpoint.size
+    again.bundles.improve()
+    assert again.bundles.kept == {}
+    while again.node.chain.size < checkpoint.size:
+        again.grow()
+    again.bundles.improve()
+    report, _ = again.bundle()
+    assert report.holds
+    assert LIAR in report.words
