@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
@@ -134,9 +133,12 @@ class ValidatorService(validator_pb2_grpc.ValidatorServicer):
         self, request_iterator: AsyncIterator[validator_pb2.SubmitRequest], context: Any
     ) -> AsyncIterator[validator_pb2.SubmitReply]:
         await self._admit(context)
-        async with aclosing(self._submissions.answer(request_iterator)) as replies:
-            async for reply in replies:
+        stream = self._submissions.stream(request_iterator)
+        try:
+            while (reply := await stream.next()) is not None:
                 yield reply
+        finally:
+            stream.close()
 
     # --- following ---------------------------------------------------------------------------------------------------
 

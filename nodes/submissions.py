@@ -10,7 +10,7 @@ Does not: check signatures (`nodes.checking`), propose (`nodes.proposing`), or k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import partial
 
@@ -37,6 +37,27 @@ KEY_LOOKS_MAX = 4
 LOOKING_MAX_STATEMENTS = 1024
 
 
+class AnsweredStream:
+    """The answers to one stream of statements. Whoever begins one closes it, however it ends."""
+
+    def __init__(self, replies: Replies, reader: asyncio.Task[None]) -> None:
+        self._replies = replies
+        self._reader = reader
+
+    async def next(self) -> validator_pb2.SubmitReply | None:
+        """The next answers; None when what came in has ended and all of it is answered."""
+        replies = self._replies
+        while not (reply := replies.take()).results:
+            if replies.ended and replies.unanswered <= 0:
+                return None
+            await replies.wake.wait()
+            replies.wake.clear()
+        return reply
+
+    def close(self) -> None:
+        self._reader.cancel()
+
+
 class Submissions:
     """Takes streams of statements; `readiness` says whether this validator is up to date, and what it waits for."""
 
@@ -58,22 +79,10 @@ class Submissions:
         self._log = structlog.get_logger().bind(part="service")
         self._looking = 0
 
-    async def answer(
-        self, requests: AsyncIterator[validator_pb2.SubmitRequest]
-    ) -> AsyncGenerator[validator_pb2.SubmitReply, None]:
-        """Yield the answers to what comes in, until it has ended and all of it is answered."""
+    def stream(self, requests: AsyncIterator[validator_pb2.SubmitRequest]) -> AnsweredStream:
+        """Begin to take what comes in."""
         replies = Replies()
-        reader = asyncio.create_task(self._read(requests, replies))
-        try:
-            while True:
-                await replies.wake.wait()
-                replies.wake.clear()
-                while (reply := replies.take()).results:
-                    yield reply
-                if replies.ended and replies.unanswered <= 0:
-                    return
-        finally:
-            reader.cancel()
+        return AnsweredStream(replies, asyncio.create_task(self._read(requests, replies)))
 
     async def _read(self, requests: AsyncIterator[validator_pb2.SubmitRequest], replies: Replies) -> None:
         try:

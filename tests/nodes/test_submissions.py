@@ -49,7 +49,11 @@ async def submitted(
         yield validator_pb2.SubmitRequest(items=items)
 
     async with asyncio.timeout(60):
-        results = [result async for reply in submissions.answer(requests()) for result in reply.results]
+        stream = submissions.stream(requests())
+        results: list[validator_pb2.Result] = []
+        while (reply := await stream.next()) is not None:
+            results += reply.results
+        stream.close()
     return results, asked
 
 
