@@ -12,14 +12,17 @@ from concurrent.futures import Executor
 
 import structlog
 
+from ledger.chain import Chain
 from ledger.note import NoteSignature
 from ledger.policy import Witness
-from ledger.store import StoreUnavailable
+from ledger.store import Store, StoreUnavailable
 from nodes import wire
 from nodes.clock import Clock
-from nodes.environment import Transport
+from nodes.config import ValidatorConfig
+from nodes.environment import Environment, Transport
 from nodes.feeding import Feed, NoAnswer
 from nodes.further import Draft, Further
+from nodes.identity import Identity
 
 # So often it is looked whether a witness is due again, or a draft lacks a signature.
 LOOK_S = 1.0
@@ -120,3 +123,21 @@ class FurtherExchange:
         if draft.further:
             checkpoint = draft.checkpoint
             self._transport.broadcast(wire.to_cosignatures(checkpoint.size, checkpoint.root, draft.all_lines()))
+
+
+def further_exchange(
+    config: ValidatorConfig,
+    identity: Identity,
+    chain: Chain,
+    store: Store,
+    environment: Environment,
+    transport: Transport,
+) -> FurtherExchange | None:
+    """As the configuration asks for; None if it asks for no further cosignatures."""
+    policy, entry = identity.further_policy, config.further
+    if policy is None or entry is None:
+        return None
+    further = Further(config.name, chain, store, policy, identity.ml_dsa_key)
+    feeds = {each.name: Feed(each.url, chain, environment.post) for each in policy.witnesses if each.url is not None}
+    thread = environment.executor(max(1, len(feeds)), "witnesses")
+    return FurtherExchange(further, feeds, entry.interval_s, environment.clock, transport, thread)

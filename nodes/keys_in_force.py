@@ -17,10 +17,12 @@ from dataclasses import replace
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from contracts.authority_keys import AuthorityKeys
+from contracts.authority_keys import AuthorityKeys, read_authority_keys
+from ledger.chain import Chain
 from ledger.checkpoint import log_verifier
 from ledger.policy import Log, Policy
 from nodes.config import ValidatorConfig
+from nodes.files import Files
 from nodes.identity import Identity
 
 SHOWN_HEX_DIGITS = 16
@@ -183,3 +185,11 @@ def _issued(certificate: bytes, cas: Sequence[bytes]) -> bool:
             continue
         return True
     return False
+
+
+def read_keys_in_force(config: ValidatorConfig, identity: Identity, chain: Chain, files: Files) -> KeysInForce:
+    """What counts where a ledger stands now."""
+    last, genesis = chain.last_block, identity.genesis
+    keys = read_authority_keys(chain.state, [authority.name for authority in genesis.authorities])
+    place = (0, genesis.time_ms) if last is None else (last.height, last.time_ms)
+    return KeysInForce(config, identity, files.read(config.certificate), keys, *place)

@@ -180,7 +180,7 @@ class StatusReport:
 
     def latest_final(self) -> tuple[int, bytes] | None:
         """Size and note of the newest final checkpoint."""
-        return self._validator.latest_final
+        return self._validator.concluding.latest
 
     def evidence(self) -> list[validator_pb2.EvidenceBundle]:
         """The bundles that this validator has made, in the order of their files."""

@@ -20,10 +20,8 @@ import structlog
 
 import consensus
 from consensus import Config, Entry
-from contracts.authority_keys import read_authority_keys
 from ledger.checkpoint import Checkpoint
 from ledger.errors import Malformed, UnknownDurableState, WriteFailed
-from ledger.note import NoteSignature
 from ledger.store import StoreUnavailable
 from nodes import wire
 from nodes.applying import Applying
@@ -32,6 +30,7 @@ from nodes.blocks import decode_block
 from nodes.certificates import PeerDirectory
 from nodes.changing import Changes
 from nodes.checking import KnownKeys, SignatureChecks
+from nodes.concluding import Concluding
 from nodes.config import ValidatorConfig
 from nodes.cosigning import Cosigner, Finality
 from nodes.divergence import Divergences
@@ -39,13 +38,11 @@ from nodes.environment import Environment
 from nodes.evidence import Bundles
 from nodes.execution import Accepted, Executed, Execution, Rejected
 from nodes.expiry import Expiry
-from nodes.feeding import Feed
 from nodes.final_state import FinalState
-from nodes.further import Further
-from nodes.further_exchange import FurtherExchange
+from nodes.further_exchange import further_exchange
 from nodes.health import HealthServer
 from nodes.identity import Identity
-from nodes.keys_in_force import KeysInForce
+from nodes.keys_in_force import read_keys_in_force
 from nodes.metrics import Metrics
 from nodes.offences import Offences
 from nodes.opening import open_stores
@@ -96,14 +93,13 @@ class Validator:
         self._log = structlog.get_logger().bind(part="validator")
         self.metrics = Metrics(config.name)
         self.halted: str | None = None
-        self._unsaved_final: tuple[int, bytes] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.stores = open_stores(config, identity, self.environment)
         self._store, self.chain, self.records = self.stores.ledger, self.stores.chain, self.stores.records
         self.promises = Promises(self.stores.order, self.chain, self.stores.intent)
         self.roster = self.stores.roster
-        self.keys_in_force = self._read_keys()
+        self.keys_in_force = read_keys_in_force(config, identity, self.chain, self.environment.files)
         self.participation = Participation(config, identity, self.roster, self.keys_in_force)
         self.versions = Versions(
             config.name,
@@ -117,6 +113,15 @@ class Validator:
     # --- putting it together -----------------------------------------------------------------------------------------
 
     def _assemble(self) -> None:
+        """Each part is given what it needs of the others; what is made later is reached through a lambda."""
+        self._assemble_order()
+        self._assemble_execution()
+        self._assemble_finality()
+        self._assemble_upkeep()
+        self._assemble_service()
+
+    def _assemble_order(self) -> None:
+        """Statements checked, forwarded, ordered; and the order's messages."""
         config, identity, tuning, environment = self.config, self.identity, self.config.tuning, self.environment
         processes = environment.checking_processes(tuning.signature_processes)
         threads = len(processes) or tuning.signature_threads
@@ -164,18 +169,6 @@ class Validator:
             roster=self.roster,
             on_membership=lambda: self.changes.in_force(),
         )
-        self.snapshots = Snapshots(
-            config,
-            identity,
-            self.stores,
-            environment,
-            order_record=self.ordering.record,
-            fetch=self.transport.fetch,
-            peers=self.transport.connected,
-            policy=self.participation.newest_policy,
-            party_of=self.participation.party_of,
-            halt=self.halt,
-        )
         self.proposals = Proposals(
             config.name,
             self.ordering,
@@ -188,6 +181,23 @@ class Validator:
             due_ms=lambda: self.execution.next_due_ms,
             on_garbage=self.offences.add,
         )
+        self.snapshots = Snapshots(
+            config,
+            identity,
+            self.stores,
+            environment,
+            order_record=self.ordering.record,
+            fetch=self.transport.fetch,
+            peers=self.transport.connected,
+            policy=self.participation.newest_policy,
+            party_of=self.participation.party_of,
+            halt=self.halt,
+        )
+        self.transport.cut_off = self.offences.why
+
+    def _assemble_execution(self) -> None:
+        """What is ordered, executed and signed; the state of it, and what is attested from that."""
+        config, identity = self.config, self.identity
         cosigner = Cosigner(
             config.name,
             identity.cosigner_key,
@@ -209,7 +219,7 @@ class Validator:
             permits=self.promises.permits,
         )
         self.final_state = FinalState(
-            self._store, self.chain, self.clock, lambda: self.latest_final, lambda: self.following.next_change
+            self._store, self.chain, self.clock, lambda: self.concluding.latest, lambda: self.following.next_change
         )
         self.execution.on_grown = self.final_state.grown
         self.attesting = Attesting(
@@ -230,9 +240,12 @@ class Validator:
         )
         self.promises.applied = lambda: self.execution.applied
         self.promises.intent = lambda: self.execution.intent
-        # Final, and on record here: what others may be told.
-        self.latest_final = self.chain.latest_final
-        note = self.latest_final[1] if self.latest_final is not None else None
+
+    def _assemble_finality(self) -> None:
+        """Cosignatures of the others, and who belongs here; then what is ordered can be taken in turn."""
+        config, identity, environment = self.config, self.identity, self.environment
+        latest = self.chain.latest_final
+        note = latest[1] if latest is not None else None
         policy = self.participation.policy() if note is None else self.participation.policy_of_note(note)
         self.finality = Finality(identity.genesis, policy, note, self.participation.ever())
         kept = config.data / "evidence"
@@ -240,6 +253,14 @@ class Validator:
             identity.genesis, kept, environment.files, self.chain, self.finality, self.participation.policy
         )
         self.divergences = Divergences(policy, kept, self.metrics, environment.files, self.bundles)
+        self.concluding = Concluding(
+            self.chain,
+            self.finality,
+            self.divergences,
+            self.clock,
+            halt=self.halt,
+            became_final=self._became_final,
+        )
         self.reads = FreshReads(self.ordering, lambda: self.execution.applied, self._no_fresh_reads)
         self.publishing = Publishing(
             config.name, config.authority, self.finality, self.participation, self.ordering, self.transport
@@ -253,12 +274,16 @@ class Validator:
             self.stores.log_index,
             clock=self.clock,
             thread=environment.executor(1, "execution"),
-            quick_max_bytes=tuning.inline_max_bytes,
+            quick_max_bytes=config.tuning.inline_max_bytes,
             absorb=self._absorb,
             halt=self.halt,
             halted=lambda: self.halted is not None,
             hand_over=self.hand_over,
         )
+
+    def _assemble_upkeep(self) -> None:
+        """What looks after this machine, and the cosignatures that nothing waits for."""
+        config, tuning, environment = self.config, self.config.tuning, self.environment
         self.scrub = Scrub(
             {
                 "order": (self.stores.order.store, walk_order),
@@ -269,7 +294,7 @@ class Validator:
             clock=self.clock,
             executor=environment.executor(1, "scrub"),
         )
-        self.further = self._further_exchange()
+        self.further = further_exchange(config, self.identity, self.chain, self._store, environment, self.transport)
         self.expiry = Expiry(
             config,
             environment.files,
@@ -278,6 +303,10 @@ class Validator:
             self.clock,
             peers=lambda: self.transport.certificate_ends,
         )
+
+    def _assemble_service(self) -> None:
+        """What gateways and operators are told."""
+        config = self.config
         self.report = StatusReport(self)
         self._gateways = PeerDirectory(dict.fromkeys(config.gateways, config.authority), self.participation.cas())
         self.service = ValidatorService(
@@ -294,27 +323,8 @@ class Validator:
                 self.chain, self.final_state, self.attesting, None if self.further is None else self.further.further
             ),
         )
-        self.transport.cut_off = self.offences.why
         self.metrics.gauges(self.report.gauges, GAUGES)
         self.metrics.endings(lambda: (self.expiry.endings(), self.clock.now_ms()))
-
-    def _read_keys(self) -> KeysInForce:
-        """What counts where the ledger stands now."""
-        last, genesis = self.chain.last_block, self.identity.genesis
-        keys = read_authority_keys(self.chain.state, [authority.name for authority in genesis.authorities])
-        certificate = self.environment.files.read(self.config.certificate)
-        place = (0, genesis.time_ms) if last is None else (last.height, last.time_ms)
-        return KeysInForce(self.config, self.identity, certificate, keys, *place)
-
-    def _further_exchange(self) -> FurtherExchange | None:
-        policy, entry, chain = self.identity.further_policy, self.config.further, self.chain
-        if policy is None or entry is None:
-            return None
-        further = Further(self.config.name, chain, self._store, policy, self.identity.ml_dsa_key)
-        post = self.environment.post
-        feeds = {each.name: Feed(each.url, chain, post) for each in policy.witnesses if each.url is not None}
-        thread = self.environment.executor(max(1, len(feeds)), "witnesses")
-        return FurtherExchange(further, feeds, entry.interval_s, self.clock, self.transport, thread)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -455,8 +465,8 @@ class Validator:
         elif kind == "cosignatures":
             message = envelope.cosignatures
             lines = wire.from_cosignatures(message)
-            self._receive_cosignatures(peer, message.size, message.root, lines)
-            self._conclude()
+            self.concluding.receive(peer, message.size, message.root, lines)
+            self.concluding.conclude()
             if self.further is not None:
                 self.further.receive(message.size, message.root, lines)
         elif kind == "cosignature_query":
@@ -520,40 +530,17 @@ class Validator:
             self.checks.forget(each.block.statements)
             self.proposals.block_executed(each.block.proposer, each.time_ms)
         if grown:
-            for early in self.finality.early():
-                self._receive_cosignatures(*early)
-            if not self._conclude():
+            self.concluding.receive_early()
+            if not self.concluding.conclude():
                 self.following.changed()
         self.reads.advanced()
 
     # --- finality ----------------------------------------------------------------------------------------------------
 
-    def _receive_cosignatures(self, peer: str, size: int, root: bytes, lines: Sequence[NoteSignature]) -> None:
-        divergence = self.finality.receive(peer, size, root, lines, self.chain.root_at)
-        if divergence is not None:
-            why = self.divergences.add(divergence, self.clock.monotonic_s())
-            if why is not None:
-                self.halt(why)
-
-    def _conclude(self) -> bool:
-        """Store the note of the newest checkpoint that has become final, and say so."""
-        final = self.finality.conclude() or self._unsaved_final
-        if final is None:
-            return False
-        size, note = final
-        try:
-            self.chain.put_cosigned(size, note, sync=False)
-        except StoreUnavailable as error:
-            # Kept, and tried again with every exchange. Until then nobody is told that this is final.
-            self._log.error("disk_unavailable", reason=str(error))
-            self._unsaved_final = final
-            return False
-        self._unsaved_final = None
-        self.latest_final = final
+    def _became_final(self, size: int) -> None:
         self.final_state.became_final()
         self.report.final(size)
         self.following.changed()
-        return True
 
     def _connected(self, peer: str) -> None:
         self._exchange()
@@ -573,8 +560,7 @@ class Validator:
         while True:
             await asyncio.sleep(EXCHANGE_S)
             self._exchange()
-            if self._unsaved_final is not None:
-                self._conclude()
+            self.concluding.retry()
             if self.versions.speak(Feature.SNAPSHOTS):
                 self.ordering.compact(self.snapshots.compactable())
             if self.ordering.leading and self.ordering.disk_health.shall_hand_over():
@@ -591,7 +577,7 @@ class Validator:
                 signed = await self.applying.sign_now()
                 if signed is not None:
                     self.publishing.publish(signed)
-                    self._conclude()
+                    self.concluding.conclude()
 
     def _no_fresh_reads(self) -> str | None:
         """Why reads cannot be confirmed now, in words; None if they may."""

@@ -253,7 +253,7 @@ class Simulation:
             return False
         newest = max(probe.accepted_at or 0 for probe in probes)
         for node in self._well():
-            final = node.validator.latest_final if node.validator is not None else None
+            final = node.validator.concluding.latest if node.validator is not None else None
             if final is None or final[0] <= newest:
                 return False
         return True
