@@ -17,6 +17,7 @@ from api.config import GatewayConfig
 from api.expiry import Ending, file_endings
 from api.feed import EntryFeed
 from api.given_proofs import GivenProofs
+from api.given_tiles import GivenTiles
 from api.listing import Listing
 from api.metrics import GatewayMetrics
 from api.problems import Problem, of_malformed
@@ -26,6 +27,7 @@ from api.validators import ValidatorPool
 from ledger.errors import Malformed
 from ledger.merkle import leaf_hash
 from ledger.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
+from ledger.tiles import ENTRIES
 
 # Documents made of a whole history, or of a whole declaration: each is memory, and a thread that takes a core.
 DOCUMENTS_AT_ONCE = 2
@@ -70,6 +72,7 @@ class Gateway:
         self.feed = EntryFeed(pool)
         self.given_proofs: GivenProofs[wire.ProofReply] = GivenProofs()
         self.given_receipts: GivenProofs[wire.ReceiptsReply] = GivenProofs()
+        self.given_tiles = GivenTiles()
         self.attaching = Attaching(self, config.attachments)
         # Read at the start, as TLS reads them.
         self.endings = _own_endings(config)
@@ -151,6 +154,17 @@ class Gateway:
         if not reply.document:
             raise self._unsigned(reply.refused, reply.detail, reply.missing_authorities)
         return reply.document
+
+    async def tile(self, path: str, level: int, index: int, width: int) -> bytes | None:
+        """What stands at the path of a tile, which the newest final checkpoint covers; None if no validator has it."""
+        if level == ENTRIES:
+            return await self.pool.tile(path)
+        tile = self.given_tiles.get(level, index, width)
+        if tile is None:
+            tile = await self.pool.tile(path)
+            if tile is not None:
+                self.given_tiles.keep(level, index, width, tile)
+        return tile
 
     async def status_proof(self, key: str) -> bytes:
         """The proof of a record as it stands, or that there is none. Who may have it, the caller has decided."""

@@ -6,7 +6,6 @@ Every answer that is not as asked for is an RFC 9457 document, those of the fram
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -19,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from api.core import Gateway
+from api.frequent import App, Frequent, Message, Receive, Scope, Send
 from api.models import ProblemDocument
 from api.problems import Problem
 from api.routes import (
@@ -41,12 +41,6 @@ from api.routes import (
     verify,
 )
 from api.routes.common import problem_response
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API_VERSION = "1"
 REQUESTS_MAX = 1_024
@@ -113,7 +107,8 @@ def create_app(gateway: Gateway) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.gateway = gateway
-    app.add_middleware(Measured, gateway=gateway)
+    app.add_middleware(Frequent, gateway=gateway)
+    app.add_middleware(Measured, gateway=gateway)  # the last is the outermost
     for module in (
         statements,
         attachments,

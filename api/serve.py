@@ -22,7 +22,8 @@ import uvloop
 from api.config import GatewayConfig, PublicTlsPaths, RequestLimits, TlsPaths, ValidatorEndpoint
 from api.core import Gateway
 from api.device import MESSAGE_MAX_BYTES, DeviceService
-from api.http import App, create_app, create_metrics_app
+from api.frequent import App
+from api.http import create_app, create_metrics_app
 from api.proto.gateway_pb2_grpc import add_GatewayServicer_to_server
 from api.validators import ValidatorPool
 

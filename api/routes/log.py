@@ -201,7 +201,7 @@ async def get_tile(request: Request, gateway: GatewayDep, path: TilePath) -> Res
     tag = f'"{path}{"+gzip" if compressed else ""}"'
     if is_known(request, tag):
         return Response(status_code=304, headers={**headers, "ETag": tag})
-    data = await gateway.pool.tile(full_path)
+    data = await gateway.tile(full_path, level, index, width)
     if data is None:
         raise Problem("not_found")
     if compressed:

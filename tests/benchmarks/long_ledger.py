@@ -48,11 +48,22 @@ class _Unsigned:
         return sha256(message).digest() + bytes(32)
 
     def to_pem(self) -> bytes:
-        raise NotImplementedError
+        raise ValueError("there is no key to spell out: this signs nothing")
 
 
-def make_long_ledger(network: Network, name: str, entries: int, records: int, progress: Callable[[str], None]) -> Path:
-    """Fill the data folder of a validator that has not started yet; return it."""
+def make_long_ledger(
+    network: Network,
+    name: str,
+    entries: int,
+    records: int,
+    progress: Callable[[str], None],
+    *,
+    every_block_final: bool = False,
+) -> Path:
+    """Fill the data folder of a validator that has not started yet; return it.
+
+    `every_block_final`: each block has a final checkpoint of its own, as at a post that is not overloaded.
+    """
     config = load_validator_config(next(each.config for each in network.validators if each.name == name))
     identity = load_identity(config)
     environment = Environment()
@@ -76,6 +87,8 @@ def make_long_ledger(network: Network, name: str, entries: int, records: int, pr
         made = wanted
         names = index.additions(changes)
         chain.append_block(block + 1, time_ms, name, statements, changes, names)
+        if every_block_final:
+            make_final(network, chain)
         if block % 500 == 0:
             progress(f"{name}: {chain.size} of {entries} entries")
     make_final(network, chain)

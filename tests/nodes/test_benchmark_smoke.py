@@ -59,6 +59,23 @@ def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> No
     assert "final_per_s" in done.stdout
 
 
+@pytest.mark.soak
+@pytest.mark.processes
+def test_a_short_run_of_what_a_gateway_serves_reports_every_stage(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.serving", "--entries", "700", "--requests", "40"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads(done.stdout)
+    for stage in ("proofs_first", "proofs_again", "tiles_full", "tiles_partial", "bundles"):
+        assert report[stage]["requests"] == 40
+        assert 0 < report[stage]["ms"]["p50"] <= report[stage]["ms"]["p99"]
+
+
 def test_a_target_is_met_only_by_a_figure_on_its_right_side() -> None:
     figures = {"final_per_s": 999.9, "submit_to_final_ms": {"p50": 60.0, "p99": 300.1}, "validator_rss_mb": 120.0}
     verdicts = targets_met(figures)
