@@ -7,8 +7,6 @@ go.sum pins.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,36 +17,17 @@ from ledger import merkle, tiles
 from ledger.checkpoint import Checkpoint
 from ledger.policy import parse_policy
 from ledger.proof import Proof, format_proof, verify_proof
+from tests.interop import go
 from tests.ledger import corridor
 from tests.ledger.test_cosignature_mldsa import QUANTUM_SAFE, note_with
 
 HERE = Path(__file__).parent
-BUILD_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("go is not installed: the independent C2SP verifier cannot be built")
-    download = subprocess.run(
-        [go, "mod", "download"], cwd=HERE, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
-    )
-    if download.returncode:
-        pytest.skip(f"go modules of the independent C2SP verifier cannot be had: {download.stderr[-300:]}")
-    binary = tmp_path_factory.mktemp("interop") / "interop"
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    built = subprocess.run(
-        [go, "build", "-mod=readonly", "-o", str(binary), "."],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        env=environment,
-    )
-    assert built.returncode == 0, built.stderr
-    return binary
+    return go.build(HERE, "the independent C2SP verifier", tmp_path_factory.mktemp("interop") / "interop")
 
 
 def run(program: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,6 @@ and, the first time, the modules that go.sum pins.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
@@ -22,10 +20,10 @@ from ledger.note import COSIGNATURE_V1, ED25519, NoteSigner, encode_base64, form
 from ledger.policy import parse_policy, verify_checkpoint
 from nodes.feeding import Feed, NoAnswer
 from nodes.further import Draft, Further
+from tests.interop import go
 from tests.ledger.toy import ORIGIN, World
 
 HERE = Path(__file__).parent / "witness"
-BUILD_TIMEOUT_S = 600
 NAME = "witness.example/w1"
 SEED = sha256(b"the key of a witness of others").digest()
 SIGNER = NoteSigner(SEED)
@@ -34,25 +32,7 @@ VKEY = format_vkey(SIGNER.verifier(NAME, COSIGNATURE_V1))
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("go is not installed: the witness of others cannot be built")
-    download = subprocess.run(
-        [go, "mod", "download"], cwd=HERE, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
-    )
-    if download.returncode:
-        pytest.skip(f"go modules of the witness of others cannot be had: {download.stderr[-300:]}")
-    binary = tmp_path_factory.mktemp("witness") / "witness"
-    built = subprocess.run(
-        [go, "build", "-mod=readonly", "-o", str(binary), "."],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        env={**os.environ, "CGO_ENABLED": "0"},
-    )
-    assert built.returncode == 0, built.stderr
-    return binary
+    return go.build(HERE, "the witness of others", tmp_path_factory.mktemp("witness") / "witness")
 
 
 def signer_key() -> str:
