@@ -120,7 +120,6 @@ class DeviceClient:
         self._room = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._heard_s = 0.0
-        self.reconnects = 0
 
     # ---- life
 
@@ -191,7 +190,6 @@ class DeviceClient:
                     raise
             failures = 1 if time.monotonic() - began_s > BACKOFF_MAX_S else failures + 1
             self._current = (self._current + 1) % len(self._stubs)
-            self.reconnects += 1
             bound_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 10))
             await asyncio.sleep(self._rng.uniform(bound_s / 2, bound_s))
 

@@ -23,7 +23,6 @@ from ledger.cbor import Encodable, Value, decode, encode
 from ledger.errors import Malformed, Misuse, Untrue
 
 SALT_BYTES = 16
-COMMITMENT_BYTES = 32
 MAX_OPENINGS = 256
 MAX_NAME_CHARS = 40
 MAX_OPENINGS_BYTES = 128 * 1024

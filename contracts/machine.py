@@ -204,10 +204,3 @@ class Contract:
     outcomes: range
     deadlines: Deadlines | None = None
     sources: tuple[str, ...] = ()  # the conventions and standards whose procedure this is
-
-    def machine_of(self, event: str) -> Machine | None:
-        """The machine that an event belongs to."""
-        for machine in self.machines:
-            if any(name == event for _, name in machine.transitions):
-                return machine
-        return None

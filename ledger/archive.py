@@ -73,10 +73,6 @@ def archive_paths(size: int) -> Iterator[str]:
             yield tile_path(level, index, tile_width(level, index, size))
 
 
-def count_archive_files(size: int) -> int:
-    return sum(-(-count // TILE_WIDTH) for _, count in archive_levels(size))
-
-
 def archive_policy(policy: Policy) -> bytes:
     """``policy`` as an archive carries it: the same keys and rules, spelled in one way, without addresses."""
     return format_policy(

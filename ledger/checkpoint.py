@@ -23,8 +23,6 @@ from ledger.note import (
     parse_decimal,
 )
 
-MAX_ORIGIN_BYTES = 255
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

@@ -67,7 +67,6 @@ class SnapshotServer:
         self._executor = executor
         self._sessions: dict[str, object] = {}
         self._log = structlog.get_logger().bind(part="catch_up")
-        self.pieces_sent = 0
 
     @property
     def sessions(self) -> int:
@@ -144,7 +143,6 @@ class SnapshotServer:
                     return
                 took_s = loop.time() - began_s
                 yield piece
-                self.pieces_sent += 1
                 await asyncio.sleep(took_s * REST_FACTOR)
             raise FetchRefused(_SUPERSEDED)
         finally:

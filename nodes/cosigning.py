@@ -378,10 +378,6 @@ class Finality:
                 ready.append((peer, size, root, lines))
         return ready
 
-    def newest_seen(self) -> int:
-        """The newest size that anybody claims to have signed, verified or not: only for deciding what to skip."""
-        return max((max(early) for early in self._early.values() if early), default=self._executed)
-
     def _put(self, opened: _Open, line: NoteSignature) -> None:
         key = (line.name, line.key_id)
         if key in opened.log_keys:

@@ -31,7 +31,6 @@ from ledger.errors import Malformed
 from ledger.statement import MAX_STATEMENT_BYTES, parse_statement, parse_statement_sequence
 
 COSE = "application/cose"
-COSE_SIGN1 = 'application/cose; cose-type="cose-sign1"'
 CBOR_SEQUENCE = "application/cbor-seq"
 TIMEOUT_MAX_MS = 60_000
 

@@ -1,4 +1,4 @@
-"""What can be seen of a run at any moment: the phase, where each truck stands, how far finality is, who is in health.
+"""What can be seen of a run at any moment: where each truck stands, how far finality is, who is in health.
 
 Plain data, written by the run and read by the displays.
 """
@@ -36,7 +36,6 @@ class AuthorityLine:
 @dataclass(slots=True)
 class Board:
     title: str = ""
-    phase: str = ""
     trucks: dict[str, TruckLine] = field(default_factory=dict)
     authorities: dict[str, AuthorityLine] = field(default_factory=dict)
     size: int = 0

@@ -44,9 +44,6 @@ class Records:
     def signed(self) -> int:
         return len(self.deliveries)
 
-    def of_subject(self, subject: str) -> list[Delivery]:
-        return [item for item in self.deliveries.values() if item.statement.sub == subject]
-
 
 class PutOff(ClientError):
     """Not now: the same bytes are to be sent again."""
