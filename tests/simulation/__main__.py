@@ -1,6 +1,7 @@
 """`make simulate` and `make soak`: many seeds, or one. Prints the commit and the seeds first.
 
-A seed that fails prints the end of its trace and the one line that brings it back.
+A seed that fails prints the end of its trace and the one line that brings it back. `--bugs` plants every bug of the
+table and prints how soon each is found; with `--write` into the page that has the table.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.simulation.world import S
 TRACE_LINES_SHOWN = 60
 IN_FLIGHT = 4
 SHORT_US = 2 * S
+BEGIN, END = "<!-- simulated bugs: written by --bugs -->", "<!-- end of simulated bugs -->"
 
 
 def commit() -> str:
@@ -116,21 +119,38 @@ def _hunt(name: str) -> tuple[str, Found | None]:
     return name, hunt(BUGS[name])
 
 
-def hunt_all(processes: int) -> bool:
-    """The table: bug, the seed that found it, by which invariant. One that is not found is a hole in the simulator."""
+def hunt_all(processes: int, page: Path | None = None) -> bool:
+    """The table: bug, how many seeds until one found it, by which invariant. One that is not found is a hole.
+
+    In Markdown, as it stands in docs/reliability.md; `page` is one to put it into.
+    """
     missed = []
-    click.echo(f"{'bug':42} {'seeds':>5} {'of':>3}  invariant")
+    lines = ["| planted bug | seeds until found | of at most | invariant that failed |", "| --- | --: | --: | --- |"]
+    click.echo("\n".join(lines))
+    started_s = time.monotonic()
     with ProcessPoolExecutor(processes) as pool:
         for name, found in pool.map(_hunt, BUGS):
             bug = BUGS[name]
             if found is None or found.invariant not in bug.invariants:
                 missed.append(name)
-            seeds = "-" if found is None else str(found.seed + 1)
-            click.echo(f"{name:42} {seeds:>5} {bug.seeds:>3}  {found.invariant if found else 'NOT FOUND'}")
-    click.echo(
-        f"not found, or by the wrong invariant: {', '.join(missed)}" if missed else f"all {len(BUGS)} were found"
-    )
+            seeds = "not found" if found is None else str(found.seed + 1)
+            lines.append(f"| {bug.words} | {seeds} | {bug.seeds} | {found.invariant if found else ''} |")
+            click.echo(lines[-1])
+    took_s = time.monotonic() - started_s
+    outcome = f"not found, or by the wrong invariant: {', '.join(missed)}" if missed else f"all {len(BUGS)} were found"
+    click.echo(f"{outcome}; {took_s:.0f} s")
+    if page is not None:
+        day = datetime.now(UTC).date()
+        write_into(page, f"One run at commit {commit()}, {day}, {took_s:.0f} s: {outcome}.\n\n" + "\n".join(lines))
     return not missed
+
+
+def write_into(page: Path, text: str) -> None:
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise click.ClickException(f"{page}: expected {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 @click.command()
@@ -141,6 +161,7 @@ def hunt_all(processes: int) -> bool:
 @click.option("--processes", type=int, default=2, show_default=True)
 @click.option("--short", is_flag=True, help="Two seconds of trouble each, for where time is short.")
 @click.option("--bugs", is_flag=True, help="Plant every bug of the table and look how soon it is found.")
+@click.option("--write", type=click.Path(exists=True, path_type=Path), help="Put the table of --bugs into this page.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write the abstract events of --seed as JSON lines.")
 def main(
     seed: int | None,
@@ -150,11 +171,12 @@ def main(
     processes: int,
     short: bool,
     bugs: bool,
+    write: Path | None,
     trace: Path | None,
 ) -> None:
     if bugs:
         click.echo(f"commit {commit()}, planted bugs")
-        sys.exit(0 if hunt_all(processes) else 1)
+        sys.exit(0 if hunt_all(processes, write) else 1)
     if seed is not None:
         click.echo(f"commit {commit()}, seed {seed}")
         sys.exit(0 if one(seed, trace, short=short) else 1)

@@ -51,6 +51,12 @@ class Bug:
     invariants: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def words(self) -> str:
+        """What is wrong, for a table that people read."""
+        said = (self.patches.__doc__ or "").strip().rstrip(".")
+        return said[:1].lower() + said[1:]
+
 
 BUGS: dict[str, Bug] = {}
 
@@ -123,6 +129,8 @@ def _writes(change: Callable[[Any, HardState | None, Sequence[Entry], bool], tup
 
 @_bug(20, VOTE, "election safety")
 def vote_not_persisted() -> list[Patch]:
+    """A vote is not written down."""
+
     def change(self: Any, hard: HardState | None, entries: Any, sync: bool) -> tuple[Any, Any, bool]:
         return (dataclasses.replace(hard, vote=None) if hard is not None else None), entries, sync
 
@@ -131,6 +139,8 @@ def vote_not_persisted() -> list[Patch]:
 
 @_bug(20, "terms never go back", VOTE, "nobody gives up without cause")
 def term_not_persisted() -> list[Patch]:
+    """The term is not written down."""
+
     def change(self: Any, hard: HardState | None, entries: Any, sync: bool) -> tuple[Any, Any, bool]:
         kept = dataclasses.replace(hard, term=max(0, hard.term - 1), vote=None) if hard is not None else None
         return kept, entries, sync
@@ -140,12 +150,16 @@ def term_not_persisted() -> list[Patch]:
 
 @_bug(10, PERSIST, "commit rule")
 def acknowledges_before_the_sync() -> list[Patch]:
+    """Acknowledged before the sync."""
+
     return _writes(lambda self, hard, entries, sync: (hard, entries, False))
 
 
 # Room is looked at before each write, so that few seeds come to a disk that fills in between.
 @_bug(60, PERSIST, "commit rule", "log matching", "progress after healing")
 def full_disk_taken_for_written() -> list[Patch]:
+    """A full disk is taken for written."""
+
     write = RaftStore.write
 
     def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
@@ -157,6 +171,8 @@ def full_disk_taken_for_written() -> list[Patch]:
 
 @_bug(10, PERSIST, "commit rule")
 def answers_before_it_writes() -> list[Patch]:
+    """Answered before it is written."""
+
     turn = RaftOrdering._turn
 
     async def wrong(self: RaftOrdering, ready: Any) -> None:
@@ -169,6 +185,8 @@ def answers_before_it_writes() -> list[Patch]:
 
 @_bug(20, "commit rule")
 def skips_the_authority_rule() -> list[Patch]:
+    """The rule of the two authorities is skipped."""
+
     def wrong(self: Configuration, match: Mapping[str, int]) -> int:
         return sorted((match.get(each, 0) for each in self.electors), reverse=True)[self.majority - 1]
 
@@ -177,11 +195,15 @@ def skips_the_authority_rule() -> list[Patch]:
 
 @_bug(40, "leader completeness", "committed entries stay", "state machine safety")
 def elects_without_a_look_at_the_log() -> list[Patch]:
+    """Elected without a look at the log."""
+
     return [(Log, "is_up_to_date", lambda self, index, term: True)]
 
 
 @_bug(40, "commit rule")
 def counts_its_own_unsynced_entries() -> list[Patch]:
+    """A leader counts what its own disk has not synced."""
+
     append = Leadership._append
 
     def wrong(self: Leadership, datas: list[bytes], kind: EntryType = EntryType.NORMAL) -> None:
@@ -196,6 +218,8 @@ def counts_its_own_unsynced_entries() -> list[Patch]:
 
 @_bug(20, "commits by its own term", season="lost_leaders", shape="kz-kgd:1 cn-gacc:1")
 def counts_replicas_of_old_terms() -> list[Patch]:
+    """Replicas of old terms are counted."""
+
     def wrong(self: Leadership) -> bool:
         log = self._raft.log
         index = self._raft.membership.committed_index(self._match)
@@ -209,6 +233,8 @@ def counts_replicas_of_old_terms() -> list[Patch]:
 
 @_bug(20, VOTE, "election safety", season="elections")
 def votes_twice_in_a_term() -> list[Patch]:
+    """Two votes in a term."""
+
     on_vote_request = Raft._on_vote_request
 
     def wrong(self: Raft, message: Message) -> None:
@@ -221,6 +247,8 @@ def votes_twice_in_a_term() -> list[Patch]:
 
 @_bug(20, "acknowledged entries stay", "committed entries stay", "commit rule", season="disorder")
 def late_append_cuts_the_log() -> list[Patch]:
+    """A late append cuts the log."""
+
     on_append = Raft._on_append
 
     def wrong(self: Raft, message: Message) -> None:
@@ -234,6 +262,8 @@ def late_append_cuts_the_log() -> list[Patch]:
 
 @_bug(20, "commit rule", "state machine safety", season="lost_leaders")
 def commits_beyond_what_was_matched() -> list[Patch]:
+    """A heartbeat commits what was never matched."""
+
     def wrong(self: Leadership) -> None:
         raft = self._raft
         for member in self.progress:
@@ -267,6 +297,8 @@ def commits_beyond_what_was_matched() -> list[Patch]:
     trouble_us=8 * S,
 )
 def snapshot_not_verified() -> list[Patch]:
+    """A snapshot is not verified, and a liar altered it."""
+
     finish = SnapshotBuilder.finish
 
     def wrong(self: SnapshotBuilder) -> Chain:
@@ -280,6 +312,8 @@ def snapshot_not_verified() -> list[Patch]:
 
 @_bug(40, "log matching", season="lost_leaders", shape=UNEVEN)
 def replaced_tail_comes_back() -> list[Patch]:
+    """A tail that was replaced comes back after a restart."""
+
     write = RaftStore.write
 
     def wrong(self: RaftStore, hard_state: Any, entries: Any, **more: Any) -> None:
@@ -292,6 +326,8 @@ def replaced_tail_comes_back() -> list[Patch]:
 
 @_bug(20, "reads see what was acknowledged", season="standstill", shape=UNEVEN)
 def a_leader_answers_reads_unasked() -> list[Patch]:
+    """A leader answers reads without asking anybody."""
+
     begin = ReadRounds.begin
 
     def wrong(self: ReadRounds) -> bool:
@@ -309,11 +345,15 @@ def a_leader_answers_reads_unasked() -> list[Patch]:
 
 @_bug(20, "membership is changed by all authorities", changing=True, shape=PAIR)
 def takes_a_change_that_one_has_signed() -> list[Patch]:
+    """A change of the membership that one side signed is taken."""
+
     return [(Signatures, "check", lambda self: None)]
 
 
 @_bug(30, "commit rule", changing=True, shape=PAIR)
 def counts_a_learner_for_a_commit() -> list[Patch]:
+    """A learner is counted for a commit."""
+
     def wrong(self: Configuration, match: Mapping[str, int]) -> int:
         members = [*self.electors, *self.learners]
         committed = sorted((match.get(each, 0) for each in members), reverse=True)[self.majority - 1]
@@ -325,11 +365,31 @@ def counts_a_learner_for_a_commit() -> list[Patch]:
 
 @_bug(40, "commit rule", "elected by a majority", season="replacements", shape=PAIR)
 def joint_is_committed_by_the_new_alone() -> list[Patch]:
+    """A joint configuration is committed by its new half."""
+
     return [(Membership, "committed_index", lambda self, match: self.incoming.committed_index(match))]
+
+
+@_bug(20, "commit rule", season="renewals", shape=PAIR)
+def joint_is_committed_by_the_old_alone() -> list[Patch]:
+    """A joint configuration is committed by its old half."""
+
+    def wrong(self: Membership, match: Mapping[str, int]) -> int:
+        return (self.outgoing or self.incoming).committed_index(match)
+
+    return [(Membership, "committed_index", wrong)]
+
+
+@_bug(40, "elected by a majority", "leader completeness", season="renewals", shape=PAIR)
+def joint_elects_by_the_new_alone() -> list[Patch]:
+    """In a joint configuration the new half elects alone."""
+    return [(Membership, "vote_result", lambda self, votes: self.incoming.vote_result(votes))]
 
 
 @_bug(40, "final means cosigned by both", changing=True, shape=PAIR)
 def an_observer_makes_final() -> list[Patch]:
+    """An observer makes final."""
+
     def wrong(self: Roster) -> dict[str, Member]:
         return {name: member for name, member in self.members().items() if member.cosigner_key}
 
@@ -338,11 +398,15 @@ def an_observer_makes_final() -> list[Patch]:
 
 @_bug(40, "nobody leaves without cause", season="replacements", liar="lost_change", shape=PAIR)
 def believes_a_change_that_was_never_ordered() -> list[Patch]:
+    """A removal that was signed and never ordered is believed."""
+
     return [(Roster, "_count_vouched", lambda self: setattr(self, "_vouched", len(self._hints)))]
 
 
 @_bug(20, "progress after healing", "what is accepted becomes final", changing=True, shape=PAIR)
 def does_not_notice_that_it_is_removed() -> list[Patch]:
+    """Who was removed does not notice."""
+
     return [(Roster, "removed", lambda self, name: None)]
 
 
@@ -351,16 +415,22 @@ def does_not_notice_that_it_is_removed() -> list[Patch]:
 
 @_bug(20, "only what was signed is accepted", liar="forged_statement", shape=PAIR)
 def executes_without_a_look_at_signatures() -> list[Patch]:
+    """A forged statement is executed."""
+
     return [(SignatureChecks, "check", lambda self, statement, key: None)]
 
 
 @_bug(20, "nothing twice")
 def takes_a_cti_twice() -> list[Patch]:
+    """One `cti` is taken twice."""
+
     return [(Chain, "find_cti", lambda self, iss, cti: None)]
 
 
 @_bug(20, "block time never goes back", liar="wrong_time", shape=PAIR)
 def block_time_goes_back() -> list[Patch]:
+    """Block time goes back."""
+
     execute = Execution._execute
 
     def wrong(self: Execution, index: int, block: Any, behind: int, started: float) -> Any:
@@ -374,6 +444,8 @@ def block_time_goes_back() -> list[Patch]:
 
 @_bug(20, "nothing from the future is signed", "progress after healing", liar="wrong_time", shape=PAIR)
 def signs_what_is_dated_ahead() -> list[Patch]:
+    """What is dated ahead is signed."""
+
     return [
         (Execution, "may_sign", lambda self, time_ms: True),
         (RaftOrdering, "_lie", lambda self, message: None),
@@ -382,6 +454,8 @@ def signs_what_is_dated_ahead() -> list[Patch]:
 
 @_bug(20, "one ledger", "nobody halts without cause")
 def takes_the_time_from_its_own_clock() -> list[Patch]:
+    """Time is taken from the own clock."""
+
     execute = Execution._execute
 
     def wrong(self: Execution, index: int, block: Any, behind: int, started: float) -> Any:
@@ -392,6 +466,8 @@ def takes_the_time_from_its_own_clock() -> list[Patch]:
 
 @_bug(20, "nothing twice", "one ledger", "executed in order", "nobody gives up without cause")
 def applies_twice_after_a_restart() -> list[Patch]:
+    """A block is applied again after a restart."""
+
     append_block, find_cti = Chain.append_block, Chain.find_cti
 
     def wrong(self: Chain, applied: int, *rest: Any) -> Any:
@@ -406,6 +482,8 @@ def applies_twice_after_a_restart() -> list[Patch]:
 
 @_bug(30, "nothing acknowledged is lost")
 def acknowledges_what_is_only_proposed() -> list[Patch]:
+    """Acknowledged when only proposed."""
+
     propose = Proposals._propose
 
     def wrong(self: Proposals, taken: Any) -> None:
@@ -420,6 +498,8 @@ def acknowledges_what_is_only_proposed() -> list[Patch]:
 
 @_bug(30, "nobody gives up without cause", "one ledger", "nobody halts without cause", "persist, then sign")
 def half_a_batch_is_a_batch() -> list[Patch]:
+    """Half a batch counts as a batch."""
+
     def wrong(self: CheckedStore, batch: Any, sync: bool = True) -> None:
         records = [(key, None if value is None else sealed(key, value)) for key, value in batch.items()]
         half = len(records) // 2
@@ -436,12 +516,16 @@ def half_a_batch_is_a_batch() -> list[Patch]:
 
 @_bug(10, "persist, then sign")
 def signs_before_it_persists() -> list[Patch]:
+    """Signed before it is synced."""
+
     write = Chain._write
     return [(Chain, "_write", lambda self, batch, *, sync=True: write(self, batch, sync=False))]
 
 
 @_bug(40, "one signature a size")
 def forgets_what_it_signed() -> list[Patch]:
+    """What was signed is forgotten over a restart."""
+
     init = Cosigner.__init__
 
     def wrong(self: Cosigner, name: str, key: Any, log_key: Any, last: Intent | None, **_: Any) -> None:
@@ -452,6 +536,8 @@ def forgets_what_it_signed() -> list[Patch]:
 
 @_bug(10, "final means cosigned by both")
 def final_with_one_authority() -> list[Patch]:
+    """Final with one authority."""
+
     conclude = Finality.conclude
 
     def wrong(self: Finality) -> Any:
@@ -473,11 +559,15 @@ class _Any:
 
 @_bug(40, "what is accepted becomes final", season="losses", silent=True, shape="kz-kgd:1 cn-gacc:1")
 def never_asks_again_for_cosignatures() -> list[Patch]:
+    """Cosignatures that were lost are never asked for again."""
+
     return [(Validator, "_exchange", lambda self: None)]
 
 
 @_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)
 def ignores_divergence() -> list[Patch]:
+    """A divergence is ignored."""
+
     receive = Finality.receive
 
     def wrong(self: Finality, *arguments: Any) -> None:
@@ -488,4 +578,6 @@ def ignores_divergence() -> list[Patch]:
 
 @_bug(20, "evidence is kept", liar="two_cosignatures", shape=PAIR)
 def keeps_no_evidence() -> list[Patch]:
+    """Evidence is not kept."""
+
     return [(Divergences, "_keep", lambda self, divergence: self._directory)]

@@ -101,6 +101,14 @@ SEASONS = {
         {"tick_ms": 50, "election_timeout_ticks": 6},
         changes=("replace", "replace", "join"),
     ),
+    # Machine rooms are moved: several machines of both sides in one change, which stays joint for as long as it takes.
+    "renewals": Season(
+        ("cut_one",) * 3 + ("cut_link", "crash", "pause", "hand_over"),
+        Weather(delay_us=30 * MS),
+        400 * MS,
+        {"tick_ms": 50, "election_timeout_ticks": 10},
+        changes=("renew", "renew", "welcome"),
+    ),
     # Whoever was away finds that the others no longer have what it lacks, and begins with a snapshot.
     "absences": Season(
         ("away",) * 3 + ("crash", "cut_one", "hand_over"),

@@ -38,7 +38,10 @@ class Operators:
         self.pace_us = pace_us
         self.register = Register.of_genesis(corridor.genesis)
         self.finishing = False
-        self.kinds: tuple[str, ...] = ("replace", "join", "join", "promote", "promote", "demote", "remove")
+        self.kinds: tuple[str, ...] = (
+            *("replace", "renew", "join", "join", "welcome"),
+            *("promote", "promote", "demote", "remove"),
+        )
         # What was signed for the next number, by both: one, or two that compete. And what no longer has a place.
         self.pending: dict[bytes, Register] = {}
         self.spent: list[bytes] = []
@@ -164,6 +167,13 @@ class Operators:
         name = self._pick(self.corridor.newcomers.keys() - used)
         return [self.corridor.newcomers[name]] if name is not None else []
 
+    def _welcome(self) -> list[Step]:
+        """A newcomer of each authority in one change: what a machine room that is moved begins with."""
+        used = self.register.members.keys() | self.register.retired.keys()
+        free = sorted(self.corridor.newcomers.keys() - used)
+        names = [self._pick(name for name in free if self.corridor.parties[name] == party) for party in self._sides()]
+        return [self.corridor.newcomers[name] for name in names if name is not None]
+
     def _ready(self) -> list[str]:
         return [each.name for each in self.register.of(Role.OBSERVER) if not self._unsound(each.name)]
 
@@ -172,18 +182,38 @@ class Operators:
         return [Step(Verb.PROMOTE, name)] if name is not None else []
 
     def _replace(self) -> list[Step]:
-        """One machine of a party for another of it: the dead one first, through a joint configuration."""
+        """One machine of a party for another of it, through a joint configuration."""
         new = self._pick(self._ready())
-        if new is None:
-            return []
-        party = self.corridor.parties[new]
-        role = Role.WITNESS if party == NEUTRAL else Role.VOTER
-        old = [each.name for each in self.register.of(role, party)]
-        name = self._pick(each for each in old if self.nodes[each].lost is not None) or self._pick(old)
-        if name is None:
-            return []
-        verb = self.world.rng.choice((Verb.REMOVE, Verb.DEMOTE)) if self.nodes[name].lost is None else Verb.REMOVE
-        return [Step(Verb.PROMOTE, new), Step(verb, name)]
+        return self._exchange([new]) if new is not None else []
+
+    def _renew(self) -> list[Step]:
+        """Machines of every authority for others of it in one change, as many as there are, or one on each side."""
+        ready: list[str] = []
+        for party in self._sides():
+            of_party = [name for name in self._ready() if self.corridor.parties[name] == party]
+            if not of_party:
+                return []
+            ready += self.world.rng.sample(of_party, self.world.rng.randrange(1, len(of_party) + 1))
+        return self._exchange(ready)
+
+    def _sides(self) -> list[str]:
+        return sorted(self.register.authorities)
+
+    def _exchange(self, ready: list[str]) -> list[Step]:
+        """Each of these for one of its party, the dead ones first. All of an authority may go if as many come."""
+        steps: list[Step] = []
+        going: set[str] = set()
+        for new in ready:
+            party = self.corridor.parties[new]
+            role = Role.WITNESS if party == NEUTRAL else Role.VOTER
+            old = [each.name for each in self.register.of(role, party) if each.name not in going]
+            name = self._pick(each for each in old if self.nodes[each].lost is not None) or self._pick(old)
+            if name is None:
+                continue
+            going.add(name)
+            verb = self.world.rng.choice((Verb.REMOVE, Verb.DEMOTE)) if self.nodes[name].lost is None else Verb.REMOVE
+            steps += [Step(Verb.PROMOTE, new), Step(verb, name)]
+        return steps
 
     def _spare_voter(self) -> str | None:
         counts = {party: len(self.register.of(Role.VOTER, party)) for party in self.register.authorities}

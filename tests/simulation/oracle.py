@@ -153,11 +153,14 @@ class Oracle:
 
     def _may_decide(self, log: OrderLog, index: int) -> Iterator[InForce]:
         """What a leader may have gone by that found an entry of this log committed: the configuration at its place, or
-        the next one, which counts from the moment that a leader has it in memory.
+        the next one, which counts from the moment that a leader has it in memory. No leader has one before the last is
+        committed: a change itself is committed by what it leads to, and a joint one by both halves.
         """
         before = list(self.changes_of(log, index))
         present = self.ordered.followed(iter(before))
         yield present
+        if before and before[-1][0] == index:
+            return
         number = 1 + sum(1 for key in before if self.ordered.seen[key].steps)
         for key, change in self.ordered.seen.items():
             fits = change.number == number if change.steps else present.outgoing is not None
