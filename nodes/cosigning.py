@@ -461,14 +461,18 @@ class Finality:
     ) -> list[tuple[int, bytes, tuple[NoteSignature, ...]]]:
         """What helps a peer that is final up to one size, with that root, and has executed up to another.
 
-        A peer whose final root at our final size is not ours is shown ours: one of us was lied to.
+        A peer whose final root at our final size is not ours is shown ours: one of us was lied to. One that counts
+        other voters than signed our final note, for the membership has changed since, is helped by our own signature.
         """
         found = []
         forked = final_size == self.final_size and bool(final_root) and final_root != self.final_root
         if final_size < self.final_size <= executed_size or forked:
             found.append((self.final_size, self.final_root, self.final_lines))
-        if self.own is not None and self.own[0].size > max(final_size, self.final_size):
-            found.append((self.own[0].size, self.own[0].root, self.own[1]))
+        if self.own is not None and self.own[0].size > final_size:
+            size, lines = self.own[0].size, self.own[1]
+            beside = size == self.final_size <= executed_size and not set(lines) <= set(self.final_lines)
+            if size > self.final_size or beside:
+                found.append((size, self.own[0].root, lines))
         return found
 
     def cosigned_at(self, note: bytes) -> dict[str, int]:

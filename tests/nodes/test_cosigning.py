@@ -8,6 +8,7 @@ import pytest
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import UnknownDurableState
+from ledger.membership import Register, Role
 from ledger.note import NoteSignature, parse_note
 from nodes.cosigning import EARLY_MAX_SIZES, Contradiction, Cosigner, Finality, Intent
 from tests.nodes.world import ORIGIN, World
@@ -241,6 +242,31 @@ def test_a_peer_that_is_behind_gets_all_the_lines_of_the_final_note() -> None:
     concluded = behind.conclude()
     assert concluded is not None
     assert concluded[1] == ahead.final_note
+
+
+def test_a_peer_that_counts_other_voters_than_made_it_final_gets_the_signature_of_one_that_counts() -> None:
+    """cn-gacc-2 was promoted in the place of cn-gacc-1 when the ledger stood here already, and signed it late."""
+    ahead, behind = executed(5), executed(5)
+    ahead.receive("cn-gacc-1", 5, ROOT, WORLD.lines("cn-gacc-1", checkpoint(5)), no_root)
+    assert ahead.conclude() is not None
+    ahead.signed(checkpoint(5), WORLD.lines("cn-gacc-2", checkpoint(5)))
+    voters = Register.of_genesis(WORLD.genesis).of(Role.VOTER)
+    behind.set_voters([each for each in voters if each.name != "cn-gacc-1"], WORLD.policy())
+    for size, root, lines in ahead.answer(0, 5, b""):
+        behind.receive("cn-gacc-2", size, root, lines, no_root)
+    concluded = behind.conclude()
+    assert concluded is not None
+    assert "cn-gacc-2" in {line.name for line in parse_note(concluded[1]).signatures}
+    # Not to whom it is of no use: it is final there, or not executed yet.
+    assert ahead.answer(5, 5, ROOT) == []
+    assert ahead.answer(0, 4, b"") == []
+
+
+def test_a_final_note_that_has_the_own_signature_in_it_is_sent_once() -> None:
+    ahead = executed(5)
+    ahead.receive("cn-gacc-1", 5, ROOT, WORLD.lines("cn-gacc-1", checkpoint(5)), no_root)
+    assert ahead.conclude() is not None
+    assert len(ahead.answer(0, 5, b"")) == 1
 
 
 def test_a_final_note_is_found_again_after_a_start() -> None:
