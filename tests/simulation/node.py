@@ -113,6 +113,7 @@ class Node:
         self.links = links
         self.corridor = corridor
         self.config = config
+        self.identity = corridor.identities[config.name]
         self.name = config.name
         self.authority = config.authority
         # A newcomer that nobody has set up yet is not there; nor is who was removed, any more.
@@ -166,7 +167,7 @@ class Node:
     async def _serve_once(self, loop: NodeLoop) -> tuple[int, str]:
         try:
             validator = self.validator = Validator(
-                self.config, self.corridor.identities[self.name], environment=SimulatedEnvironment(self, loop)
+                self.config, self.identity, environment=SimulatedEnvironment(self, loop)
             )
             self.on_started(self)
         except (UnknownDurableState, consensus.UnknownDurableState) as error:

@@ -10,16 +10,20 @@ They are careful in one thing: a majority, and a voter of each authority, are al
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable
 
 from api.proto import validator_pb2
 from ledger.membership import Change, Register, Role, Step, Verb, sign_change
+from nodes.config import Address, PeerEntry
 from tests.simulation.corridor import NEUTRAL, Corridor
 from tests.simulation.membership import SignedChange
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle
 from tests.simulation.world import World
 
+# Nobody is reached by an address here.
+UNUSED = Address("127.0.0.1", 1)
 # The part of their visits that goes wrong.
 MISTAKES = 0.25
 COMPETING = 0.15
@@ -46,6 +50,8 @@ class Operators:
         self.pending: dict[bytes, Register] = {}
         self.spent: list[bytes] = []
         self.abandoned: dict[bytes, Register] = {}
+        # What has taken its place, from genesis on.
+        self.done: list[bytes] = []
         # All that both have signed, ordered or not.
         self.signed: list[tuple[bytes, Change]] = []
         self.competing = COMPETING
@@ -62,7 +68,7 @@ class Operators:
     @property
     def settled(self) -> bool:
         """Whether there is nothing left that they want."""
-        return self.finishing and not self.pending
+        return self.finishing and not self.pending and not self._strangers()
 
     def finish(self) -> None:
         """Go on with what is begun, and begin nothing more. Nobody waits for a machine that is lost to get a vote."""
@@ -92,6 +98,27 @@ class Operators:
     def may_lose(self, name: str) -> bool:
         return all(self.bears(register, {name}) for register in self.registers())
 
+    # --- machines ---------------------------------------------------------------------------------------------------
+
+    def _set_up(self, node: Node) -> None:
+        """With those who are there now, and the changes that led to them, as `validator init --changes` makes it."""
+        members = self.register.members.values()
+        peers = (PeerEntry(each.name, each.party, UNUSED) for each in members if each.name != node.name)
+        node.config = dataclasses.replace(node.config, peers=tuple(peers))
+        node.identity = dataclasses.replace(node.identity, notes=tuple(self.done))
+        node.start()
+
+    def _strangers(self) -> list[Node]:
+        """Members that were let in, heard of nothing, and then all whom they were set up to know were removed."""
+        found = []
+        for name in self.register.members:
+            node = self.nodes[name]
+            if node.validator is None or node.lies or name in node.validator.roster.members():
+                continue
+            if not any(peer.name in self.register.members for peer in node.config.peers):
+                found.append(node)
+        return found
+
     # --- one visit --------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -102,6 +129,11 @@ class Operators:
                 self._sign(steps)
                 if rng.random() < self.competing:
                     self._sign(self._draw())
+        for node in self._strangers():
+            # Its status goes on saying that nobody has let it in, and somebody comes and looks.
+            self.world.faults["newcomer told who is there"] += 1
+            node.crash(keep_unsynced=True)
+            self._set_up(node)
         if self.spent and rng.random() < MISTAKES:
             self._hand_in(rng.choice(self.spent))
         if self.pending:
@@ -118,7 +150,7 @@ class Operators:
             if step.member is not None and not self.nodes[step.name].present:
                 # The machine is set up before anybody is asked to let it in.
                 self.nodes[step.name].present = True
-                self.nodes[step.name].start()
+                self._set_up(self.nodes[step.name])
         note = change.text().encode()
         for name, key in self.corridor.registrars.items():
             note = sign_change(note, key, self.corridor.genesis)
@@ -144,6 +176,7 @@ class Operators:
             self.oracle.fail("membership changes are asked for", f"change {change.number} was handed in by nobody")
             return
         self.register = after
+        self.done.append(change.note)
         self.spent = [*self.spent[-3:], *self.pending]
         self.pending = {}
 

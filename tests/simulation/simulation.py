@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -320,6 +321,11 @@ def _identified(directory: PeerDirectory, pem: bytes, identify: Callable[[PeerDi
     return _identities[place]
 
 
+def _left_by_a_crash(error: BaseException | None) -> bool:
+    """Said by a generator that a node was in the middle of when its power went, as it is cleared up."""
+    return isinstance(error, RuntimeError) and "asynchronous generator is already running" in str(error)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without the logs of the validators, and without asking twice what has one answer."""
@@ -327,6 +333,8 @@ def quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     collecting = gc.isenabled()
     gc.disable()
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = lambda left: None if _left_by_a_crash(left.exc_value) else unraisable(left)
     verify, identify = eddsa.verify, PeerDirectory.identify_certificate
     eddsa.verify = _verified_once(verify)  # type: ignore[assignment]
     PeerDirectory.identify_certificate = lambda self, pem: _identified(self, pem, identify)  # type: ignore[method-assign]
@@ -336,6 +344,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             yield
     finally:
+        sys.unraisablehook = unraisable
         eddsa.verify = verify
         PeerDirectory.identify_certificate = identify  # type: ignore[method-assign]
         structlog.configure(**before)

@@ -49,3 +49,12 @@ def test_a_seed_is_one_run_whatever_python_hashes_strings_to() -> None:
         for hash_seed in ("1", "2")
     }
     assert found == {simulate(5, trouble_us=2_000_000).trace_hash + "\n"}
+
+
+# Found by fresh seeds. 32: a newcomer comes up after all whom it was set up to know were removed. 86: one that stood
+# still executes everything after those who had made it final lost their votes, and nothing new is ordered.
+@pytest.mark.parametrize("seed", [32, 86])
+def test_machines_of_both_sides_are_replaced_at_once_and_nobody_is_left_behind(seed: int) -> None:
+    result = simulate(seed, season="renewals")
+    assert result.violation is None, "\n".join(result.trace[-40:])
+    assert result.faults["joint configuration left"] > 0
