@@ -54,12 +54,14 @@ Stored(e, n) ==
     /\ disk' = [disk EXCEPT ![n].log = Log(n)]
     /\ UNCHANGED <<memory, said, crashes, rootOf>>
 
-\* A snapshot says what was agreed, up to a place; what was behind that is kept where it goes on from there.
+\* A snapshot says what was agreed, up to a place, and leads on: never back before what is executed.  The ledger that came
+\* with it stands there already; of the order, what was behind that is kept where it goes on from there.
 TookSnapshot(e, n) ==
-    LET s == Prefix(Agreed, e.index) \o (IF e.keeps THEN SubSeq(Log(n), e.index + 1, Len(Log(n))) ELSE <<>>)
-    IN  /\ e.index <= Len(Agreed)
-        /\ memory' = [memory EXCEPT ![n].log = s]
-        /\ disk' = [disk EXCEPT ![n].log = s]
+    LET ledger == Prefix(Agreed, e.index)
+        s == ledger \o (IF e.keeps THEN SubSeq(Log(n), e.index + 1, Len(Log(n))) ELSE <<>>)
+    IN  /\ e.index <= Len(Agreed) /\ e.index >= Len(disk[n].ledger)
+        /\ memory' = [memory EXCEPT ![n].log = s, ![n].ledger = ledger]
+        /\ disk' = [disk EXCEPT ![n].log = s, ![n].ledger = ledger]
         /\ UNCHANGED <<said, crashes, rootOf>>
 
 \* By the configuration that a leader may have had in force: that of some log that has the entry, up to there or further.
@@ -79,11 +81,13 @@ Executed(e, n) ==
         /\ disk' = [disk EXCEPT ![n].ledger = s]
         /\ UNCHANGED <<requests, granted, signed, crashes>>
 
-\* What of its disk survived, and where its ledger then stands: never less than it had executed; more by a snapshot.
+\* What of its disk survived, and where its ledger then stands: never less than it had executed or a snapshot brought,
+\* and with the root that everybody else has there.
 CameBack(e, n) ==
     LET s == Entries(e.entries)
     IN  /\ e.applied <= Len(s) /\ e.applied >= Len(disk[n].ledger)
         /\ IsPrefix(Prefix(s, e.applied), Agreed)
+        /\ IF e.applied = 0 THEN TRUE ELSE rootOf[e.applied] = e.root
         /\ memory' = [memory EXCEPT ![n].log = s, ![n].ledger = Prefix(s, e.applied)]
         /\ disk' = [disk EXCEPT ![n].log = s, ![n].ledger = Prefix(s, e.applied)]
         /\ UNCHANGED <<said, crashes, rootOf>>

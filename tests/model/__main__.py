@@ -37,6 +37,8 @@ TRACE_STEPS = 900
 VALIDATOR_SEEDS = {1: (2,), 2: (2, 3), 3: tuple(range(1, 11))}
 VALIDATOR_LINES = {1: 120, 2: 300, 3: 600}
 VALIDATORS_TROUBLE_US = 1_500_000
+# One of them away, and back by a snapshot.
+RETURN_SEEDS, RETURN_LINES = {1: (2,), 2: (2,), 3: (1, 2, 3)}, 700
 # Of an instance: it may be cut, and is not part of CI.
 LARGEST = 3
 LIMIT_S = 900
@@ -94,15 +96,27 @@ def check_trace(seed: int, steps: int) -> Row:
 
 def check_validators(seed: int, most: int) -> Row:
     recording = validators.record(seed, most, trouble_us=VALIDATORS_TROUBLE_US, changing=True)
+    return _judged(f"validators, seed {seed}", recording)
+
+
+def check_return(seed: int) -> Row:
+    return _judged(f"validators, one away, seed {seed}", validators.record_a_return(seed, RETURN_LINES))
+
+
+def _judged(name: str, recording: validators.Recording) -> Row:
     verdict = judge_validators(recording)
     kinds = len({line["event"] for line in recording.lines})
     outcome = "accepted"
     if not verdict.accepted:
         outcome = f"refused at line {verdict.explained + 1}: {verdict.violated or 'no step'}"
     changes = sum(entry["kind"] == "change" for entry in recording.table)
-    shows = f"whole validators, {len(recording.lines)} lines of {kinds} kinds, {changes} changes of the membership"
+    snapshots = sum(line["event"] == "snapshot" for line in recording.lines)
+    shows = (
+        f"whole validators, {len(recording.lines)} lines of {kinds} kinds, {changes} changes of the membership, "
+        f"{snapshots} snapshots"
+    )
     figures = (len(recording.lines), verdict.explained, verdict.cpu_s)
-    return Row("traces", f"validators, seed {seed}", shows, outcome, verdict.accepted, *figures)
+    return Row("traces", name, shows, outcome, verdict.accepted, *figures)
 
 
 def table(rows: list[Row]) -> str:
@@ -140,6 +154,7 @@ def remembered() -> list[Row]:
     """The newest outcome of every check of this specification, in the order of the tables."""
     order = [check.name for check in (*INSTANCES, *PLANTED)] + [f"seed {seed}" for seed in TRACE_SEEDS[3]]
     order += [f"validators, seed {seed}" for seed in VALIDATOR_SEEDS[3]]
+    order += [f"validators, one away, seed {seed}" for seed in RETURN_SEEDS[3]]
     rows: dict[str, Row] = {}
     path = BUILD / f"results-{specification()}.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -207,6 +222,9 @@ def main(size: int | None, only: str | None, limit_s: float, write: Path | None)
     for seed in VALIDATOR_SEEDS[limit]:
         if wanted(f"validators, seed {seed}", 1):
             note(check_validators(seed, VALIDATOR_LINES[limit]))
+    for seed in RETURN_SEEDS[limit]:
+        if wanted(f"validators, one away, seed {seed}", 1):
+            note(check_return(seed))
     if not rows:
         raise click.ClickException(f"no check is called {only!r}")
     (BUILD / "report.md").write_text(table(remembered()))

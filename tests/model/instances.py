@@ -361,17 +361,34 @@ PLANTED = (
         ),
         ("LeaderCompleteness", "CommittedForEver", "LedgersAgree", "ElectionSafety"),
         "change_before_own_commit",
-        size=3,
+        # k1 adds k3, which nobody hears of; k2 removes k1 and commits that with c1; k1 is then chosen by k3 and c2,
+        # three of the five that it knows. A commit of its own in term 2 would have come to c1 or c2, or to k1 itself.
+        Scenario(
+            (("k1", "c1 c2"), ("k2", "c1 c2"), ("k1", "c2 k3")),
+            deaf="k2 k3 c2",
+            longest={"k1": 2, "k2": 2, "k3": 0, "c1": 2, "c2": 0},
+        ),
+        size=2,
         shows="the erratum to section 4.2",
     ),
     Planted(
         "change in force when committed",
-        replace(JOINT, max_term=2, max_log=4, max_data=1),
+        replace(
+            JOINT,
+            nodes="k1 k2 c1 w1",
+            genesis="k1 c1 w1",
+            targets=("k2 c1",),
+            max_term=2,
+            max_log=4,
+            max_data=1,
+            max_crashes=0,
+        ),
         ("LeaderCompleteness", "CommittedForEver", "LedgersAgree", "ElectionSafety"),
         "change_in_force_when_committed",
-        # All are replaced, and a statement is committed by the new; c1 does not know that it has no voice any more.
-        Scenario((("k1", "c1"), ("c1", "k1")), deaf="k1"),
-        size=3,
+        # k2 takes the place of k1 and of the witness, and a statement is committed by the new alone. k1 has the changes
+        # in its log, has not heard that they are committed, and with the witness it is a majority of before.
+        Scenario((("c1", "k1"), ("k1", "w1")), deaf="c1 w1", longest={"k1": 3, "w1": 0}),
+        size=2,
         shows="section 4.1 the other way round",
     ),
     Planted(

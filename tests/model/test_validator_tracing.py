@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
 from tests.model.checker import ready
 from tests.model.recording import Line
 from tests.model.tracing import judge_validators
-from tests.model.validators import Recording, record
+from tests.model.validators import AWAY, Recording, record, record_a_return
 from tests.simulation.bugs import BUGS, planted
 
 SEED, LINES, TROUBLE_US = 2, 60, 1_500_000
+RETURN_LINES = 440
 needs_checker = pytest.mark.skipif(ready() is not None, reason=str(ready()))
 
 
@@ -71,3 +73,59 @@ def test_the_trace_of_validators_with_a_planted_bug_is_refused() -> None:
     verdict = judge_validators(recording)
     assert not verdict.accepted
     assert recording.lines[verdict.explained]["event"] == "final"
+
+
+# --- coming back by a snapshot --------------------------------------------------------------------------------------
+
+
+@cache
+def came_back() -> Recording:
+    return record_a_return(SEED, RETURN_LINES)
+
+
+def _at(lines: list[Line], event: str, after: int = 0) -> int:
+    return next(at for at, line in enumerate(lines) if at >= after and (line["event"], line["node"]) == (event, AWAY))
+
+
+def test_a_validator_that_was_away_for_long_comes_back_by_a_snapshot_and_goes_on_behind_it() -> None:
+    lines = came_back().lines
+    at = _at(lines, "snapshot")
+    assert lines[_at(lines, "restart", at)]["applied"] == lines[at]["index"]
+    assert lines[_at(lines, "execute", at)]["index"] == lines[at]["index"] + 1
+    executed = [line["index"] for line in lines[:at] if (line["event"], line["node"]) == ("execute", AWAY)]
+    assert lines[at]["index"] > max(executed, default=0) + 1
+
+
+@needs_checker
+def test_coming_back_by_a_snapshot_is_a_behaviour_of_the_model() -> None:
+    verdict = judge_validators(came_back())
+    assert verdict.accepted, f"line {verdict.explained + 1}: {came_back().lines[verdict.explained]}"
+
+
+def _of_what_nobody_agreed(lines: list[Line]) -> int:
+    at = _at(lines, "snapshot")
+    lines[at]["index"] = 1 + max(line["index"] for line in lines[:at] if line["event"] == "execute")
+    return at
+
+
+def _of_less_than_it_brought(lines: list[Line]) -> int:
+    at = _at(lines, "restart", _at(lines, "snapshot"))
+    lines[at]["applied"] -= 1
+    return at
+
+
+def _of_another_ledger(lines: list[Line]) -> int:
+    at = _at(lines, "restart", _at(lines, "snapshot"))
+    lines[at]["root"] = "0" * 16
+    return at
+
+
+@needs_checker
+@pytest.mark.parametrize(
+    "alter", [_of_what_nobody_agreed, _of_less_than_it_brought, _of_another_ledger], ids=lambda alter: alter.__name__
+)
+def test_a_snapshot_that_may_not_be_is_refused_at_its_line(alter: Callable[[list[Line]], int]) -> None:
+    recording = copy.deepcopy(came_back())
+    at = alter(recording.lines)
+    verdict = judge_validators(recording)
+    assert (verdict.accepted, verdict.explained) == (False, at)

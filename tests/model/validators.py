@@ -9,6 +9,7 @@ Of a run in which nobody lies: what a liar does, the model has no trace of.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -27,6 +28,8 @@ from tests.simulation.simulation import Simulation, simulate
 NOBODY = "nobody"
 # One validator of an authority is alone, so that nobody can be chosen to lie.
 SHAPE = "kz-kgd:2 cn-gacc:1"
+# Who is away from when to when, while the others go on and keep little of the order: it comes back by a snapshot.
+AWAY, LEAVES_US, COMES_BACK_US = "kz-kgd-2", 300_000, 7_000_000
 Line = dict[str, Any]
 
 
@@ -144,7 +147,8 @@ class Recorder:
             term, digest = held.entries[index]
             kept.append(self._numbers[(index, term, digest)])
         self._logs[node.name] = kept
-        self._emit("restart", node, entries=list(kept), applied=node.validator.execution.applied)
+        applied, root = node.validator.execution.applied, node.validator.chain.root.hex()[:16]
+        self._emit("restart", node, entries=list(kept), applied=applied, root=root)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
@@ -185,11 +189,29 @@ class Recorder:
 
 def record(seed: int, lines: int, **options: Any) -> Recording:
     """The first lines of one run."""
+    return _record(seed, lines, lambda _: None, {"shape": SHAPE, **options})
+
+
+def record_a_return(seed: int, lines: int) -> Recording:
+    """Of a run in which one validator is away for so long that it needs a snapshot."""
+
+    def leave(simulation: Simulation) -> None:
+        node = simulation.nodes[AWAY]
+        simulation.faults.kinds = ("hand_over",)
+        simulation.world.at(LEAVES_US, lambda: node.crash(keep_unsynced=True))
+        simulation.world.at(COMES_BACK_US, node.start)
+
+    options = {"season": "absences", "trouble_us": COMES_BACK_US, "changing": False, "silent": True}
+    return _record(seed, lines, leave, {"shape": SHAPE, **options})
+
+
+def _record(seed: int, lines: int, prepare: Callable[[Simulation], None], options: dict[str, Any]) -> Recording:
     recording = Recording()
     recorders: list[Recorder] = []
 
     def attach(simulation: Simulation) -> None:
         recorders.append(Recorder(simulation, recording, lines))
+        prepare(simulation)
 
     sign_now = Execution.sign_now
 
@@ -201,6 +223,6 @@ def record(seed: int, lines: int, **options: Any) -> Recording:
         return done
 
     with patch.object(Execution, "sign_now", watched):
-        simulate(seed, prepare=attach, **{"shape": SHAPE, **options})
+        simulate(seed, prepare=attach, **options)
     recording.leave_out_bystanders()
     return recording
