@@ -17,6 +17,7 @@ from contracts.audit_figures import Figures
 from contracts.dwell import EPOCH, INTERVALS
 from ledger.audit_report import AuditReport, Check
 from ledger.calendar import time_text
+from ledger.plain_text import plain
 
 MAX_SHOWN_FAULTS = 1000
 MAX_SHOWN_CHANGES = 500
@@ -24,8 +25,6 @@ MAX_BARS = 400
 CHART_WIDTH, CHART_HEIGHT = 720, 200
 LEFT, BOTTOM, TOP = 64, 26, 12
 COLOURS = ("#1b4f72", "#b9770e", "#1e8449", "#76448a", "#a93226", "#5d6d7e")
-# Control characters have no place in HTML, whoever put them into an archive.
-_VISIBLE = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), "�")
 
 _STYLE = """
 :root { --ink: #1c2833; --soft: #5d6d7e; --line: #d5d8dc; --good: #1e8449; --bad: #a93226; }
@@ -94,7 +93,7 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> Element:
     if "kind" in attributes:
         attributes["class"] = attributes.pop("kind")
     element = SubElement(parent, tag, attributes)
-    element.text = text if tag == "style" else text.translate(_VISIBLE).encode("utf-8", "replace").decode()
+    element.text = text if tag == "style" else plain(text)
     return element
 
 
@@ -250,7 +249,7 @@ def _volumes(body: Element, figures: Figures) -> None:
     caption = _text(figure, "figcaption", "By contract:")
     for number, name in enumerate(shown):
         key = SubElement(caption, "span", {"class": "key", "style": f"background:{_colour(number)}"})
-        key.tail = f"{name} {_number(totals[name])}".translate(_VISIBLE)
+        key.tail = plain(f"{name} {_number(totals[name])}")
     if len(days) < len(figures.days):
         _text(body, "p", f"Each bar is {len(days[0])} days.", kind="soft")
 

@@ -17,10 +17,13 @@ let policy = null;
 let named = null; // the SHA-256 of the certificate that a scanned code names
 let camera = null;
 
+// What moves, hides or turns around other text is spelled out: names in a file are its maker's.
+const plain = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (each) => `\\u{${each.codePointAt(0).toString(16)}}`);
+
 function make(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) made.textContent = plain(text);
   return made;
 }
 
@@ -38,13 +41,13 @@ function speak(code) {
 
 function trouble(text) {
   element("trouble").hidden = !text;
-  element("trouble").textContent = text;
+  element("trouble").textContent = plain(text);
 }
 
 // --- the policy
 
 function showPolicy() {
-  element("policy").textContent = policy === null ? words(language).policyMissing : policy.text;
+  element("policy").textContent = policy === null ? words(language).policyMissing : plain(policy.text);
   element("keep").hidden = policy === null;
   element("remember").checked = localStorage.getItem(POLICY_KEY) !== null;
 }
@@ -132,7 +135,7 @@ async function report(name, bytes, statement) {
   const checks = make("ol", "checks");
   for (const { name: check, verdict, detail } of found.checks) {
     const line = make("li");
-    line.append(make("span", `verdict ${verdict === "not reached" ? "" : verdict}`, `${check}: ${said.verdicts[verdict]}. `), detail);
+    line.append(make("span", `verdict ${verdict === "not reached" ? "" : verdict}`, `${check}: ${said.verdicts[verdict]}. `), plain(detail));
     checks.append(line);
   }
   shown.append(checks);

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -94,6 +94,12 @@ class _LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is not a command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from nodes.cli.terminal import plain_streams
+
+        with plain_streams():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

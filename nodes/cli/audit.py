@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.plain_text import plain
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
 from nodes.cli.offline import progress_bar, read_policy, stop
 
@@ -217,7 +218,7 @@ def _print(directory: Path, report: Any) -> None:
         faults = sum(fault.check is check for fault in report.faults) + report.uncounted.get(check, 0)
         click.echo(f"  {int(check):>2} {'holds' if not faults else f'{faults} FAULTS':<10} {check.sentence}")
     for fault in report.faults:
-        click.echo(f"fault: {fault}")
+        click.echo(f"fault: {plain(str(fault))}")
     for check, count in report.uncounted.items():
         click.echo(f"fault: check {int(check)}: {count} more")
     if report.not_comparable_from is not None:

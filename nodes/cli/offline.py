@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from nodes.cli import EXIT_MISUSE, EXIT_UNAVAILABLE
+from nodes.cli.terminal import unfiltered
 
 # Read no more than this of a file that should be small: the files are somebody else's.
 MAX_SMALL_FILE_BYTES = 4 * 1024 * 1024
@@ -62,7 +63,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(file=unfiltered(sys.stderr)), transient=True) as progress:
         task = progress.add_task(what, total=None, rate="")
         started_s, first = time.monotonic(), -1
 
@@ -105,7 +106,7 @@ def progress_count(what: str) -> Iterator[Callable[[int], None]]:
         nonlocal shown_s
         if sys.stderr.isatty() and time.monotonic() - shown_s >= PROGRESS_S:
             shown_s = time.monotonic()
-            click.echo(f"\r{done} {what}", err=True, nl=False)
+            click.echo(f"\r{done} {what}", file=unfiltered(sys.stderr), nl=False)
 
     yield show
 

@@ -21,6 +21,7 @@ from ledger.errors import LedgerError
 from ledger.statement import CTI_BYTES, Statement, parse_statement, parse_statement_sequence, sign_statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
 from nodes.cli.offline import STATEMENT_SUFFIX, progress_bar, read_policy, read_small_file
+from nodes.cli.terminal import unfiltered
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -298,7 +299,7 @@ def submit(files: tuple[Path, ...], gateway: str, wait: str, as_json: bool) -> N
             for batch in _batches(statements, SEQUENCE_MAX_STATEMENTS, SEQUENCE_MAX_BYTES):
                 results += client.submit_many(batch, wait=wait)
                 if len(statements) > SEQUENCE_MAX_STATEMENTS and sys.stderr.isatty():
-                    click.echo(f"\r{len(results)} of {len(statements)}", err=True, nl=False)
+                    click.echo(f"\r{len(results)} of {len(statements)}", file=unfiltered(sys.stderr), nl=False)
     shown = [_result(result, raw) for result, raw in zip(results, statements, strict=True)]
     if as_json:
         click.echo(json.dumps({"results": shown}, indent=2))

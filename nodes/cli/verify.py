@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.plain_text import plain
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE
 from nodes.cli.offline import STATEMENT_SUFFIX, read_policy, read_small_file, stop
 
@@ -60,12 +61,12 @@ def report(found: list[tuple[Path, Verification]], as_json: bool) -> None:
         for file, each in found:
             click.echo(f"{file}: {each.kind}: {'holds' if each.holds else 'DOES NOT HOLD'}")
             for check in each.checks:
-                click.echo(f"  {check.number} {check.name:<10} {check.verdict.value:<11} {check.detail}")
+                click.echo(f"  {check.number} {check.name:<10} {check.verdict.value:<11} {plain(check.detail)}")
             if each.summary:
-                click.echo(f"  {each.summary}")
+                click.echo(f"  {plain(each.summary)}")
         click.echo("not checked:" if not_checked else "not checked: nothing, as nothing could be")
         for line in not_checked:
-            click.echo(f"  {line}")
+            click.echo(f"  {plain(line)}")
     raise SystemExit(EXIT_HOLDS if all(each.holds for _, each in found) else EXIT_DOES_NOT_HOLD)
 
 

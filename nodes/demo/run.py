@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from nodes.cli.terminal import unfiltered
 from nodes.demo.afterwards import run_offline
 from nodes.demo.board import Board
 from nodes.demo.context import Places, Run
@@ -67,14 +68,14 @@ class _Misuse(Exception):
 def run_demo(options: DemoOptions) -> int:
     """Run the main job. 0 only if every step held, 1 if one did not, 2 for misuse, 130 when interrupted."""
     # With --json only the report goes to standard output; what must be said to people goes to standard error.
-    complaints = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    complaints = Console(file=unfiltered(sys.stderr), soft_wrap=True, highlight=False, markup=False)
     try:
         scenario = _scenario(options)
         root, temporary = _root(options)
     except (_Misuse, ScenarioError) as error:
         complaints.print(f"error: {error}")
         return EXIT_MISUSE
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(file=unfiltered(sys.stdout), soft_wrap=True, highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH_COLUMNS  # nobody's window: timelines are not cut
     places = Places(root, Path(tempfile.mkdtemp(prefix="comity-demo-work-")))

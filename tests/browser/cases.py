@@ -113,6 +113,15 @@ def _mutations(case: Case) -> Iterator[Case]:
     yield Case(case.name, case.file, case.statement, POLICY.replace(b"comity.example", b"comity.elsewhere"))
 
 
+def spoilt() -> Case:
+    """A certificate whose liable party is an escape sequence, an order to write backwards, and a verdict of its own."""
+    evil = "\x1b[2J\u202e\n  9 holds".encode()
+    file = crossed("start").certificate()
+    if len(evil) != len(b"kz/carrier/steppe") or b"kz/carrier/steppe" not in file:
+        raise AssertionError("the text that takes the place of another has to be as long")
+    return Case("spoilt.crossing", file.replace(b"kz/carrier/steppe", evil))
+
+
 @cache
 def tampered() -> tuple[Case, ...]:
     cases = [mutated for case in good() for mutated in _mutations(case)]

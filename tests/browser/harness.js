@@ -34,6 +34,7 @@ async function one({ name, policy, file, statement, now }) {
     summary: report.querySelector(".summary")?.textContent ?? "",
     checks: [...report.querySelectorAll(".checks .verdict")].map((each) => each.textContent),
     notChecked: report.querySelectorAll("details:last-of-type li").length,
+    raw: /[\x1b\u202e]/.test(report.textContent),
     wide: page.documentElement.scrollWidth > frame.clientWidth,
   };
 }

@@ -21,7 +21,7 @@ import pytest
 
 from api.routes.verify import HEADERS, MEDIA_TYPES, pages
 from ledger.proof_check import Verdict
-from tests.browser.cases import POLICY, Case, good, tampered
+from tests.browser.cases import POLICY, Case, good, spoilt, tampered
 from tests.ledger.test_formats_document import crossing as crossing_pass
 
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ PATIENCE_S = 120
 
 def chosen() -> tuple[Case, ...]:
     """Every good file, and of the tampered ones enough of each kind: `test_modules` has them all."""
-    return good() + tuple(case for number, case in enumerate(tampered()) if number % 9 == 0)
+    return good() + tuple(case for number, case in enumerate(tampered()) if number % 9 == 0) + (spoilt(),)
 
 
 # One side is enough for it, and a pass that one side alone has signed holds by it.
@@ -161,6 +161,13 @@ def test_a_policy_that_comes_along_with_the_file_it_is_to_judge_is_not_believed(
     assert "is another policy than the one in force" in found["second"]["trouble"]
     assert found["second"]["policy"].startswith("kz.policy")
     assert found["own"]["titles"] == ["DOES NOT HOLD"]
+
+
+def test_no_character_that_turns_writing_around_is_shown(shown: dict[str, Any]) -> None:
+    if "Ed25519" in shown["before"]:
+        pytest.skip("this Chromium is older than 137")
+    assert [case.name for case in chosen()][-1] == "spoilt.crossing"
+    assert [report.get("raw", False) for report in shown["reports"]] == [False] * len(chosen())
 
 
 def test_nothing_is_wider_than_a_phone(shown: dict[str, Any]) -> None:
