@@ -79,7 +79,8 @@ def test_an_envelope_that_is_not_the_statements_or_not_for_this_key_ends_with_1(
     Path("other.cose").write_bytes(other)
     result = run("envelope", "open", "envelope", "--key", "cn", "--statement", "other.cose")
     assert (result.exit_code, "envelope_not_expected" in result.output) == (EXIT_DOES_NOT_HOLD, True)
-    Path("changed").write_bytes(Path("envelope").read_bytes()[:-1] + b"\0")
+    data = Path("envelope").read_bytes()
+    Path("changed").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     result = run("envelope", "open", "changed", "--key", "cn", "--statement", "lodge.cose")
     assert (result.exit_code, "envelope_of_another" in result.output) == (EXIT_DOES_NOT_HOLD, True)
     assert run("envelope", "new-key", "stranger").exit_code == EXIT_HOLDS
