@@ -10,6 +10,7 @@ Does not: store anything. What reads a tile is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -43,6 +44,14 @@ def perfect_root(leaves: bytes) -> bytes:
             [sha256(b"\x01" + row[at : at + 2 * HASH_BYTES]).digest() for at in range(0, len(row), 2 * HASH_BYTES)]
         )
     return row
+
+
+# Subtrees of a tile from this height on, 32 leaves, are remembered by their leaves: so nothing can make them stale.
+# Every proof passes through those of the upper tiles, of which a million entries have sixteen.
+_REMEMBERED_HEIGHT = 5
+# At most 8 KB of leaves each, 2 KB in the mean.
+MAX_REMEMBERED_ROOTS = 1024
+_remembered_root = lru_cache(MAX_REMEMBERED_ROOTS)(perfect_root)
 
 
 class Frontier:
@@ -134,7 +143,8 @@ class _NodeReader:
         first = index << inner
         tile = self._tile(level, first // TILE_WIDTH)
         offset = first % TILE_WIDTH * HASH_BYTES
-        return perfect_root(tile[offset : offset + (HASH_BYTES << inner)])
+        root_of = perfect_root if inner < _REMEMBERED_HEIGHT else _remembered_root
+        return root_of(tile[offset : offset + (HASH_BYTES << inner)])
 
     def range_root(self, start: int, stop: int) -> bytes:
         """Return the RFC 6962 hash of the leaves [start, stop)."""

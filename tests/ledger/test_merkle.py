@@ -222,3 +222,27 @@ def test_asking_for_what_is_not_in_the_tree_is_misuse() -> None:
     ):
         with pytest.raises(Misuse):
             attempt()
+
+
+def test_what_is_remembered_of_subtrees_is_known_by_their_leaves_alone() -> None:
+    """Two logs that differ in one leaf, proven by turns: neither is given the other's hashes."""
+    size = 3 * merkle.TILE_WIDTH + 77
+    one = [leaf_hash(b"%d" % number) for number in range(size)]
+    other = [*one[:300], leaf_hash(b"another"), *one[301:]]
+
+    def reader(leaves: list[bytes]) -> Callable[[int, int, int], bytes]:
+        def read(level: int, index: int, width: int) -> bytes:
+            if level == 0:
+                return b"".join(leaves[index * merkle.TILE_WIDTH : index * merkle.TILE_WIDTH + width])
+            tiles = (leaves[at * merkle.TILE_WIDTH : (at + 1) * merkle.TILE_WIDTH] for at in range(width))
+            return b"".join(merkle.perfect_root(b"".join(tile)) for tile in tiles)
+
+        return read
+
+    for index in (0, 255, 290, 300, 511, 700, size - 1) * 2:
+        for leaves in (one, other):
+            root = merkle.root_from_tiles(size, reader(leaves))
+            merkle.verify_inclusion(
+                index, size, leaves[index], merkle.inclusion_proof(index, size, reader(leaves)), root
+            )
+    assert merkle.root_from_tiles(size, reader(one)) != merkle.root_from_tiles(size, reader(other))

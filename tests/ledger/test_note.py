@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,3 +207,10 @@ def test_a_signer_survives_pem_and_hides_its_secret() -> None:
             signer.verifier(name, algorithm)
     with pytest.raises(Misuse):
         NoteSigner(bytes(31))
+
+
+def test_the_characters_that_no_key_name_may_hold_are_plus_controls_and_the_space_of_every_script() -> None:
+    for number in range(sys.maxunicode + 1):
+        character = chr(number)
+        barred = character == "+" or character < " " or character.isspace() or 0xD800 <= number <= 0xDFFF
+        assert notes.is_key_name(character) is not barred, hex(number)
