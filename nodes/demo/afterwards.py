@@ -10,6 +10,7 @@ from nodes.demo.attachments import verify_batches
 from nodes.demo.context import Run
 from nodes.demo.formats import export_formats
 from nodes.demo.offline import archive_entries, archive_size, check_exactly_once, flip_one_byte, run_comity
+from nodes.demo.papers import verify_papers
 from nodes.demo.private import verify_disclosure
 from nodes.demo.rows import RowsTaken
 from nodes.demo.steps import require
@@ -21,6 +22,7 @@ TWO_JOBS_FROM_ENTRIES: Final = 20_000
 def run_offline(run: Run, network: Network) -> None:
     """All steps that need nothing but files. Raises StepFailed at the first that does not hold."""
     _verify_proofs(run, network)
+    verify_papers(run, network)
     verify_disclosure(run)
     verify_batches(run)
     _audit(run, network)

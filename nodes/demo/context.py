@@ -42,6 +42,10 @@ class Places:
         return self.root / "proofs"
 
     @property
+    def papers(self) -> Path:
+        return self.root / "papers"
+
+    @property
     def disclosure(self) -> Path:
         return self.root / "disclosure"
 

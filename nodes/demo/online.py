@@ -22,6 +22,7 @@ from nodes.demo.looking_up import compare_dwell_times, find_from_everything
 from nodes.demo.offices import GrpcOffice, HttpOffice
 from nodes.demo.offline import run_comity
 from nodes.demo.outage import bring_back, take_away, until_due
+from nodes.demo.papers import fetch_papers, show_a_pass
 from nodes.demo.private import conceal_declarations, open_and_disclose, publish_envelope_keys
 from nodes.demo.running import RunningNetwork
 from nodes.demo.stage import COSE_ALGORITHMS, Stage
@@ -59,6 +60,7 @@ async def run_online(run: Run) -> Network:
                 await find_from_everything(run, running)
                 await _read_timelines(run, running, stage)
                 await _save_proofs(run, running, stage)
+                await fetch_papers(run, running, stage)
                 await open_and_disclose(run, running, stage, private)
                 await mirror_and_check(run, network, running, stage)
                 await _export(run, network, running)
@@ -192,6 +194,7 @@ async def _cross(run: Run, running: RunningNetwork, stage: Stage) -> None:
     away = run.scenario.outage.authority
     crossings = asyncio.create_task(stage.play_crossings())
     try:
+        await _unless_failed(crossings, show_a_pass(run, running, stage))
         with run.steps.step("cross", "Unmanned trucks set out from both sides") as step:
             await _unless_failed(crossings, until_due(stage, run.scenario.outage))
             final, driving = counted(stage.crossings_final(), "statement"), counted(stage.trucks_driving(), "truck")
