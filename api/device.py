@@ -84,7 +84,7 @@ class SubmitSession:
                 self._push(_refusal(self._gateway.id_of(raw), problem))
                 continue
             self._unanswered += 1
-            self._gateway.pool.submit(signed.id, raw, partial(self._answered, signed.id, until_final))
+            self._gateway.pool.streams.submit(signed.id, raw, partial(self._answered, signed.id, until_final))
 
     async def _room_for_more(self) -> None:
         """Lets others run, then waits until little enough is owed."""

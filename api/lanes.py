@@ -1,7 +1,7 @@
 """The connection of a gateway to one validator: its channel, its open stream, and what is on the way through it.
 
 Promises: who of several lanes is best to use follows from what is known here alone (`Lane.rank`), and whoever lost a
-validator comes back to it at a time of its own (`Backoff`). Does not: open streams or answer anybody; `api.validators`
+validator comes back to it at a time of its own (`Backoff`). Does not: open streams or answer anybody; `api.streams`
 does.
 """
 
@@ -108,3 +108,9 @@ def channel_to(endpoint: ValidatorEndpoint, credentials: grpc.ChannelCredentials
     # The certificate names the validator, not the machine it runs on today.
     options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", endpoint.name)]
     return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def task_is_cancelled() -> bool:
+    """Whether it is this task that is to end: grpc raises CancelledError for a call that was cancelled, too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -112,10 +112,10 @@ class GatewayMetrics:
         """The text that Prometheus scrapes."""
         pool = self._pool
         self._ending_gauges.set(self._endings, time.time_ns() // 1_000_000)
-        self._in_flight.set(pool.in_flight)
-        self._in_flight_bytes.set(pool.in_flight_bytes)
+        self._in_flight.set(pool.streams.in_flight)
+        self._in_flight_bytes.set(pool.streams.in_flight_bytes)
         self._awaiting_final.set(pool.finality.waiting)
-        self._resent.set(pool.resent)
+        self._resent.set(pool.streams.resent)
         self._unbound_tokens.set(self._unbound())
         self._final_size.set(pool.finality.size)
         for lane in pool.lanes:

@@ -47,7 +47,7 @@ class Batch:
         self._left = len(statements)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for position, statement in enumerate(statements):
-            pool.submit(statement.id, statement.raw, partial(self._answered, position))
+            pool.streams.submit(statement.id, statement.raw, partial(self._answered, position))
         if not statements:
             self._done.set_result(None)
 

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from fastapi import FastAPI
 
-from api import lanes, serve
+from api import lanes, serve, streams
 from api import validators as validators_module
 from api.config import AttachmentLimits, GatewayConfig, RequestLimits, ValidatorEndpoint
 from api.core import Gateway
@@ -35,7 +35,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validators_module, "HEALTH_INTERVAL_S", 0.1)
     monkeypatch.setattr(validators_module, "HEALTH_TIMEOUT_S", 0.8)
     monkeypatch.setattr(lanes, "BACKOFF_MAX_S", 0.3)
-    monkeypatch.setattr(validators_module, "STREAMS_DOWN_PATIENCE_S", 0.6)
+    monkeypatch.setattr(streams, "STREAMS_DOWN_PATIENCE_S", 0.6)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def _always(result: wire.Result, raw: bytes) -> wire.Result:
 
 async def submit(pool: ValidatorPool, raw: bytes) -> Answer:
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    pool.submit(leaf_hash(raw), raw, future.set_result)
+    pool.streams.submit(leaf_hash(raw), raw, future.set_result)
     return await future
 
 
@@ -115,7 +115,7 @@ async def test_a_stream_that_breaks_in_mid_flight_loses_nothing_and_doubles_noth
     answers = await asyncio.gather(*(submit(pool, raw) for raw in raws))
     assert all(isinstance(answer, Accepted) for answer in answers)
     assert [raw for raw, _ in ledger.entries if raw in set(raws)] == raws
-    assert pool.resent > 0
+    assert pool.streams.resent > 0
 
 
 async def test_it_closes_at_any_moment_of_connecting(validators: list[FakeValidator]) -> None:
@@ -225,7 +225,7 @@ async def test_silence_is_answered_within_the_time_out(pool: ValidatorPool, vali
     assert isinstance(answer, Unavailable)
     assert answer.code == "not_ordered_in_time"
     assert 2.9 < time.monotonic() - began_s < 5
-    assert pool.in_flight == 0
+    assert pool.streams.in_flight == 0
 
 
 async def test_more_in_flight_than_allowed_is_turned_away_at_once(ledger: FakeLedger) -> None:
@@ -256,7 +256,7 @@ async def test_more_bytes_in_flight_than_allowed_are_turned_away_until_some_are_
     first = asyncio.create_task(submit(pool, large.raw))
     second = asyncio.create_task(submit(pool, small[0].raw))
     await asyncio.sleep(0)
-    assert pool.in_flight_bytes == limit_bytes
+    assert pool.streams.in_flight_bytes == limit_bytes
     answer = await asyncio.wait_for(submit(pool, small[1].raw), 60)
     assert isinstance(answer, Unavailable)
     assert (answer.code, answer.retry_after_ms) == ("overloaded", 1000)
@@ -265,7 +265,7 @@ async def test_more_bytes_in_flight_than_allowed_are_turned_away_until_some_are_
     assert isinstance(await first, Accepted)
     assert isinstance(await second, Accepted)
     assert isinstance(await again, Accepted)
-    assert pool.in_flight_bytes == 0
+    assert pool.streams.in_flight_bytes == 0
     assert isinstance(await submit(pool, small[2].raw), Accepted)
     await pool.close()
     await validator.stop()
@@ -286,9 +286,9 @@ async def test_an_answer_that_comes_too_late_takes_nothing_from_the_same_stateme
     assert isinstance(late, Unavailable)
     answers: list[Answer] = []
     for _ in range(2):
-        pool.submit(leaf_hash(raw), raw, answers.append)
+        pool.streams.submit(leaf_hash(raw), raw, answers.append)
     await until(lambda: len(answers) == 2)
-    assert (pool.in_flight, pool.in_flight_bytes) == (0, 0)
+    assert (pool.streams.in_flight, pool.streams.in_flight_bytes) == (0, 0)
     await pool.close()
     await validator.stop()
 
