@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -48,3 +48,10 @@ def test_every_decision_is_in_the_list_and_every_page_is_reachable_from_the_read
     readme = (ROOT / "README.md").read_text()
     unlinked = [p.name for p in (ROOT / "docs").glob("*.md") if f"docs/{p.name}" not in readme]
     assert unlinked == []
+
+
+def test_everything_that_the_map_of_the_tree_names_is_there() -> None:
+    _, _, section = (ROOT / "docs" / "architecture.md").read_text().partition("## Where things are")
+    named = re.findall(r"`((?:ledger|consensus|contracts|api|nodes)/[a-z0-9_/*.]+)`", section)
+    assert len(named) > 80
+    assert [name for name in named if not list(ROOT.glob(name))] == []
