@@ -11,6 +11,7 @@ Does not: the pre-hashed or context variants; Ed448.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -32,16 +33,23 @@ NAME = "EdDSA"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_PEM_BYTES = 16 * 1024
+_MAX_REMEMBERED_KEYS = 1024
 
 _KTY, _CRV, _X = 1, -1, -2
 _OKP, _ED25519 = 1, 6
+
+
+@lru_cache(_MAX_REMEMBERED_KEYS)
+def _is_good_point(x: bytes) -> bool:
+    """Nearly as dear as checking a signature, and a policy names the same few keys each time it is read."""
+    return bool(crypto_core_ed25519_is_valid_point(x))
 
 
 def check_key(x: bytes) -> None:
     """Raise Malformed unless x is a canonical point of the prime-order subgroup."""
     if len(x) != KEY_BYTES:
         raise Malformed("bad_key", f"ed25519 key has wrong length: expected {KEY_BYTES} bytes, got {len(x)}")
-    if not crypto_core_ed25519_is_valid_point(x):
+    if not _is_good_point(x):
         raise Malformed("bad_key", "ed25519 key is not a canonical point of the prime-order subgroup")
 
 

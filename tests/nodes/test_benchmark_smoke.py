@@ -76,6 +76,20 @@ def test_a_short_run_of_what_a_gateway_serves_reports_every_stage(tmp_path: Path
         assert 0 < report[stage]["ms"]["p50"] <= report[stage]["ms"]["p99"]
 
 
+def test_a_short_run_of_verifying_one_proof_reports_every_figure() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.verifying", "--entries", "500", "--runs", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads(done.stdout)
+    for figure in ("proof_bytes", "command_processor_s", "command_clock_s", "library_us", "bare_check_us"):
+        assert report[figure] > 0, figure
+
+
 def test_a_target_is_met_only_by_a_figure_on_its_right_side() -> None:
     figures = {"final_per_s": 999.9, "submit_to_final_ms": {"p50": 60.0, "p99": 300.1}, "validator_rss_mb": 120.0}
     verdicts = targets_met(figures)
