@@ -87,13 +87,7 @@ def make_newcomer(
     `like_address`: where it is reached, which its configuration does not say if it listens everywhere.
     `observer`: without the authority's log key, so that it can never be a voter on this machine as it is.
     """
-    check_node_name(name)
-    if like_address is None and like.peer_address.host in EVERYWHERE:
-        raise ConfigError(
-            f"{like.name} listens on {like.peer_address}: expected the address at which others reach it too"
-        )
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory}: is there already and is not empty; a validator is never overwritten")
+    _check_place(directory, name, like, like_address)
     genesis, genesis_raw = _genesis(like)
     authorities = {authority.name: authority for authority in genesis.authorities}
     neutral = party is not None and party not in authorities
@@ -106,12 +100,7 @@ def make_newcomer(
         raise ConfigError(
             f"{authority_directory}: is not the CA of {owner} that the genesis record or {like.name} names"
         )
-    try:
-        registers = verify_chain(genesis, notes)
-    except LedgerError as error:
-        raise ConfigError(f"changes of the membership do not hold: {error}") from error
-    if name in registers[-1].members or name in registers[-1].retired:
-        raise ConfigError(f"{name}: the name is or was a member's; a newcomer needs a new one")
+    register = _register(genesis, notes, name)
     key = Ed25519PrivateKey.generate()
     address = str(addresses.at(addresses.peer_port))
     if neutral:
@@ -123,15 +112,15 @@ def make_newcomer(
     except LedgerError as error:
         raise ConfigError(str(error)) from error
     certificate, key_pem = certificates.issue(ca, name, datetime.datetime.now(datetime.UTC))
-    files: list[tuple[str, bytes | str, bool]] = [
-        ("certificate.pem", certificate, False),
-        ("certificate.key", key_pem, True),
-        ("genesis.cbor", genesis_raw, False),
-        ("network.policy", like.policy.read_bytes(), False),
-        (MEMBERSHIP, b"".join(notes), False),
-        (MEMBER, step.line(), False),
-        ("data/first-start", first_start_note(), False),
-    ]
+    public: dict[str, bytes | str] = {
+        "certificate.pem": certificate,
+        "genesis.cbor": genesis_raw,
+        "network.policy": like.policy.read_bytes(),
+        MEMBERSHIP: b"".join(notes),
+        MEMBER: step.line(),
+        "data/first-start": first_start_note(),
+    }
+    private = {"certificate.key": key_pem}
     cas = {name: b"".join(found.values()) for name, found in believed.items()}
     # A ledger that is still empty knows the genesis record's alone; the newest of the others has to be named.
     newer = {
@@ -141,27 +130,26 @@ def make_newcomer(
     if neutral:
         cas[owner] = ca.certificate_pem
     else:
-        files.append(("cosigner.key", ed25519_pem(key), True))
+        private["cosigner.key"] = ed25519_pem(key)
         if not observer:
-            files.append(("log.key", (authority_directory / "log.key").read_bytes(), True))
-    files += [(f"ca/{each}.pem", pem, False) for each, pem in cas.items()]
+            private["log.key"] = (authority_directory / "log.key").read_bytes()
+    public |= {f"ca/{each}.pem": pem for each, pem in cas.items()}
     config = _configuration(
         name,
         owner,
         like,
         genesis,
-        registers[-1],
+        register,
         addresses,
         {name: newer.get(name, []) for name in cas},
         observer=observer,
         gateways=gateways,
         like_address=like_address,
     )
-    for path, data, private in files:
-        if private:
-            write_new(directory / path, data, PRIVATE_FILE_MODE)
-        else:
-            write_new(directory / path, data)
+    for path, secret in private.items():
+        write_new(directory / path, secret, PRIVATE_FILE_MODE)
+    for path, data in public.items():
+        write_new(directory / path, data)
     write_new(directory / "validator.toml", config)
     return Newcomer(
         name,
@@ -172,6 +160,28 @@ def make_newcomer(
         addresses.at(addresses.http_port),
         step,
     )
+
+
+def _check_place(directory: Path, name: str, like: ValidatorConfig, like_address: Address | None) -> None:
+    """That the folder can be made there under that name, and that others will reach the one it is made like."""
+    check_node_name(name)
+    if like_address is None and like.peer_address.host in EVERYWHERE:
+        raise ConfigError(
+            f"{like.name} listens on {like.peer_address}: expected the address at which others reach it too"
+        )
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory}: is there already and is not empty; a validator is never overwritten")
+
+
+def _register(genesis: Genesis, notes: Sequence[bytes], name: str) -> Register:
+    """Who is there before the newcomer, whose name nobody has had."""
+    try:
+        register = verify_chain(genesis, notes)[-1]
+    except LedgerError as error:
+        raise ConfigError(f"changes of the membership do not hold: {error}") from error
+    if name in register.members or name in register.retired:
+        raise ConfigError(f"{name}: the name is or was a member's; a newcomer needs a new one")
+    return register
 
 
 def _configuration(
