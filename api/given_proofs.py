@@ -1,7 +1,9 @@
 """Proofs and receipts that a gateway has given: the same bytes again, without asking a validator.
 
-A proof of a final statement verifies for ever, and so do its receipts: what was said once can be said again. Promises:
-bounded in bytes, the longest unused go first. Does not: decide who may have a proof; that is decided anew each time.
+A proof of a final statement verifies for ever by the policy of its time, and so do its receipts: what was said once can
+be said again. Receipts are asked for again when the membership has changed, since validators then sign others.
+
+Promises: bounded in bytes, the longest unused go first. Does not: decide who may have one; that is decided each time.
 """
 
 from __future__ import annotations

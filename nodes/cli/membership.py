@@ -326,6 +326,25 @@ def status(gateway: str, as_json: bool) -> None:
         )
 
 
+_WITH_ITS_KEY = "comity governance policy --policy POLICY_OF_BEFORE"
+
+
+def _refuse_replaced_key(genesis: Genesis, gateway: str, authority: str) -> None:
+    """A policy with a key that signs nothing any more would let every new proof fail."""
+    with open_client(gateway) as client:
+        held = client.governance().get("keys", [])
+    first = {each.name: each.log_key.hex() for each in genesis.authorities}
+    for each in held:
+        if (each["authority"], each["kind"]) != (authority, "log_key") or each["waiting"]:
+            continue
+        if each["value"] != first.get(authority):
+            _stop(
+                f"the log key of {authority} was replaced by {each['proposal']}, and is not that of the genesis record "
+                f"any more: write the policy with `{_WITH_ITS_KEY}`, which verifies that both authorities decided so",
+                EXIT_DOES_NOT_HOLD,
+            )
+
+
 @membership.command("policy")
 @_GENESIS
 @_GATEWAY
@@ -338,7 +357,9 @@ def policy(
 ) -> None:
     """Write the policy file that follows from the present voters of each authority.
 
-    Give it to those who verify, over a channel that they trust. Keep the one before: older proofs hold by it.
+    Give it to those who verify, over a channel that they trust. Keep the one before: older proofs hold by it. The log
+    key in it is that of the genesis record: where both authorities have replaced it, `comity governance policy` writes
+    the file, and this command refuses if it can ask a gateway.
     With --majority no lie of one authority can make two histories final, and of two validators none may be missing.
     """
     from nodes.config import ConfigError
@@ -346,6 +367,10 @@ def policy(
 
     genesis = _genesis(genesis_path)
     register, _ = _register(genesis, gateway, changes)
+    if gateway is None:
+        click.echo(f"# the log key is that of the genesis record; if it was replaced since: {_WITH_ITS_KEY}", err=True)
+    else:
+        _refuse_replaced_key(genesis, gateway, authority)
     try:
         text = policy_of_members(genesis, authority, register.of(Role.VOTER), majority=majority)
     except ConfigError as error:

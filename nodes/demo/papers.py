@@ -105,15 +105,20 @@ def _handover(stage: Stage) -> tuple[str, Delivery]:
 
 
 def verify_papers(run: Run, network: Network) -> None:
-    """With every server switched off; and not by the policy of somebody who wants other signers."""
+    """With every server switched off, as whoever is handed the files does it."""
     with run.steps.step("certified", "Certificate and receipts verify offline, for each side's own policy") as step:
         files = sorted([*run.places.papers.glob(f"*{CERTIFICATE}"), *run.places.papers.glob(f"*{TRANSPARENT}")])
-        for authority in network.authorities:
-            policy = str(run.places.policy(authority.name))
-            ended = run_comity("verify", *map(str, files), "--policy", policy, "--json")
-            require(ended.status == 0, f"comity verify ended with status {ended.status}: {ended.said()}")
-            kinds = sorted(each["kind"] for each in ended.report()["proofs"])
-            require(kinds == ["crossing", "transparent-statement"], f"expected a certificate and receipts, got {kinds}")
+        home, other = network.authorities[:2]
+        policy = str(run.places.policy(other.name))
+        ended = run_comity("verify", *map(str, files), "--policy", policy, "--json")
+        require(ended.status == 0, f"comity verify ended with status {ended.status}: {ended.said()}")
+        kinds = sorted(each["kind"] for each in ended.report()["proofs"])
+        require(kinds == ["crossing", "transparent-statement"], f"expected a certificate and receipts, got {kinds}")
+        # What that command calls, by the other side's policy: a second process would cost more than it shows.
+        context = Context(run.places.policy(home.name).read_bytes(), int(time.time()))
+        for each in files:
+            found = verify_file(each.read_bytes(), each.name, context)
+            require(found.holds, f"{each.name} does not hold for {home.name}: {_failed(found)}")
         summary = next(each["summary"] for each in ended.report()["proofs"] if each["kind"] == "crossing")
         printed = _print(run, next(each for each in files if each.suffix == CERTIFICATE), policy)
         run.report["papers"] = {

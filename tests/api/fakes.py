@@ -61,6 +61,8 @@ class FakeLedger:
     dwell: list[wire.DwellFigure] = field(default_factory=list)
     # By id; None: its validators are of a release that has no evidence to give.
     evidence: dict[str, bytes] | None = field(default_factory=dict)
+    # The numbers of the validators of each authority that vote.
+    voters: tuple[int, ...] = (1, 2)
     # Whether they go on where they are asked to: those of before did not.
     pages_evidence: bool = True
     # What validators say of further cosignatures; None: they collect none.
@@ -252,6 +254,8 @@ class FakeValidator(service.ValidatorServicer):
         reply.missing_authorities.extend(self.ledger.missing)
         if reply.final and not self.refuses and not self.ledger.missing:
             reply.document = b"receipt of " + (request.authority or "both").encode()
+            if self.ledger.voters != (1, 2):
+                reply.document += f", signed by {self.ledger.voters}".encode()
         return reply
 
     async def GetStatusProof(self, request: wire.StatusProofQuery, context: Any) -> wire.StatusProofReply:
@@ -355,8 +359,8 @@ class FakeValidator(service.ValidatorServicer):
                 name=name,
                 country=country,
                 reachable=name not in missing,
-                validators_reachable=[] if name in missing else [f"{name}-1", f"{name}-2"],
-                validators_missing=[f"{name}-1", f"{name}-2"] if name in missing else [],
+                validators_reachable=[] if name in missing else [f"{name}-{each}" for each in self.ledger.voters],
+                validators_missing=[f"{name}-{each}" for each in self.ledger.voters] if name in missing else [],
             )
             for name, country in (("kz-kgd", "KZ"), ("cn-gacc", "CN"))
         ]

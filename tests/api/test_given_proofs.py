@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from api.given_proofs import OVERHEAD_BYTES, GivenProofs
@@ -56,3 +58,18 @@ async def test_one_that_may_not_see_it_gets_nothing_though_another_was_given_it(
     path = f"/v1/statements/{statement.id_hex}/proof"
     assert (await running.http.get(path, headers=running.auth("kz-kgd/officer"))).status_code == 200
     assert (await running.http.get(path, headers=running.auth("kz/declarant/other"))).status_code == 404
+
+
+async def test_receipts_of_a_membership_of_before_are_not_given_again(running: Running) -> None:
+    statement = signed_statement()
+    running.ledger.append(statement.raw)
+    path = f"/v1/statements/{statement.id_hex}/receipt"
+    officer = running.auth("kz-kgd/officer")
+    assert (await running.http.get(path, headers=officer)).content == b"receipt of both"
+    running.ledger.voters = (2, 3)
+    known = running.gateway._signers()
+    for _ in range(400):
+        if running.gateway._signers() != known:
+            break
+        await asyncio.sleep(0.05)
+    assert (await running.http.get(path, headers=officer)).content == b"receipt of both, signed by (2, 3)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -165,6 +167,29 @@ def test_the_policy_names_present_voters_neither_observers_nor_who_left(office: 
     assert names(office.add) == at_first
     assert names(office.add, promoted) == at_first | {"kz-kgd-3"}
     assert names(office.add, promoted, removed) == (at_first | {"kz-kgd-3"}) - {"kz-kgd-2"}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_policy_with_a_log_key_that_was_replaced_is_not_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    first = next(each.log_key.hex() for each in Genesis.decode(office.genesis_path.read_bytes()).authorities)
+    known = {"authority": "kz-kgd", "kind": "log_key", "waiting": False, "proposal": None, "value": first}
+    waits = known | {"waiting": True, "proposal": "kz-kgd/9", "value": "11" * 32}
+    keys = [known | {"proposal": "kz-kgd/7", "value": "00" * 32}] if replaced else [known, waits]
+    client = SimpleNamespace(membership=lambda: {"changes": []}, governance=lambda: {"keys": keys})
+    monkeypatch.setattr("nodes.cli.membership.open_client", lambda *_: nullcontext(client))
+    out = office.directory / f"asked-{replaced}.policy"
+    result = run(
+        "policy", "--genesis", office.genesis_path, "--gateway", "http://x", "--authority", "kz-kgd", "--out", out
+    )
+    if replaced:
+        assert result.exit_code == EXIT_DOES_NOT_HOLD
+        assert "kz-kgd/7" in result.output
+        assert "comity governance policy" in result.output
+    else:
+        assert result.exit_code == EXIT_HOLDS, result.output
+    assert out.exists() != replaced
 
 
 def test_the_policy_of_nobody_is_misuse_and_writes_nothing(office: Office) -> None:
