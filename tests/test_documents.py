@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_every_relative_link_leads_to_a_file_or_folder(page: Path) -> None:
     assert [target for target in relative if not (page.parent / target).exists()] == []
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """The headings of a page, as GitHub and most others make addresses of them."""
     found: set[str] = set()
