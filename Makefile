@@ -45,9 +45,9 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # The whole validator over a simulated machine. make simulate SEEDS=300, or SEED=7 for one run again (TRACE=file: its events);
-# with WITHIN=1 no more seeds are begun after a minute
+# with WITHIN=1 no more seeds are begun after a minute; SEASON=renewals: one sort of trouble in all of them
 simulate: setup
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) $(if $(WITHIN),--minutes $(WITHIN))) $(if $(SHORT),--short)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace $(TRACE)),--seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) $(if $(WITHIN),--minutes $(WITHIN))) $(if $(SHORT),--short) $(if $(SEASON),--season $(SEASON))
 
 # make soak SOAK_MINUTES=60 SEEDS=20000
 SOAK_MINUTES ?= 10

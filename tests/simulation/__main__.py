@@ -13,13 +13,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tests.simulation.bugs import BUGS, Found, hunt
+from tests.simulation.faults import SEASONS
 from tests.simulation.simulation import Result, simulate
 from tests.simulation.world import S
 
@@ -62,21 +65,35 @@ class Tally:
         return lines + [f"  {kind:30} {times}" for kind, times in sorted(self.faults.items())]
 
 
-def show(result: Result, *, short: bool) -> None:
+@dataclass(frozen=True)
+class Choice:
+    """What of every run is not left to its seed."""
+
+    short: bool = False
+    season: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        return {"trouble_us": SHORT_US if self.short else None, "season": self.season}
+
+    def __str__(self) -> str:
+        return f"{' SHORT=1' if self.short else ''}{f' SEASON={self.season}' if self.season else ''}"
+
+
+def show(result: Result, choice: Choice) -> None:
     for line in result.trace[-TRACE_LINES_SHOWN:]:
         click.echo(f"  {line}")
     click.echo(f"seed {result.seed} FAILED: {result.violation}")
-    click.echo(f"again: make simulate SEED={result.seed}{' SHORT=1' if short else ''}    (commit {commit()})")
+    click.echo(f"again: make simulate SEED={result.seed}{choice}    (commit {commit()})")
 
 
-def one(seed: int, trace: Path | None, *, short: bool) -> bool:
-    result = simulate(seed, events=trace is not None, trouble_us=SHORT_US if short else None)
+def one(seed: int, trace: Path | None, choice: Choice) -> bool:
+    result = simulate(seed, events=trace is not None, **choice.options())
     if trace is not None:
         with trace.open("w") as file:
             for event in result.events:
                 file.write(json.dumps(event, sort_keys=True) + "\n")
     if result.violation is not None:
-        show(result, short=short)
+        show(result, choice)
         return False
     click.echo(
         f"seed {seed}: {result.virtual_us / 1e6:.1f} simulated s, {result.steps} steps, {result.blocks} blocks, "
@@ -85,30 +102,29 @@ def one(seed: int, trace: Path | None, *, short: bool) -> bool:
     return True
 
 
-def _simulate(seed: int, trouble_us: int | None) -> Result:
+def _simulate(seed: int, choice: Choice) -> Result:
     """In a process of the pool. A fault of the simulator itself says its seed as well."""
     try:
-        return simulate(seed, trouble_us=trouble_us)
+        return simulate(seed, **choice.options())
     except Exception as error:
         raise RuntimeError(f"seed {seed} ended the simulator: {error!r}") from error
 
 
-def many(first: int, number: int | None, minutes: float | None, processes: int, *, short: bool) -> bool:
-    trouble_us = SHORT_US if short else None
+def many(first: int, number: int | None, minutes: float | None, processes: int, choice: Choice) -> bool:
     tally, failed = Tally(), 0
     end_s = time.monotonic() + minutes * 60 if minutes is not None else None
     seeds = count(first) if number is None else iter(range(first, first + number))
     with ProcessPoolExecutor(processes) as pool:
-        running = [pool.submit(_simulate, seed, trouble_us) for seed in islice(seeds, processes * IN_FLIGHT)]
+        running = [pool.submit(_simulate, seed, choice) for seed in islice(seeds, processes * IN_FLIGHT)]
         while running:
             result = running.pop(0).result()
             tally.add(result)
             if result.violation is not None:
                 failed += 1
-                show(result, short=short)
+                show(result, choice)
             # With an end to the time, what has begun is finished; how many that were, the tally says.
             if end_s is None or time.monotonic() < end_s:
-                running += [pool.submit(_simulate, seed, trouble_us) for seed in islice(seeds, 1)]
+                running += [pool.submit(_simulate, seed, choice) for seed in islice(seeds, 1)]
     for line in tally.lines():
         click.echo(line)
     click.echo(f"{failed} of {tally.seeds} seeds failed" if failed else "every invariant held in every seed")
@@ -160,6 +176,7 @@ def write_into(page: Path, text: str) -> None:
 @click.option("--first", type=int, help="The first of them; drawn if not given.")
 @click.option("--processes", type=int, default=2, show_default=True)
 @click.option("--short", is_flag=True, help="Two seconds of trouble each, for where time is short.")
+@click.option("--season", type=click.Choice(sorted(SEASONS)), help="In all of them, instead of one that a seed draws.")
 @click.option("--bugs", is_flag=True, help="Plant every bug of the table and look how soon it is found.")
 @click.option("--write", type=click.Path(exists=True, path_type=Path), help="Put the table of --bugs into this page.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write the abstract events of --seed as JSON lines.")
@@ -170,19 +187,21 @@ def main(
     first: int | None,
     processes: int,
     short: bool,
+    season: str | None,
     bugs: bool,
     write: Path | None,
     trace: Path | None,
 ) -> None:
+    choice = Choice(short, season)
     if bugs:
         click.echo(f"commit {commit()}, planted bugs")
         sys.exit(0 if hunt_all(processes, write) else 1)
     if seed is not None:
         click.echo(f"commit {commit()}, seed {seed}")
-        sys.exit(0 if one(seed, trace, short=short) else 1)
+        sys.exit(0 if one(seed, trace, choice) else 1)
     start = first if first is not None else random.SystemRandom().randrange(10**9)
     click.echo(f"commit {commit()}, seeds from {start}")
-    sys.exit(0 if many(start, seeds, minutes, processes, short=short) else 1)
+    sys.exit(0 if many(start, seeds, minutes, processes, choice) else 1)
 
 
 if __name__ == "__main__":

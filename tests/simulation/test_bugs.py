@@ -43,10 +43,10 @@ def test_what_another_process_found_arrives_and_is_shown_with_the_line_that_brin
     bug = BUGS["answers_before_it_writes"]
     with planted(bug):
         result = pickle.loads(pickle.dumps(simulate(0, **bug.options)))
-    program.show(result, short=False)
+    program.show(result, program.Choice(season="renewals"))
     shown = capsys.readouterr().out
     assert "seed 0 FAILED: persist, then answer: " in shown
-    assert "again: make simulate SEED=0 " in shown
+    assert "again: make simulate SEED=0 SEASON=renewals " in shown
     monkeypatch.setattr(program, "BUGS", {bug.name: bug})
     page = tmp_path / "page.md"
     page.write_text(f"before\n{program.BEGIN}\nold\n{program.END}\nafter\n")
