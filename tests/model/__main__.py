@@ -9,9 +9,9 @@
 A check that is not done by its limit is cut: what it saw until then held, and how far it came is said. That is enough
 for the largest networks (`--full`) alone; any other has to come to its end, and a violation has to be found.
 
-What came out is kept in `build/model` for as long as the specification stays as it is, so that the tables of `--write`
-may come from several runs. Exit status 1 if anything is not as it has to be. Where there is no Java or no checker: says
-so, exit status 0.
+What came out is kept in `build/model` for as long as the modules that it is of stay as they are, so that the tables of
+`--write` may come from several runs. Exit status 1 if anything is not as it has to be. Where there is no Java or no
+checker: says so, exit status 0.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ RETURN_SEEDS, RETURN_LINES = {1: (2,), 2: (2,), 3: (1, 2, 3)}, 700
 # Of an instance: it may be cut, and is not part of CI.
 LARGEST = 3
 LIMIT_S = 900
+RESULTS = BUILD / "results.jsonl"
 BEGIN, END = "<!-- model: written by `make model` -->", "<!-- end of model -->"
 
 
@@ -58,6 +59,8 @@ class Row:
     depth: int = 0
     cpu_s: float = 0.0
     cut: bool = False
+    # Of docs/model, beside Comity: what the outcome depends on.
+    module: str = "Comity"
 
 
 def check_instance(instance: Instance, limit_s: float) -> tuple[Row, Result]:
@@ -91,7 +94,8 @@ def check_trace(seed: int, steps: int) -> Row:
         "accepted" if verdict.accepted else f"refused at line {verdict.explained + 1}: {verdict.violated or 'no step'}"
     )
     shows = f"{len(genesis['nodes'])} machines, {len(lines)} lines of {kinds} kinds"
-    return Row("traces", f"seed {seed}", shows, outcome, verdict.accepted, len(lines), verdict.explained, verdict.cpu_s)
+    figures = (len(lines), verdict.explained, verdict.cpu_s)
+    return Row("traces", f"seed {seed}", shows, outcome, verdict.accepted, *figures, module="CoreTrace")
 
 
 def check_validators(seed: int, most: int) -> Row:
@@ -116,7 +120,7 @@ def _judged(name: str, recording: validators.Recording) -> Row:
         f"{snapshots} snapshots"
     )
     figures = (len(recording.lines), verdict.explained, verdict.cpu_s)
-    return Row("traces", name, shows, outcome, verdict.accepted, *figures)
+    return Row("traces", name, shows, outcome, verdict.accepted, *figures, module="ValidatorTrace")
 
 
 def table(rows: list[Row]) -> str:
@@ -139,27 +143,28 @@ def table(rows: list[Row]) -> str:
     return "\n".join(parts)
 
 
-def specification() -> str:
-    """What the figures are of: a digest of every module."""
-    text = "".join(page.read_text() for page in sorted(SPECIFICATIONS.glob("*.tla")))
+def specification(module: str = "Comity") -> str:
+    """What a figure is of: a digest of Comity, and of the module of traces that was checked against it."""
+    text = "".join((SPECIFICATIONS / f"{name}.tla").read_text() for name in sorted({"Comity", module}))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def remember(row: Row) -> None:
-    with (BUILD / f"results-{specification()}.jsonl").open("a") as file:
-        file.write(json.dumps(asdict(row)) + "\n")
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({"of": specification(row.module), **asdict(row)}) + "\n")
 
 
 def remembered() -> list[Row]:
-    """The newest outcome of every check of this specification, in the order of the tables."""
+    """The newest outcome of every check, of the specification as it is now, in the order of the tables."""
     order = [check.name for check in (*INSTANCES, *PLANTED)] + [f"seed {seed}" for seed in TRACE_SEEDS[3]]
     order += [f"validators, seed {seed}" for seed in VALIDATOR_SEEDS[3]]
     order += [f"validators, one away, seed {seed}" for seed in RETURN_SEEDS[3]]
     rows: dict[str, Row] = {}
-    path = BUILD / f"results-{specification()}.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        row = Row(**json.loads(line))
-        rows[row.name] = row
+    for line in RESULTS.read_text().splitlines() if RESULTS.exists() else ():
+        kept = json.loads(line)
+        of, row = kept.pop("of"), Row(**kept)
+        if of == specification(row.module):
+            rows[row.name] = row
     return [rows[name] for name in order if name in rows]
 
 

@@ -370,7 +370,8 @@ def joint_is_committed_by_the_new_alone() -> list[Patch]:
     return [(Membership, "committed_index", lambda self, match: self.incoming.committed_index(match))]
 
 
-@_bug(60, "commit rule", season="renewals", shape=PAIR)
+# A change that is committed and then replaced by a competing one leaves members that disagree on who they are.
+@_bug(60, "commit rule", "progress after healing", season="renewals", shape=PAIR)
 def joint_is_committed_by_the_old_alone() -> list[Patch]:
     """A joint configuration is committed by its old half."""
 
