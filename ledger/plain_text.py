@@ -11,17 +11,25 @@ scripts may look alike.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 # Control, format (directions, joiners, tags), surrogates, line and paragraph separators.
 _SPELLED_OUT = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Every line ends with a character that is not printable, so a look at the whole would seldom be enough.
+_beside_ascii = re.compile(r"[^ -~]+")
 
 
 def plain(text: str, keep: str = "") -> str:
     """The text, with every character spelled out that is not to be shown as it is, but those in `keep`."""
-    if text.isprintable():
-        return text
-    return "".join(each if each in keep or not _is_spelled_out(each) else _spelled(each) for each in text)
+
+    def shown(found: re.Match[str]) -> str:
+        run = found[0]
+        if run.isprintable():
+            return run
+        return "".join(each if each in keep or not _is_spelled_out(each) else _spelled(each) for each in run)
+
+    return _beside_ascii.sub(shown, text)
 
 
 def _is_spelled_out(character: str) -> bool:

@@ -117,6 +117,14 @@ def comity() -> None:
 
 def main() -> None:
     """Entry point. A missing extra is named instead of shown as a traceback."""
+    from nodes.cli.terminal import plain_streams
+
+    # What is said before a command begins and after it failed may hold what it got from outside, too.
+    with plain_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         comity()
     except ModuleNotFoundError as error:

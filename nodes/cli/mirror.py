@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -274,11 +274,14 @@ class _Mirror:
 
 
 def _keep(folder: Path, data: bytes, suffix: str) -> Path:
-    """Raises OSError. A file of that name is that very file."""
+    """Raises OSError. A file of that name is that very file, whole: one that was cut short gets no name."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{sha256(data).hexdigest()[:32]}{suffix}"
-    with suppress(FileExistsError), path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        begun = path.with_name(f".{path.name}.part")
+        with begun.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        begun.rename(path)
     return path

@@ -8,6 +8,8 @@ Does not: keep a line break in a foreign text from looking like a line of ours; 
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,13 +40,22 @@ class PlainStream:
 
 @contextmanager
 def plain_streams() -> Iterator[None]:
-    """Standard output and standard error, plain."""
+    """Standard output and standard error, plain; also where they are it already."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = PlainStream(sys.stdout), PlainStream(sys.stderr)
+    sys.stdout, sys.stderr = _plain(sys.stdout), _plain(sys.stderr)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _plain(stream: TextIO) -> Any:
+    if isinstance(stream, PlainStream):
+        return stream
+    if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name == "ascii":
+        # Click takes ASCII for a mistake, and would write UTF-8 to the bytes below such a stream, past this one.
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    return PlainStream(stream)
 
 
 def unfiltered(stream: TextIO) -> TextIO:

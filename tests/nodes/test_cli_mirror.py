@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -208,6 +210,28 @@ def test_what_a_mirror_kept_of_one_lie_stays_when_it_finds_another_and_the_same_
     assert first.items() < second.items()
     assert third == second
     assert len(list((tmp_path / "mine.contradiction").glob("*.evidence"))) == 2
+
+
+def test_evidence_that_did_not_fit_on_the_disk_is_kept_whole_the_next_time(
+    world: World, gateway: Gateway, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.folder = archive_at(world, tmp_path / "honest", 40)
+    assert run("mirror", tmp_path / "mine", *options, "--once").exit_code == EXIT_HOLDS
+    gateway.folder = other_history(world, tmp_path / "other", 60)
+    with monkeypatch.context() as full:
+
+        def fail(_: int) -> None:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        full.setattr("nodes.cli.mirror.os.fsync", fail)
+        result = run("mirror", tmp_path / "mine", *options)
+    assert result.exit_code == EXIT_DOES_NOT_HOLD
+    assert "could not be kept" in result.output
+    assert not list((tmp_path / "mine.contradiction").glob("*.checkpoint"))
+    assert run("mirror", tmp_path / "mine", *options).exit_code == EXIT_DOES_NOT_HOLD
+    kept = files(tmp_path / "mine.contradiction")
+    assert len(kept) == 3
+    assert all(sha256(data).hexdigest().startswith(Path(name).stem) for name, data in kept.items())
 
 
 def test_a_gateway_that_gives_no_proof_of_its_other_history_still_leaves_both_checkpoints(

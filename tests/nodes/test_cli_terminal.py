@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from ledger.proof import format_proof
+from nodes.cli import EXIT_UNAVAILABLE, main
 from nodes.cli.terminal import PlainStream, plain_streams, unfiltered
 from tests.browser.cases import POLICY, spoilt
 from tests.contracts.crossings import crossed
@@ -85,3 +87,35 @@ def test_streams_are_given_back(capsysbinary: pytest.CaptureFixture[bytes]) -> N
         click.echo(b"two\x1b")
     click.echo("three\x07")
     assert capsysbinary.readouterr().out == b"one\\u001b\ntwo\x1b\nthree\x07\n"
+
+
+def test_a_stream_of_ascii_is_not_written_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii", write_through=True))
+    with plain_streams():
+        click.echo("Бахты \u202e\x9b")
+    assert raw.getvalue().decode() == "Бахты \\u202e\\u009b\n"
+
+
+def test_what_is_plain_already_is_not_wrapped_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with plain_streams():
+        outer = sys.stdout
+        with plain_streams():
+            assert sys.stdout is outer
+        click.echo("\u202e")
+    assert capsys.readouterr().out == "\\u202e\n"
+
+
+def test_a_failure_of_ours_that_quotes_somebody_is_plain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a name \x1b[2J\u202e of theirs")
+
+    monkeypatch.setattr("nodes.cli.comity", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == EXIT_UNAVAILABLE
+    shown = capsys.readouterr().err
+    assert "this is a bug in comity" in shown
+    assert not any(each in shown for each in RAW)
