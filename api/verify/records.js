@@ -134,7 +134,8 @@ export class Order {
   #seal(index, event, payload) {
     const named = payload.get("seals") ?? [];
     const read = new Map(named.filter((each) => !each.has("class")).map((each) => [each.get("id"), each.get("state")]));
-    if (event === "accept_with_differences") this.#opened = new Set([...read].filter(([, state]) => state !== "intact").map(([id]) => id));
+    // One that was read twice is among them if it was found open once.
+    if (event === "accept_with_differences") this.#opened = new Set(named.filter((each) => each.get("state") !== "intact").map((each) => each.get("id")));
     if (event === "resolve" && named.length) this.#end("intact", "replaced", (id) => this.#opened.has(id));
     if (event === "incident" && SEAL_BREAKING.includes(payload.get("code"))) {
       if (!this.seals.has(payload.get("seal"))) throw new Untrue(`entry ${index}: seal ${payload.get("seal")} was not put on`);

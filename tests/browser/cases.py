@@ -65,6 +65,7 @@ def good() -> tuple[Case, ...]:
         Case("incident.crossing", _with_incident().certificate()),
         Case("renewed.crossing", renewed, policy=later),
         Case("way.crossing", crossed("offer").certificate(record=False)),
+        Case("twice.crossing", _with_a_seal_read_twice().certificate()),
     )
 
 
@@ -88,6 +89,24 @@ def on_the_way() -> tuple[Case, ...]:
 @cache
 def _with_incident() -> RealLedger:
     return crossed("start").send(("escort.incident", "kz/eseal/e-1", c.MRN, {"code": "05"}))
+
+
+@cache
+def _with_a_seal_read_twice() -> RealLedger:
+    """Found broken, and then intact: it was not found intact, whatever was read last."""
+    broken, intact = ({**c.readings()[0], "state": state} for state in ("broken", "intact"))
+    reason = {"reason": "resealed at the border"}
+    new = [{"id": "HS00000079", "class": "H"}]
+    return crossed("offer").send(
+        (
+            "escort.accept_with_differences",
+            "cn/terminal/baketu",
+            c.MRN,
+            {"seals": [broken, intact, *c.readings()[1:]], "mass_g": c.MASS},
+        ),
+        ("escort.resolve", "kz-kgd/officer", c.MRN, {"decision": "handed_over", "seals": new, **reason}),
+        ("escort.resolve", "cn-gacc/officer", c.MRN, {"decision": "handed_over", **reason}),
+    )
 
 
 def flipped(data: bytes, at: int) -> bytes:
