@@ -106,13 +106,13 @@ class SnapshotBuilder:
     def __init__(
         self,
         store: Store,
-        policy: Policy,
+        policies: Sequence[Policy],
         genesis: Genesis,
         genesis_state_root: bytes,
         index_records: IndexRecords = lambda _: {},
     ) -> None:
         self._store = store
-        self._policy = policy
+        self._policies = policies
         self._genesis = genesis
         self._genesis_raw = genesis.encode()
         self._genesis_state_root = genesis_state_root
@@ -167,11 +167,21 @@ class SnapshotBuilder:
             raise Misuse(f"no such bundle: expected one of {self.descriptor.bundles}, got {index}")
         return bytes(self._hashes[index * HASH_BYTES : (index + 1) * HASH_BYTES])
 
+    def _verified(self, note: bytes) -> Checkpoint:
+        """The checkpoint of a note by one of the policies; what the last of them has against it, if none takes it."""
+        refused: Untrue | None = None
+        for policy in self._policies:
+            try:
+                return verify_checkpoint(note, policy)
+            except Untrue as error:
+                refused = error
+        raise refused or Misuse("a snapshot is verified by at least one policy")
+
     # --- taking pieces -----------------------------------------------------------------------------------------------
 
     def begin(self, descriptor: Descriptor) -> None:
         """Take a snapshot's descriptor: the first, or a newer one in place of one that was cut off."""
-        final = verify_checkpoint(descriptor.note, self._policy)
+        final = self._verified(descriptor.note)
         if final.origin != self._genesis.origin:
             raise Untrue("snapshot_of_another_log", f"expected {self._genesis.origin}, got {final.origin[:255]!r}")
         if final.size < descriptor.size:

@@ -233,8 +233,8 @@ class Roster:
         return since if name in self.register.members else None
 
     def registers(self) -> list[Register]:
-        """All registers from genesis to the one in force."""
-        return [placed.register for placed in self._placed]
+        """All registers from genesis to the newest that is known: in the log, then what a peer has shown."""
+        return [placed.register for placed in (*self._placed, *self._hints)]
 
     def notes(self, after: int) -> list[bytes]:
         """The committed changes beyond a number, oldest first."""

@@ -141,15 +141,21 @@ class Participation:
             return self._of_all_times(self._identity.policy)
         return self._policy_of(self._roster.voters().values())
 
-    def newest_policy(self) -> Policy:
-        """As `policy`, of the newest members that are known: a snapshot is of a time that is not in our log yet."""
-        known = self._roster.knows(self._roster.newest_number)
-        if known is None or not known.number:
-            return self.policy()
-        return self._policy_of({**self._roster.voters(), **{each.name: each for each in known.of(Role.VOTER)}}.values())
+    def policies_of_snapshots(self) -> list[Policy]:
+        """By any one of which a snapshot may be final: that of now, then those that the changes made which are known.
+
+        A snapshot is of a time that is not in our log yet, and nothing need have been ordered since several of them.
+        Never the voters of two registers together: a validator that left, with one that came after, made nothing final.
+        """
+        numbers = range(self._roster.committed.number + 1, self._roster.newest_number + 1)
+        known = filter(None, map(self._roster.knows, numbers))
+        return [self.policy(), *(self._policy_of(register.of(Role.VOTER)) for register in known)]
 
     def policy_of_note(self, note: bytes) -> Policy:
-        """The policy under which a note on our disk became final: that of the members of the time."""
+        """The policy under which a note on our disk became final: that of the members of the time.
+
+        That time may be ahead of our log: a snapshot brings its note, and the order only up to where its tail begins.
+        """
         for register in reversed(self._roster.registers()):
             voters = register.of(Role.VOTER)
             present = self._policy_of(voters) if register.number else self._of_all_times(self._identity.policy)

@@ -46,11 +46,11 @@ class Snapshots:
         order_record: OrderRecord,
         fetch: Fetch,
         peers: Callable[[], Sequence[str]],
-        policy: Callable[[], Policy],
+        policies: Callable[[], Sequence[Policy]],
         party_of: Callable[[str], str],
         halt: Callable[[str], None],
     ) -> None:
-        """`policy`: by which the checkpoint of a snapshot has to be final, of the newest members that are known.
+        """`policies`: by one of which the checkpoint of a snapshot has to be final, as far as members are known.
         `party_of`: whose a peer is. `halt`: when the place of our own snapshot turns out to be a lie.
         """
         self.corroboration = Corroboration(
@@ -59,7 +59,7 @@ class Snapshots:
             colleagues=lambda: [peer for peer in peers() if party_of(peer) == config.authority],
             halt=halt,
         )
-        self._policy = policy
+        self._policies = policies
         self._identity = identity
         self._stores = stores
         self._executor = executor = environment.executor(1, "snapshots")
@@ -96,7 +96,7 @@ class Snapshots:
     def _make_builder(self, store: Store) -> SnapshotBuilder:
         genesis = self._identity.genesis
         state_root = StateMap(MemoryStore(), STATE).update(dict(genesis_state(genesis))).root
-        return SnapshotBuilder(store, self._policy(), genesis, state_root, index_keys)
+        return SnapshotBuilder(store, self._policies(), genesis, state_root, index_keys)
 
     def set_voters(self, authority_of: Mapping[str, str]) -> None:
         """Whom to ask, of whom each authority has to be heard."""

@@ -189,7 +189,7 @@ class Validator:
             order_record=self.ordering.record,
             fetch=self.transport.fetch,
             peers=self.transport.connected,
-            policy=self.participation.newest_policy,
+            policies=self.participation.policies_of_snapshots,
             party_of=self.participation.party_of,
             halt=self.halt,
         )

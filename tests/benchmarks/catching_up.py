@@ -84,7 +84,7 @@ def measure_snapshot(data: Path, config_path: Path, directory: Path) -> dict[str
         raise RuntimeError("the ledger was made with a final checkpoint")
     target = environment.open_store(directory / "copy")
     state_root = StateMap(MemoryStore(), STATE).update(dict(genesis_state(identity.genesis))).root
-    builder = SnapshotBuilder(target, identity.policy, identity.genesis, state_root, index_keys)
+    builder = SnapshotBuilder(target, [identity.policy], identity.genesis, state_root, index_keys)
     rss_before = psutil.Process().memory_info().rss
     builder.begin(descriptor)
     for hashes in source.hashes():

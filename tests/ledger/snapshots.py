@@ -40,7 +40,7 @@ def pieces_of(world: World, first_bundle: int = 0, chunk_bytes: int = 200, witho
 
 
 def make_builder(world: World, store: Store) -> SnapshotBuilder:
-    return SnapshotBuilder(store, parse_policy(world.policy()), world.genesis, genesis_state_root(world))
+    return SnapshotBuilder(store, [parse_policy(world.policy())], world.genesis, genesis_state_root(world))
 
 
 def take(builder: SnapshotBuilder, pieces: Iterable[Piece]) -> None:

@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus import Config, Configuration, Entry, EntryType, Membership, Message, MessageRefused, MessageType, RawNode
 from consensus.storage import MemoryStorage
 from ledger.checkpoint import Checkpoint
+from ledger.entry import Genesis
 from ledger.errors import Untrue
 from ledger.membership import Member, Register, Role
 from ledger.note import Note, format_note, parse_note
 from ledger.policy import Policy, parse_policy
 from nodes.cosigning import Finality
+from nodes.membership import Roster
 from nodes.network import policy_of_members, policy_text, wants_several
 from nodes.participation import Participation
 from tests.nodes.world import ORIGIN, World
@@ -52,8 +54,8 @@ def tell(node: RawNode, story: bytes, *, sender: str = LIAR, term: int = 1) -> t
     return executed
 
 
-def wanting(each: str) -> Policy:
-    text = policy_text(WORLD.genesis, "kz-kgd")
+def wanting(each: str, genesis: Genesis = WORLD.genesis) -> Policy:
+    text = policy_text(genesis, "kz-kgd")
     for country in ("kz", "cn"):
         text = text.replace(f"group {country} any ", f"group {country} {each} ")
     return parse_policy(text.encode())
@@ -185,10 +187,12 @@ class _Members:
         return [self.committed]
 
 
-def participation(file: Policy, roster: _Members | _Beginning | None = None) -> Participation:
+def participation(
+    file: Policy, roster: _Members | _Beginning | Roster | None = None, genesis: Genesis = WORLD.genesis
+) -> Participation:
     config, identity = (
         SimpleNamespace(authority="kz-kgd", peers=()),
-        SimpleNamespace(genesis=WORLD.genesis, policy=file),
+        SimpleNamespace(genesis=genesis, policy=file),
     )
     keys = SimpleNamespace(known_to=lambda policy, authority: policy)
     return Participation(config, identity, roster or _Members(), keys)  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ def test_a_validator_keeps_what_its_configuration_says(tmp_path: Path) -> None:
         halt=lambda _: None,
         fetch=nobody,
         peers=list,
-        policy=lambda: identity.policy,
+        policies=lambda: [identity.policy],
     )
     assert snapshots.compactable() == 192  # whole sixteens go, until what is left fits
     stores.order.store.close()
