@@ -163,9 +163,9 @@ class Client:
     def statement(self, statement_id: str) -> StatementRecord:
         return self._run(self._driver.statement(statement_id))
 
-    def proof(self, statement_id: str, *, wait_s: float = 0.0) -> bytes:
-        """The tlog-proof; waits up to `wait_s` for finality."""
-        return self._run(self._driver.proof(statement_id, wait_s))
+    def proof(self, statement_id: str, *, wait_s: float = 0.0, further: bool = False) -> bytes:
+        """The tlog-proof; waits up to `wait_s` for finality. `further`: under further cosignatures, and for them."""
+        return self._run(self._driver.proof(statement_id, wait_s, further))
 
     def receipt(self, statement_id: str, *, authority: str = "") -> bytes:
         """The statement with COSE receipts of both authorities (RFC 9943); or the receipt of one alone."""
@@ -288,9 +288,9 @@ class Client:
         """The keys that envelopes are sealed to, as the gateway says; `api.sealing` proves them."""
         return self._run(self._driver.document("/v1/envelope-keys", authenticated=False))
 
-    def checkpoint(self) -> bytes:
-        """The newest final checkpoint, a signed note."""
-        return self._run(self._driver.octets("/log/checkpoint", authenticated=False))
+    def checkpoint(self, *, further: bool = False) -> bytes:
+        """The newest final checkpoint, a signed note; `further`: the newest that has further cosignatures too."""
+        return self._run(self._driver.octets(exchange.checkpoint_path(further=further), authenticated=False))
 
     def tile(self, path: str) -> bytes:
         """A tile by its tlog-tiles path, such as `tile/0/000.p/7`."""
@@ -397,9 +397,9 @@ class AsyncClient:
     async def statement(self, statement_id: str) -> StatementRecord:
         return await self._run(self._driver.statement(statement_id))
 
-    async def proof(self, statement_id: str, *, wait_s: float = 0.0) -> bytes:
-        """The tlog-proof; waits up to `wait_s` for finality."""
-        return await self._run(self._driver.proof(statement_id, wait_s))
+    async def proof(self, statement_id: str, *, wait_s: float = 0.0, further: bool = False) -> bytes:
+        """The tlog-proof; waits up to `wait_s` for finality. `further`: under further cosignatures, and for them."""
+        return await self._run(self._driver.proof(statement_id, wait_s, further))
 
     async def receipt(self, statement_id: str, *, authority: str = "") -> bytes:
         """The statement with COSE receipts of both authorities (RFC 9943); or the receipt of one alone."""
@@ -519,9 +519,9 @@ class AsyncClient:
         """A proposal of governance by its id."""
         return await self._run(self._driver.document(exchange.proposal_path(proposal_id), authenticated=False))
 
-    async def checkpoint(self) -> bytes:
-        """The newest final checkpoint, a signed note."""
-        return await self._run(self._driver.octets("/log/checkpoint", authenticated=False))
+    async def checkpoint(self, *, further: bool = False) -> bytes:
+        """The newest final checkpoint, a signed note; `further`: the newest that has further cosignatures too."""
+        return await self._run(self._driver.octets(exchange.checkpoint_path(further=further), authenticated=False))
 
     async def tile(self, path: str) -> bytes:
         """A tile by its tlog-tiles path, such as `tile/0/000.p/7`."""

@@ -93,8 +93,8 @@ class Driver:
     def statement(self, statement_id: str) -> Conversation[StatementRecord]:
         return exchange.statement(statement_id, self.retry, self._rng)
 
-    def proof(self, statement_id: str, wait_s: float) -> Conversation[bytes]:
-        return exchange.proof(statement_id, wait_s, self.retry, self._rng)
+    def proof(self, statement_id: str, wait_s: float, further: bool = False) -> Conversation[bytes]:
+        return exchange.proof(statement_id, wait_s, self.retry, self._rng, further=further)
 
     def document(self, path: str, *, authenticated: bool) -> Conversation[dict[str, Any]]:
         return exchange.document(path, self.retry, self._rng, authenticated=authenticated)

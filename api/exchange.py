@@ -84,7 +84,7 @@ class NotFound(ProblemError):
 
 
 class NotFinal(ProblemError):
-    """Committed, but not cosigned by both authorities yet."""
+    """Committed, but not cosigned by both authorities yet, or not by the further cosigners that were asked for."""
 
 
 class Overloaded(ProblemError):
@@ -102,6 +102,7 @@ class Unavailable(ProblemError):
 _BY_CODE: dict[str, type[ProblemError]] = {
     "not_found": NotFound,
     "not_final": NotFinal,
+    "not_further_cosigned": NotFinal,
     "bad_signature": UntrueStatement,
     "untrue_statement": UntrueStatement,
     "too_large": MalformedStatement,
@@ -349,6 +350,11 @@ def receipt_path(statement_id: str, authority: str = "") -> str:
     return f"/v1/statements/{segment(statement_id)}/receipt{query}"
 
 
+def checkpoint_path(*, further: bool = False) -> str:
+    """Where the newest final checkpoint is, or the newest that has further cosignatures."""
+    return "/log/further/checkpoint" if further else "/log/checkpoint"
+
+
 def status_proof_path(collection: str, name: str) -> str:
     """Where the proof of a record as it stands is."""
     return f"/v1/{segment(collection)}/{segment(name)}/status-proof"
@@ -437,9 +443,12 @@ def statement(statement_id: str, retry: Retry, rng: random.Random) -> Conversati
     )
 
 
-def proof(statement_id: str, wait_s: float, retry: Retry, rng: random.Random) -> Conversation[bytes]:
-    """The proof; waits up to `wait_s` for the statement to become final."""
-    request = get(f"/v1/statements/{segment(statement_id)}/proof", authenticated=True)
+def proof(
+    statement_id: str, wait_s: float, retry: Retry, rng: random.Random, *, further: bool = False
+) -> Conversation[bytes]:
+    """The proof; waits up to `wait_s` for the statement to become final, or (`further`) cosigned by further ones."""
+    query = "?further=true" if further else ""
+    request = get(f"/v1/statements/{segment(statement_id)}/proof{query}", authenticated=True)
     waited_s = 0.0
     while True:
         try:

@@ -11,7 +11,7 @@ import click
 from ledger.errors import LedgerError
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
 from nodes.cli.offline import progress_bar, read_policy
-from nodes.cli.participant import gateway_option, open_client, signer_options, stop, write_new
+from nodes.cli.participant import checkpoint_for, gateway_option, open_client, signer_options, stop, write_new
 
 if TYPE_CHECKING:
     from api.history import History
@@ -84,8 +84,9 @@ def _export_archive(
 
     with open_client(gateway, participant_id, key) as client, progress_bar("files") as progress:
         try:
+            note = checkpoint_for(client, policy)
             changes = "".join(client.membership()["changes"]).encode()
-            done = export_archive(client, directory, policy, client.checkpoint(), progress, changes)
+            done = export_archive(client, directory, policy, note, progress, changes)
         except LedgerError as error:
             stop(str(error), EXIT_DOES_NOT_HOLD)
         except OSError as error:

@@ -17,7 +17,7 @@ import click
 from ledger.errors import LedgerError, Misuse, Untrue
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_MISUSE, EXIT_UNAVAILABLE
 from nodes.cli.offline import progress_bar, read_policy
-from nodes.cli.participant import connect, gateway_option, signer_options, stop
+from nodes.cli.participant import checkpoint_for, connect, gateway_option, signer_options, stop
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -149,8 +149,11 @@ class _Mirror:
                 return
 
     def _round(self, client: Client, told: _Told) -> None:
-        note = client.checkpoint()
         began_s = time.monotonic()
+        try:
+            note = checkpoint_for(client, self._policy)
+        except LedgerError as error:
+            stop(f"{self._gateway}: {error}", EXIT_DOES_NOT_HOLD)
         try:
             if self._is_behind(note):
                 return

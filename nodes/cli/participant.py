@@ -105,6 +105,34 @@ def connect(url: str, participant_id: str | None = None, key: Path | None = None
         yield client
 
 
+def checkpoint_for(client: Client, policy: bytes) -> bytes:
+    """The newest checkpoint that the gateway has for this policy: one with further cosignatures where it demands them.
+
+    Raises LedgerError if it is none that the policy can be asked about, and what `api.client` raises.
+    """
+    from ledger.errors import Untrue
+    from ledger.policy import parse_policy, verify_checkpoint
+
+    note = client.checkpoint()
+    try:
+        verify_checkpoint(note, parse_policy(policy))
+    except Untrue as error:
+        if error.code != "quorum_not_met":
+            raise
+        return _further_checkpoint(client, note)
+    return note
+
+
+def _further_checkpoint(client: Client, note: bytes) -> bytes:
+    """What stands in for a note that lacks somebody; the note itself where the gateway has no such checkpoint."""
+    from api import client as http
+
+    try:
+        return client.checkpoint(further=True)
+    except http.NotFound:
+        return note
+
+
 @contextmanager
 def open_client(url: str, participant_id: str | None = None, key: Path | None = None) -> Iterator[Client]:
     """A client whose failures become exit statuses."""
@@ -388,7 +416,13 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
 )
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe.")
 @signer_options
-@click.option("--wait", "wait_s", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds for finality.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 600),
+    default=0.0,
+    help="Wait so many seconds for finality, and with --further for those cosigners.",
+)
 @click.option(
     "--format",
     "form",
@@ -398,6 +432,7 @@ def show_receipt(receipt: Any, as_json: bool) -> None:
     help="tlog: C2SP tlog-proof, the statement beside it. scitt: the statement with COSE receipts in it.",
 )
 @click.option("--authority", default="", help="With --format scitt: the COSE receipt of this authority alone.")
+@click.option("--further", is_flag=True, help="Under a checkpoint that the further cosigners have cosigned too.")
 @click.option(
     "--out",
     required=True,
@@ -414,6 +449,7 @@ def proof(
     wait_s: float,
     form: str,
     authority: str,
+    further: bool,
     out: Path,
 ) -> None:
     """Fetch the proof of a statement, and put the statement beside it; or the statement with its COSE receipts.
@@ -431,6 +467,8 @@ def proof(
         stop("--policy goes with --archive, and --archive with --policy", EXIT_MISUSE)
     if (archive is not None and form != "tlog") or (authority and form != "scitt"):
         stop("--format scitt asks a gateway, and --authority goes with it", EXIT_MISUSE)
+    if further and (archive is not None or form != "tlog"):
+        stop("--further goes with --gateway and --format tlog: an archive has the checkpoint that it has", EXIT_MISUSE)
     file = Path(statement)
     statement_id = parse_statement(_statements(file)[0]).id_hex if file.exists() else statement.lower()
     if form == "scitt":
@@ -444,7 +482,7 @@ def proof(
         data, raw = _prove_from_archive(archive, read_policy(policy_path), statement_id)
     else:
         with open_client(gateway or "", participant_id, key) as client:
-            data = client.proof(statement_id, wait_s=wait_s)
+            data = client.proof(statement_id, wait_s=wait_s, further=further)
             raw = client.statement(statement_id).raw
     write_new(out, data)
     beside = out.with_suffix(STATEMENT_SUFFIX)

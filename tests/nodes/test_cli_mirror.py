@@ -16,13 +16,17 @@ import pytest
 
 from ledger.archive import export_archive
 from ledger.checkpoint import Checkpoint
+from ledger.cosignature import cosign
 from ledger.evidence import decode_evidence
 from ledger.merkle import leaf_hash
+from ledger.note import Note, format_note, parse_note
+from ledger.policy import parse_policy, verify_checkpoint
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
 from tests.ledger.archives import entries_of, flip, write_archive
 from tests.ledger.test_archive import files
 from tests.ledger.toy import ORIGIN, World
 from tests.nodes.test_cli import run, run_light
+from tests.nodes.test_further import PQ, THIRD, further_policy
 
 
 class Gateway:
@@ -118,6 +122,43 @@ def other_history(world: World, directory: Path, height: int) -> Path:
     entries = entries_of(world)[: record.first + record.count + 1]
     write_archive(directory, [entries[0], b"another", *entries[2:]], world)
     return directory
+
+
+@pytest.mark.parametrize("command", ["mirror", "export"])
+def test_a_policy_that_demands_further_cosignatures_gets_the_checkpoint_that_has_them(
+    world: World, gateway: Gateway, options: list[str], tmp_path: Path, command: str
+) -> None:
+    policy = tmp_path / "border.policy"
+    policy.write_bytes(further_policy(world))
+    arguments: list[str | Path] = [command, tmp_path / "mine", *options, *(["--once"] if command == "mirror" else [])]
+    lacking = run(*arguments)
+    assert lacking.exit_code == EXIT_DOES_NOT_HOLD
+    assert "quorum everybody is not met" in lacking.output
+    assert not (tmp_path / "mine").exists()
+    # The newest with all lines, which is older than the newest that is final.
+    record = world.chain.block(30)
+    size = record.first + record.count + 1
+    checkpoint = Checkpoint(ORIGIN, size, world.chain.root_at(size))
+    parsed = parse_note(world.note(checkpoint))
+    lines = [key.cosign(name, checkpoint, 0) for name, key in PQ.items()]
+    lines.append(cosign(THIRD, "witness.example/w1", checkpoint, 5))
+    note = format_note(Note(parsed.text, (*parsed.signatures, *lines)))
+    (gateway.folder / "further").mkdir()
+    (gateway.folder / "further" / "checkpoint").write_bytes(note)
+    archive_at(world, tmp_path / "older", 30)
+    for path in (tmp_path / "older" / "tile").rglob("*"):  # the widths that this size has, beside those of the newest
+        if path.is_file() and not (there := gateway.folder / path.relative_to(tmp_path / "older")).exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(path.read_bytes())
+    taken = run(*arguments)
+    assert taken.exit_code == EXIT_HOLDS, taken.output
+    assert (tmp_path / "mine" / "checkpoint").read_bytes() == note
+    assert verify_checkpoint(note, parse_policy(policy.read_bytes())).size == size
+    # Whoever demands less gets the newest of all.
+    policy.write_bytes(world.policy())
+    newest = run(*arguments)
+    assert newest.exit_code == EXIT_HOLDS, newest.output
+    assert f"{world.chain.size} entries" in newest.output
 
 
 def test_a_mirror_is_brought_up_to_date_and_fetches_only_what_is_new(

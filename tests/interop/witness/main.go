@@ -2,13 +2,14 @@
 // github.com/transparency-dev/witness. What is written here is which logs it knows, where it listens, and that it
 // remembers the last checkpoint of each as long as it runs.
 //
-//	witness KEY LOG-VKEY...    KEY: a signer key as golang.org/x/mod/sumdb/note writes it
+//	witness [-listen HOST:PORT] KEY LOG-VKEY...    KEY: a signer key as golang.org/x/mod/sumdb/note writes it
 //
-// It listens on a free port of 127.0.0.1 and prints its URL. It forgets everything when it ends.
+// It listens on a free port of 127.0.0.1 if not told where, and prints its URL. It forgets everything when it ends.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,17 +22,19 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: witness KEY LOG-VKEY...")
+	listen := flag.String("listen", "127.0.0.1:0", "where to listen, as HOST:PORT")
+	flag.Parse()
+	if flag.NArg() < 2 {
+		fmt.Fprintln(os.Stderr, "usage: witness [-listen HOST:PORT] KEY LOG-VKEY...")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(*listen, flag.Arg(0), flag.Args()[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(key string, vkeys []string) error {
+func run(listen, key string, vkeys []string) error {
 	ctx := context.Background()
 	signer, err := fnote.NewSignerForCosignatureV1(key)
 	if err != nil {
@@ -56,7 +59,7 @@ func run(key string, vkeys []string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
