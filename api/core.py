@@ -27,6 +27,7 @@ from api.submission import Signed
 from api.validators import ValidatorPool
 from ledger.errors import Malformed
 from ledger.merkle import leaf_hash
+from ledger.note import parse_note
 from ledger.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
 from ledger.tiles import ENTRIES
 
@@ -73,7 +74,8 @@ class Gateway:
         self.feed = EntryFeed(pool)
         self.given_proofs: GivenProofs[wire.ProofReply] = GivenProofs()
         self.given_receipts: GivenProofs[wire.ReceiptsReply] = GivenProofs()
-        self._known_signers = b""
+        self._known_signers = self._log_keys = b""
+        self._looked_at = pool.finality.checkpoint
         self.given_tiles = GivenTiles()
         self.attaching = Attaching(self, config.attachments)
         # Read at the start, as TLS reads them.
@@ -129,11 +131,12 @@ class Gateway:
         self, principal: Principal, statement_id: bytes, *, further: bool = False
     ) -> wire.ProofReply:
         """The proof of a final statement that the caller may see; `further`: with further cosignatures too."""
-        reply = None if further else self.given_proofs.get(statement_id)
+        asked = self._signers() + statement_id
+        reply = None if further else self.given_proofs.get(asked)
         if reply is None:
             reply = await self.pool.proof(statement_id, further=further)
             if not further:
-                self.given_proofs.keep(statement_id, reply)
+                self.given_proofs.keep(asked, reply)
         if not reply.found or not await self.may_see(principal, reply.statement):
             raise Problem("not_found")
         if not reply.final:
@@ -143,13 +146,19 @@ class Gateway:
         return reply
 
     def _signers(self) -> bytes:
-        """Who votes, in as many words as a key needs; as it was said last, where nobody says anything now."""
+        """Who votes and which log keys sign, in as many bytes as a key needs; as was said last, if nobody speaks."""
         said = [lane.status for lane in self.pool.lanes if lane.status is not None]
         if said:
             newest = max(said, key=lambda status: status.commit_index)
             sides = [(*each.validators_reachable, *each.validators_missing) for each in newest.authorities]
             self._known_signers = sha256("\n".join(sorted(name for names in sides for name in names)).encode()).digest()
-        return self._known_signers
+        checkpoint = self.pool.finality.checkpoint
+        if checkpoint is not self._looked_at:
+            self._looked_at = checkpoint
+            note = parse_note(checkpoint)
+            origin = note.text.partition("\n")[0]
+            self._log_keys = b"".join(sorted(line.key_id for line in note.signatures if line.name == origin))
+        return self._known_signers + self._log_keys
 
     async def visible_receipt(self, principal: Principal, statement_id: bytes, authority: str) -> bytes:
         """A final statement that the caller may see, with its receipts; or the receipt of one authority."""

@@ -1,7 +1,8 @@
 """Proofs and receipts that a gateway has given: the same bytes again, without asking a validator.
 
 A proof of a final statement verifies for ever by the policy of its time, and so do its receipts: what was said once can
-be said again. Receipts are asked for again when the membership has changed, since validators then sign others.
+be said again. Both are asked for anew when the membership or a log key has changed: by the policy that follows from
+that, what was signed before need not hold.
 
 Promises: bounded in bytes, the longest unused go first. Does not: decide who may have one; that is decided each time.
 """

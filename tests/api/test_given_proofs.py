@@ -8,8 +8,10 @@ import pytest
 
 from api.given_proofs import OVERHEAD_BYTES, GivenProofs
 from api.proto import validator_pb2 as wire
+from ledger.note import NoteSigner
 from tests.api.conftest import Running
 from tests.api.fakes import signed_statement
+from tests.api.test_log_http import grow
 
 
 def reply(number: int, *, final: bool = True) -> wire.ProofReply:
@@ -41,6 +43,7 @@ def test_only_what_is_final_is_kept() -> None:
 async def test_it_is_asked_for_once_and_given_again_without_a_validator(running: Running, what: str) -> None:
     statement = signed_statement()
     running.ledger.append(statement.raw)
+    await grow(running, 1)
     path = f"/v1/statements/{statement.id_hex}/{what}"
     officer = running.auth("kz-kgd/officer")
     first = await running.http.get(path, headers=officer)
@@ -60,16 +63,43 @@ async def test_one_that_may_not_see_it_gets_nothing_though_another_was_given_it(
     assert (await running.http.get(path, headers=running.auth("kz/declarant/other"))).status_code == 404
 
 
+async def changed(running: Running, known: bytes) -> None:
+    for _ in range(400):
+        if running.gateway._signers() != known:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the gateway does not hear of it")
+
+
 async def test_receipts_of_a_membership_of_before_are_not_given_again(running: Running) -> None:
     statement = signed_statement()
     running.ledger.append(statement.raw)
     path = f"/v1/statements/{statement.id_hex}/receipt"
     officer = running.auth("kz-kgd/officer")
     assert (await running.http.get(path, headers=officer)).content == b"receipt of both"
-    running.ledger.voters = (2, 3)
     known = running.gateway._signers()
-    for _ in range(400):
-        if running.gateway._signers() != known:
-            break
-        await asyncio.sleep(0.05)
+    running.ledger.voters = (2, 3)
+    await changed(running, known)
     assert (await running.http.get(path, headers=officer)).content == b"receipt of both, signed by (2, 3)"
+
+
+@pytest.mark.parametrize("what", ["voters", "log key"])
+async def test_a_proof_of_signers_of_before_is_not_given_again(running: Running, what: str) -> None:
+    statement = signed_statement()
+    running.ledger.append(statement.raw)
+    await grow(running, 1)
+    path = f"/v1/statements/{statement.id_hex}/proof"
+    officer = running.auth("kz-kgd/officer")
+    assert (await running.http.get(path, headers=officer)).status_code == 200
+    await grow(running, 5)
+    assert (await running.http.get(path, headers=officer)).status_code == 200
+    assert len(running.gateway.given_proofs) == 1
+    known = running.gateway._signers()
+    if what == "voters":
+        running.ledger.voters = (2, 3)
+    else:
+        running.ledger.signer = NoteSigner.generate()
+        await grow(running, 1)
+    await changed(running, known)
+    assert (await running.http.get(path, headers=officer)).status_code == 200
+    assert len(running.gateway.given_proofs) == 2
