@@ -2,11 +2,13 @@
 
 The order of the checks, each of which ends the attempt with `Malformed` or `Untrue`:
 
-1. the note is a checkpoint of our log, and the policy holds it for final;
+1. the note is a checkpoint of our log, and the policy holds it for final (its log's line apart, where that is judged
+   at the end by the state itself: `JudgeNote`);
 2. the hashes of level 1 and the tail come to a root that the consistency proof leads to that checkpoint's;
 3. each bundle hashes to its hash of level 1, the last one to the tail; what it holds are entries, blocks in order;
 4. the last block record says the state root of the descriptor;
-5. the records of the state, all of them and no others, come to that root.
+5. the records of the state, all of them and no others, come to that root;
+6. what that state says of the log's keys agrees with the lines of the note, where somebody judges that.
 
 So a record that was altered, left out, added or moved is noticed before the ledger has an end: until `finish` has
 written the head, the store is no ledger, and nothing of it is used. What the log determines (where statements, `cti`,
@@ -47,8 +49,10 @@ from ledger.checkpoint import Checkpoint
 from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.errors import Malformed, Misuse, Untrue
 from ledger.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, verify_consistency
-from ledger.policy import Policy, verify_checkpoint
+from ledger.note import parse_note
+from ledger.policy import Policy
 from ledger.snapshot import Descriptor
+from ledger.statemap import StateMap
 from ledger.statement import Statement
 from ledger.statestream import MAX_CHUNK_BYTES, StateBuilder
 from ledger.store import Store
@@ -64,6 +68,9 @@ CLEAR_KEYS = 10_000
 
 # Given the keys of state records, returns what to write for them beside the state.
 IndexRecords = Callable[[Sequence[bytes]], Mapping[bytes, bytes]]
+# Given the whole state, the note, height and block time of the snapshot, and whether the note is of a later block:
+# raises Untrue where the log's lines are not by keys that the state says count.
+JudgeNote = Callable[[StateMap, bytes, int, int, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +117,17 @@ class SnapshotBuilder:
         genesis: Genesis,
         genesis_state_root: bytes,
         index_records: IndexRecords = lambda _: {},
+        judge_note: JudgeNote | None = None,
     ) -> None:
+        """`judge_note`: without it the policy alone says by which key the log has to have signed."""
         self._store = store
         self._policies = policies
         self._genesis = genesis
         self._genesis_raw = genesis.encode()
         self._genesis_state_root = genesis_state_root
         self._index_records = index_records
+        self._judge_note = judge_note
+        self._time_ms = genesis.time_ms  # of the last block of the snapshot at hand
         self._descriptor: Descriptor | None = None
         self._final: Checkpoint | None = None
         self._root = b""
@@ -172,7 +183,11 @@ class SnapshotBuilder:
         refused: Untrue | None = None
         for policy in self._policies:
             try:
-                return verify_checkpoint(note, policy)
+                result = policy.check(parse_note(note))
+                # Which key the log has to have signed by, the state itself says at the end.
+                if self._judge_note is None or not result.quorum_met:
+                    result.check()
+                return result.checkpoint
             except Untrue as error:
                 refused = error
         raise refused or Misuse("a snapshot is verified by at least one policy")
@@ -295,7 +310,7 @@ class SnapshotBuilder:
         height, state_root = 0, self._genesis_state_root
         if descriptor.size > 1:
             record = BlockRecord.decode(last)
-            height, state_root = record.height, record.state_root
+            height, state_root, self._time_ms = record.height, record.state_root, record.time_ms
         if height != descriptor.height:
             raise Untrue("snapshot_height_differs", f"the last block is {height}, got {descriptor.height}")
         if state_root != descriptor.state_root:
@@ -345,6 +360,7 @@ class SnapshotBuilder:
             raise Untrue(
                 "snapshot_state_differs", f"the records hash to {root.hex()}, expected {descriptor.state_root.hex()}"
             )
+        self._judge(last)
         writes: dict[bytes, bytes | None] = {**self._partial, **last}
         self._upper_tiles(writes)
         if self._final is not None and self._final.size == descriptor.size:
@@ -355,6 +371,16 @@ class SnapshotBuilder:
         self._store.write(writes, sync=True)
         self._clear_progress()
         return Chain.open(self._store)
+
+    def _judge(self, last: Mapping[bytes, bytes]) -> None:
+        """Is the note signed by log keys that count by this state? `last`: what the state's map still lacks."""
+        descriptor, final = self.descriptor, self._final
+        if self._judge_note is None or final is None:
+            return
+        # Without a head it is no ledger yet, and the next descriptor has the state begin anew.
+        self._store.write({**last, STATE_BEGUN: b""}, sync=False)
+        later = final.size > descriptor.size
+        self._judge_note(StateMap(self._store, STATE), descriptor.note, descriptor.height, self._time_ms, later)
 
     def _clear_progress(self) -> None:
         batch: dict[bytes, None] = {PROGRESS: None, STATE_BEGUN: None}

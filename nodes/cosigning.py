@@ -456,6 +456,22 @@ class Finality:
                 return size, note
         return None
 
+    def lacking(self) -> dict[str, tuple[str, ...]]:
+        """The authorities that have not signed enough of anything that is not final yet, each with those of its
+        validators that have signed none of it; nobody, where it is the line of a log key that is missing.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        signed = {name for opened in self._open.values() for name in opened.cosignatures}
+        logged = {opened.log_keys[line][0] for opened in self._open.values() for line in opened.logs}
+        for authority in self._authorities if self._open else ():
+            others = {name for name, party in self._authority_of.items() if party != authority}
+            if not self._policy.quorum_met_by({*signed, *others}):
+                theirs = (key.name for party, key in self._cosigner_keys.values() if party == authority)
+                found[authority] = tuple(name for name in theirs if name not in signed)
+            elif authority not in logged:
+                found[authority] = ()
+        return found
+
     def answer(
         self, final_size: int, executed_size: int, final_root: bytes
     ) -> list[tuple[int, bytes, tuple[NoteSignature, ...]]]:

@@ -3,8 +3,9 @@
 For a validator that has not started yet (`comity validator init`). What comes out is the ledger that an honest
 validator had at the archive's checkpoint, byte for byte where bytes are hashed. Promises:
 
-- nothing of it is in place before all of it holds: the checkpoint under the policy, every statement under the key that
-  the registry had for it, every block executed to the record that the archive has, the root at the end;
+- nothing of it is in place before all of it holds: the checkpoint under the policy, by a log key that counts where the
+  archive ends, every statement under the key that the registry had for it, every block executed to the record that the
+  archive has, the root at the end;
 - an interruption at any instant leaves a validator that has not started yet;
 - what is restored knows no position of the order, so it never executes one: it serves what it has, and goes on from a
   snapshot of the others, which has to contain it (docs/adr/0043).
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from contracts.authority_keys import read_authority_keys
 from contracts.execute import BlockExecution, genesis_state
 from contracts.outcome import Outcome
 from ledger.archive_proof import ArchiveFolder
@@ -27,7 +29,7 @@ from ledger.chain_layout import BLOCK_AT, HEAD, encode_head
 from ledger.checkpoint import Checkpoint
 from ledger.entry import BlockRecord, Genesis, parse_entry
 from ledger.errors import Malformed, Misuse, Untrue
-from ledger.policy import parse_policy, verify_checkpoint
+from ledger.policy import Policy, parse_policy, verify_checkpoint
 from ledger.recent_state import RecentState
 from ledger.statement import Statement
 from ledger.store import Batch, Store
@@ -36,6 +38,7 @@ from nodes.config import ValidatorConfig
 from nodes.files import Files
 from nodes.identity import Identity
 from nodes.log_index import LogIndex
+from nodes.log_lines import check_counts
 from nodes.metrics import Metrics
 from nodes.opening import FIRST_START, RESTORED
 from nodes.records import RecordIndex
@@ -91,7 +94,7 @@ def restore(
             rebuilding = _Rebuilding(_Unsynced(store), identity.genesis, pool, config.name)
             for raw in _read_ahead(read_entries(archive, checkpoint, progress), rebuilding):
                 rebuilding.take(raw)
-        restored = rebuilding.finish(checkpoint, note)
+        restored = rebuilding.finish(checkpoint, note, parse_policy(policy))
         # The last write, and the only one that has to be on the disk: it takes all before it along.
         store.write({RESTORED: note}, sync=True)
     finally:
@@ -157,16 +160,24 @@ class _Rebuilding:
         self._statements += len(self._block)
         self._block = []
 
-    def finish(self, checkpoint: Checkpoint, note: bytes) -> Restored:
+    def finish(self, checkpoint: Checkpoint, note: bytes, policy: Policy) -> Restored:
         chain = self._chain
         if self._block:
             raise Untrue("unfinished_block", f"the archive ends within a block, at entry {chain.size}")
         if not chain.initialised or (chain.size, chain.root) != (checkpoint.size, checkpoint.root):
             raise Untrue("archive_differs", f"the ledger ends at {chain.size}, expected {checkpoint.size}")
+        self._check_log_key(note, policy)
         chain.put_cosigned(checkpoint.size, note, sync=False)
         head = chain.head
         self._store.write({HEAD: encode_head(applied=0, root=head.root, size=head.size, state_root=head.state_root)})
         return Restored(checkpoint, chain.height, self._statements)
+
+    def _check_log_key(self, note: bytes, policy: Policy) -> None:
+        """The policy may name a key that is over where the archive ends."""
+        last, genesis = self._chain.last_block, self._genesis
+        place = (0, genesis.time_ms) if last is None else (last.height, last.time_ms)
+        keys = read_authority_keys(self._chain.state, [authority.name for authority in genesis.authorities])
+        check_counts(note, policy, keys, *place)
 
     def _begin(self, raw: bytes) -> None:
         if raw != self._genesis.encode():

@@ -12,11 +12,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from consensus.messages import Snapshot, SnapshotMetadata
 from consensus.quorum import Membership
+from contracts.authority_keys import read_authority_keys
 from contracts.execute import genesis_state
+from contracts.working import UnreadableRecord
 from ledger.chain_layout import STATE
+from ledger.entry import Genesis
 from ledger.errors import Untrue
 from ledger.policy import Policy
-from ledger.snapshot_building import SnapshotBuilder
+from ledger.snapshot_building import JudgeNote, SnapshotBuilder
 from ledger.statemap import StateMap
 from ledger.store import MemoryStore, Store
 from nodes.catch_up import CatchUp, Fetch, PeerFailed
@@ -25,12 +28,27 @@ from nodes.catch_up_serving import OrderRecord, SnapshotServer
 from nodes.config import ValidatorConfig
 from nodes.environment import Environment
 from nodes.identity import Identity
+from nodes.log_lines import check_signed_by_each
 from nodes.membership import configuration_of
 from nodes.opening import Stores
 from nodes.order_tail import OrderTail
 from nodes.proto import peer_pb2
 from nodes.raft_store import changes_in, membership_from_bytes
 from nodes.records import index_keys
+
+
+def judge_by_ledger(genesis: Genesis) -> JudgeNote:
+    """By the log keys that count where a snapshot ends, as the snapshot itself has them decided by both authorities."""
+    names = [authority.name for authority in genesis.authorities]
+
+    def judge(state: StateMap, note: bytes, height: int, time_ms: int, later: bool) -> None:
+        try:
+            keys = read_authority_keys(state, names)
+        except UnreadableRecord as error:
+            raise Untrue("snapshot_unreadable", f"what the state says of log keys cannot be read: {error}") from error
+        check_signed_by_each(note, genesis.origin, keys, height, time_ms, later=later)
+
+    return judge
 
 
 class Snapshots:
@@ -96,7 +114,7 @@ class Snapshots:
     def _make_builder(self, store: Store) -> SnapshotBuilder:
         genesis = self._identity.genesis
         state_root = StateMap(MemoryStore(), STATE).update(dict(genesis_state(genesis))).root
-        return SnapshotBuilder(store, self._policies(), genesis, state_root, index_keys)
+        return SnapshotBuilder(store, self._policies(), genesis, state_root, index_keys, judge_by_ledger(genesis))
 
     def set_voters(self, authority_of: Mapping[str, str]) -> None:
         """Whom to ask, of whom each authority has to be heard."""

@@ -145,8 +145,10 @@ class StatusReport:
             return True, f"ready; its ledger was lost, so it signs nothing up to size {validator.promises.floor}"
         lag_ms = self.final_lag_ms()
         if lag_ms > LATE_FINAL_MS:
-            size = validator.chain.size
-            late = [name for name, times in validator.finality.times.items() if times.size < size]
+            late = []
+            for name, names in validator.finality.lacking().items():
+                who = f"{', '.join(names)} missing" if names else "no line of a log key that counts"
+                late.append(f"{name} ({who})")
             return True, f"waiting {lag_ms // 1000} s for the cosignature of {' and '.join(late) or 'the others'}"
         for why in validator.offences.cut_off():
             return True, f"ready; {why}"

@@ -10,7 +10,9 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import UnknownDurableState
 from ledger.membership import Register, Role
 from ledger.note import NoteSignature, parse_note
+from ledger.policy import parse_policy
 from nodes.cosigning import EARLY_MAX_SIZES, Contradiction, Cosigner, Finality, Intent
+from nodes.network import policy_text
 from tests.nodes.world import ORIGIN, World
 
 WORLD = World()
@@ -311,3 +313,39 @@ def test_another_root_that_only_a_log_key_signed_is_held_against_its_authority()
     divergence = finality.receive("cn-gacc-1", 5, bytes(32), lies, no_root)
     assert divergence is not None
     assert (divergence.signer, divergence.cosigners) == ("cn-gacc log", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("signers", "lacking"),
+    [
+        ((), {"kz-kgd": ("kz-kgd-1", "kz-kgd-2"), "cn-gacc": ("cn-gacc-1", "cn-gacc-2")}),
+        (("kz-kgd-1", "cn-gacc-1"), {"kz-kgd": ("kz-kgd-2",), "cn-gacc": ("cn-gacc-2",)}),
+        (("kz-kgd-1", "kz-kgd-2", "cn-gacc-2"), {"cn-gacc": ("cn-gacc-1",)}),
+        (("kz-kgd-1", "kz-kgd-2", "cn-gacc-1", "cn-gacc-2"), {}),
+    ],
+)
+def test_where_a_majority_of_each_side_is_wanted_whoever_is_missing_is_named(
+    signers: tuple[str, ...], lacking: dict[str, tuple[str, ...]]
+) -> None:
+    world = World()
+    policy = parse_policy(policy_text(world.genesis, "kz-kgd", majority=True).encode())
+    finality = Finality(world.genesis, policy, None)
+    assert finality.lacking() == {}
+    checkpoint = Checkpoint(ORIGIN, 5, bytes(32))
+    finality.executed(checkpoint)
+    for name in signers:
+        finality.receive(name, 5, bytes(32), world.lines(name, checkpoint), lambda _: bytes(32))
+    assert finality.lacking() == lacking
+    assert (finality.conclude() is not None) is (not lacking)
+    assert lacking or finality.lacking() == {}
+
+
+def test_where_only_the_line_of_the_log_key_is_missing_its_authority_is_named_and_no_validator() -> None:
+    world = World()
+    finality = world.finality()
+    checkpoint = Checkpoint(ORIGIN, 5, bytes(32))
+    finality.executed(checkpoint)
+    for name, kept in (("kz-kgd-1", slice(1, 2)), ("cn-gacc-1", slice(0, 2))):
+        finality.receive(name, 5, bytes(32), world.lines(name, checkpoint)[kept], lambda _: bytes(32))
+    assert finality.conclude() is None
+    assert finality.lacking() == {"kz-kgd": ()}
