@@ -69,6 +69,11 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "endings": [{"what": "certificate of kz-kgd-1", "ends_ms": 1_797_000_000_000, "within_days": 30}],
     "evidence": [],
     "releases_needed": [],
+    "further": {
+        "size": 4650,
+        "lag_ms": 42_000,
+        "cosigners": [{"name": "w1", "size": 4650, "time_s": 1_795_312_770, "trouble": "cannot be reached: timed out"}],
+    },
 }
 EXAMPLE_MEMBERSHIP: dict[str, Any] = {
     "number": 1,

@@ -271,6 +271,23 @@ class EndingDocument(Model):
     within_days: int
 
 
+class FurtherCosigner(Model):
+    """One of those whose cosignature makes nothing final, and may be demanded all the same."""
+
+    name: str = Field(description="As the policy of further cosignatures names it.")
+    size: int = Field(description="The largest size that it has cosigned, as far as is known; 0 if none.")
+    time_s: int = Field(description="Its own time then, Unix seconds; 0 if it did not say when.")
+    trouble: str = Field(description="What was wrong with it last, in words; empty if nothing.")
+
+
+class FurtherHealth(Model):
+    """How far behind those are whose cosignatures make nothing final; `/v1/further` has the note."""
+
+    size: int = Field(description="Entries under the newest checkpoint that satisfies the policy that names them.")
+    lag_ms: int = Field(description="How long the oldest final entry that is not under it has been waiting; 0 if none.")
+    cosigners: list[FurtherCosigner]
+
+
 class NetworkStatus(Model):
     """`state` says in plain words what works now."""
 
@@ -293,6 +310,7 @@ class NetworkStatus(Model):
         description="What somebody signed that cannot be true, in words; `/v1/evidence` has the bundles."
     )
     releases_needed: list[str] = Field(description="Contracts ahead that the validator's program does not have.")
+    further: FurtherHealth | None = Field(description="How far behind further cosigners are; null if none are asked.")
 
 
 class CheckpointDocument(Model):
@@ -302,15 +320,6 @@ class CheckpointDocument(Model):
     size: int
     root: Hex32
     note: str = Field(description="The signed note (C2SP tlog-checkpoint), as `/log/checkpoint` serves it.")
-
-
-class FurtherCosigner(Model):
-    """One of those whose cosignature makes nothing final, and may be demanded all the same."""
-
-    name: str = Field(description="As the policy of further cosignatures names it.")
-    size: int = Field(description="The largest size that it has cosigned, as far as is known; 0 if none.")
-    time_s: int = Field(description="Its own time then, Unix seconds; 0 if it did not say when.")
-    trouble: str = Field(description="What was wrong with it last, in words; empty if nothing.")
 
 
 class FurtherDocument(Model):

@@ -55,6 +55,16 @@ class Cosigner:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How far behind the further cosigners are."""
+
+    size: int
+    # By the block time of the oldest final entry that no checkpoint which satisfies the policy covers; 0 without one.
+    lag_ms: int
+    cosigners: tuple[Cosigner, ...]
+
+
 @dataclass(slots=True)
 class Draft:
     """A final checkpoint whose further cosignatures are being collected."""
@@ -216,6 +226,17 @@ class Further:
     def newest(self) -> tuple[int, bytes] | None:
         """Size and note of the newest checkpoint that satisfies the policy, or None."""
         return _read(next(self._store.iterate(FURTHER_KEY, FURTHER_KEY + b"\xff" * 9, reverse=True), None))
+
+    # --- how far behind ----------------------------------------------------------------------------------------------
+
+    def health(self, now_ms: int) -> Health:
+        """How much is under a checkpoint that satisfies the policy, and how long the first final entry has not been."""
+        newest, final = self.newest, self._chain.latest_final
+        size = 0 if newest is None else newest[0]
+        first = max(size, 1)  # the genesis record is in no block
+        waits = final is not None and first < final[0]
+        lag_ms = max(0, now_ms - self._chain.block_of(first).time_ms) if waits else 0
+        return Health(size, lag_ms, tuple(self.cosigners.values()))
 
 
 def _read(found: tuple[bytes, bytes] | None) -> tuple[int, bytes] | None:

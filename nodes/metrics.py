@@ -10,11 +10,49 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from api.expiry import Ending, EndingGauges
+from nodes.further import Health
 
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _BLOCK_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 1000)
 _EXECUTE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _LAG_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
+
+
+class _FurtherGauges:
+    """How far behind the further cosigners are. The labelled ones are there only where some are asked."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._size = Gauge(
+            "comity_further_size",
+            "Entries under the newest checkpoint that satisfies the policy of further cosignatures",
+            registry=registry,
+        )
+        self._lag_s = Gauge(
+            "comity_further_lag_seconds",
+            "How long the oldest final entry has been waiting to be under such a checkpoint",
+            registry=registry,
+        )
+        self._cosigned = Gauge(
+            "comity_further_cosigned_size",
+            "Largest size that a further cosigner has cosigned, as this validator knows since its start",
+            ["cosigner"],
+            registry=registry,
+        )
+        self._trouble = Gauge(
+            "comity_further_trouble",
+            "1 while something is wrong with a further cosigner: comity status says what",
+            ["cosigner"],
+            registry=registry,
+        )
+
+    def set(self, health: Health | None) -> None:
+        if health is None:
+            return
+        self._size.set(health.size)
+        self._lag_s.set(health.lag_ms / 1000)
+        for each in health.cosigners:
+            self._cosigned.labels(each.name).set(each.size)
+            self._trouble.labels(each.name).set(each.trouble != "")
 
 
 class Metrics:
@@ -28,6 +66,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._endings = EndingGauges("comity", registry)
         self._read_endings: Callable[[], tuple[Iterable[Ending], int]] = lambda: ((), 0)
+        self._further = _FurtherGauges(registry)
+        self._read_further: Callable[[], Health | None] = lambda: None
         self.sync_s = Histogram(
             "comity_raft_sync_seconds", "Synced write of the Raft log", buckets=_SYNC_BUCKETS_S, registry=registry
         )
@@ -76,7 +116,12 @@ class Metrics:
         """Tell what ends by itself: `read` gives it, and the time, when somebody asks."""
         self._read_endings = read
 
+    def further(self, read: Callable[[], Health | None]) -> None:
+        """Tell how far behind the further cosigners are: `read` says it when somebody asks; None if none are asked."""
+        self._read_further = read
+
     def text(self) -> bytes:
+        self._further.set(self._read_further())
         self._endings.set(*self._read_endings())
         for name, value in self._read().items():
             self._gauges[name].set(value)

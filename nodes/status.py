@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from api.expiry import warning
 from api.proto import validator_pb2
 from ledger.membership import Role
+from nodes.further import Health
 
 if TYPE_CHECKING:
     from nodes.validator import Validator
@@ -246,7 +247,23 @@ class StatusReport:
             ],
             evidence=validator.bundles.words()[:EVIDENCE_WORDS_MAX],
             releases_needed=[str(each) for each in validator.expiry.releases_needed()],
+            further=self._further(),
         )
+
+    def further(self) -> Health | None:
+        """How far behind the further cosigners are; None where none are asked."""
+        exchange = self._validator.further
+        return None if exchange is None else exchange.further.health(self._validator.clock.now_ms())
+
+    def _further(self) -> validator_pb2.FurtherStatus | None:
+        health = self.further()
+        if health is None:
+            return None
+        cosigners = [
+            validator_pb2.FurtherCosigner(name=each.name, size=each.size, time_s=each.time_s, trouble=each.trouble)
+            for each in health.cosigners
+        ]
+        return validator_pb2.FurtherStatus(size=health.size, lag_ms=health.lag_ms, cosigners=cosigners)
 
     def protocols(self) -> list[validator_pb2.ProtocolSpoken]:
         """What each member of the network speaks, as far as it has said so."""

@@ -324,6 +324,7 @@ class Validator:
             ),
         )
         self.metrics.gauges(self.report.gauges, GAUGES)
+        self.metrics.further(self.report.further)
         self.metrics.endings(lambda: (self.expiry.endings(), self.clock.now_ms()))
 
     # --- life --------------------------------------------------------------------------------------------------------

@@ -466,7 +466,7 @@ class ProtocolSpoken(_message.Message):
     def __init__(self, validator: _Optional[str] = ..., lowest: _Optional[int] = ..., highest: _Optional[int] = ..., release: _Optional[str] = ..., refusal: _Optional[str] = ..., unknown_messages: _Optional[int] = ...) -> None: ...
 
 class ValidatorStatus(_message.Message):
-    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols", "endings", "evidence", "releases_needed")
+    __slots__ = ("validator", "authority", "origin", "term", "leader", "commit_index", "applied_index", "size", "height", "final_size", "final_lag_ms", "authorities", "ready", "state", "genesis", "halted", "protocol_effective", "protocols", "endings", "evidence", "releases_needed", "further")
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
@@ -488,6 +488,7 @@ class ValidatorStatus(_message.Message):
     ENDINGS_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     RELEASES_NEEDED_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_FIELD_NUMBER: _ClassVar[int]
     validator: str
     authority: str
     origin: str
@@ -509,7 +510,18 @@ class ValidatorStatus(_message.Message):
     endings: _containers.RepeatedCompositeFieldContainer[Ending]
     evidence: _containers.RepeatedScalarFieldContainer[str]
     releases_needed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., evidence: _Optional[_Iterable[str]] = ..., releases_needed: _Optional[_Iterable[str]] = ...) -> None: ...
+    further: FurtherStatus
+    def __init__(self, validator: _Optional[str] = ..., authority: _Optional[str] = ..., origin: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., size: _Optional[int] = ..., height: _Optional[int] = ..., final_size: _Optional[int] = ..., final_lag_ms: _Optional[int] = ..., authorities: _Optional[_Iterable[_Union[AuthorityStatus, _Mapping]]] = ..., ready: _Optional[bool] = ..., state: _Optional[str] = ..., genesis: _Optional[bytes] = ..., halted: _Optional[str] = ..., protocol_effective: _Optional[int] = ..., protocols: _Optional[_Iterable[_Union[ProtocolSpoken, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., evidence: _Optional[_Iterable[str]] = ..., releases_needed: _Optional[_Iterable[str]] = ..., further: _Optional[_Union[FurtherStatus, _Mapping]] = ...) -> None: ...
+
+class FurtherStatus(_message.Message):
+    __slots__ = ("size", "lag_ms", "cosigners")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    COSIGNERS_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    lag_ms: int
+    cosigners: _containers.RepeatedCompositeFieldContainer[FurtherCosigner]
+    def __init__(self, size: _Optional[int] = ..., lag_ms: _Optional[int] = ..., cosigners: _Optional[_Iterable[_Union[FurtherCosigner, _Mapping]]] = ...) -> None: ...
 
 class EvidenceQuery(_message.Message):
     __slots__ = ("after",)

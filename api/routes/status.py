@@ -77,7 +77,21 @@ def network_status(gateway: Gateway) -> dict[str, Any]:
         "endings": _endings(gateway),
         "evidence": _evidence(gateway),
         "releases_needed": list(best.releases_needed) if best is not None else [],
+        "further": _further(gateway),
     }
+
+
+def _further(gateway: Gateway) -> dict[str, Any] | None:
+    """Of the validator that has most; a line that one of them has, the others have been told."""
+    said = [lane.status.further for lane in gateway.pool.lanes if lane.status and lane.status.HasField("further")]
+    if not said:
+        return None
+    most = max(said, key=lambda each: (each.size, -each.lag_ms))
+    cosigners = [
+        {"name": each.name, "size": each.size, "time_s": each.time_s, "trouble": each.trouble}
+        for each in most.cosigners
+    ]
+    return {"size": most.size, "lag_ms": most.lag_ms, "cosigners": cosigners}
 
 
 def _evidence(gateway: Gateway) -> list[str]:

@@ -536,6 +536,20 @@ def _show_protocols(document: dict[str, Any]) -> None:
             click.echo(f"  {name}: speaks up to version {highest}")
 
 
+def _show_further(document: dict[str, Any]) -> None:
+    """How much has further cosignatures, and who of those cosigners has not signed all that is final."""
+    further = document.get("further")
+    if further is None:
+        return
+    final = document["final_size"]
+    waiting = f"; the oldest without has waited {further['lag_ms'] // 1000} s" if further["lag_ms"] else ""
+    click.echo(f"  further cosignatures: {further['size']} of {final} final entries{waiting}")
+    for each in further["cosigners"]:
+        if each["size"] < final or each["trouble"]:
+            trouble = f": {each['trouble']}" if each["trouble"] else ""
+            click.echo(f"  {each['name']}: has cosigned {each['size']} of {final}{trouble}")
+
+
 @click.command()
 @gateway_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
@@ -564,6 +578,7 @@ def status(gateway: str, as_json: bool) -> None:
             halted = f", HALTED: {validator['halted']}" if validator["halted"] else ""
             click.echo(f"  {validator['name']}: {ready}, leader {validator['leader'] or 'none'}{halted}")
         _show_protocols(document)
+        _show_further(document)
         for ending in document.get("endings", ()):
             click.echo(f"  {_ending_in_words(ending)}")
         for line in document.get("evidence", ()):

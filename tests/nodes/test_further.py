@@ -331,3 +331,28 @@ def test_the_body_of_a_request_is_that_of_the_specification() -> None:
     assert len(parse_witness_lines(line * 3)) == 3
     with pytest.raises((Malformed, Untrue)):
         parse_witness_lines(line * 65)
+
+
+def test_how_long_something_has_waited_counts_from_the_oldest_final_entry_without_further_cosignatures() -> None:
+    world = World()
+    kz, cn = further(world), further(world, "cn-gacc-1")
+    assert kz.health(NOW_S * 1000).lag_ms == 0, "nothing is final"
+    world.chain.put_cosigned(1, world.note(Checkpoint(ORIGIN, 1, world.chain.root_at(1))))
+    assert (kz.health(NOW_S * 1000).size, kz.health(NOW_S * 1000).lag_ms) == (0, 0), "the genesis record is in no block"
+    world.grow(3)
+    finalise(world)
+    of_first_ms, now_ms = world.chain.block(1).time_ms, world.chain.block(3).time_ms + 7_000
+    assert kz.health(now_ms).lag_ms == now_ms - of_first_ms
+    draft = begun(kz)
+    answer = tell(draft, cn)
+    assert answer is not None
+    tell(answer, kz)
+    kz.add(draft, Feed(URL, world.chain, HonestWitness()).ask(draft))
+    covered, height = world.chain.size, world.chain.height
+    assert (kz.health(now_ms).size, kz.health(now_ms).lag_ms) == (covered, 0)
+    world.grow(2)
+    assert kz.health(now_ms).lag_ms == 0, "what is not final does not wait for these"
+    finalise(world)
+    assert kz.health(now_ms + 60_000).lag_ms == now_ms + 60_000 - world.chain.block(height + 1).time_ms
+    assert kz.health(0).lag_ms == 0, "a clock behind the blocks' time"
+    assert {each.name: each.size for each in kz.health(now_ms).cosigners} == dict.fromkeys(kz.cosigners, covered)

@@ -25,6 +25,7 @@ from ledger.note import COSIGNATURE_V1, SUBTREE_V1, Note, format_note, format_vk
 from ledger.policy import parse_policy
 from ledger.statement import Statement
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_UNAVAILABLE
+from nodes.config import load_validator_config
 from tests.interop import go
 from tests.interop.test_witness import HERE, VKEY, signer_key
 from tests.nodes.network import Processes, Signer, all_final, gateway_of, make_network, until, wait_ready
@@ -324,6 +325,18 @@ async def _without_the_witness(border: Border, gateways: dict[str, str]) -> None
     assert found["w1"]["size"] < size
     assert "cannot be reached" in found["w1"]["trouble"]
     border.prove(second, url, "--further", status=EXIT_UNAVAILABLE)
+
+    async def shown() -> bool:
+        said = run("status", "--gateway", url).stdout
+        return f"w1: has cosigned {found['w1']['size']} of {size}: cannot be reached" in said
+
+    await until(shown, what="the status says it in words")
+    said = json.loads(done("status", "--gateway", url, "--json").stdout)["further"]
+    assert (said["size"], said["lag_ms"] > 0) == (found["w1"]["size"], True)
+    metrics = await metrics_of(border)
+    assert metrics["comity_further_size"] == metrics['comity_further_cosigned_size{cosigner="w1"}'] < size
+    assert metrics["comity_further_lag_seconds"] > 0
+    assert [metrics[f'comity_further_trouble{{cosigner="{name}"}}'] for name in (*BY.values(), "w1")] == [0, 0, 1]
     plain = border.prove(second, url)
     assert run("verify", plain, "--policy", border.network.authorities[0].policy).exit_code == EXIT_HOLDS
     border.witness.start(border.log_vkey())
@@ -331,6 +344,24 @@ async def _without_the_witness(border: Border, gateways: dict[str, str]) -> None
         proof = border.prove(second, gateway, "--further", "--wait", "60")
         assert run_light("verify", proof, "--policy", border.policies[authority]).returncode == EXIT_HOLDS
     assert {each["trouble"] for each in (await cosigners(url)).values()} == {""}
+    metrics = await metrics_of(border)
+    assert metrics["comity_further_size"] >= size
+    assert metrics["comity_further_lag_seconds"] == 0
+
+    async def quiet() -> bool:
+        said = run("status", "--gateway", url).stdout
+        return "has cosigned" not in said and "further cosignatures: " in said
+
+    await until(quiet, what="nobody is behind")
+
+
+async def metrics_of(border: Border) -> dict[str, float]:
+    """What the Kazakh validator tells Prometheus, by name and labels."""
+    address = load_validator_config(border.processes.validator(KZ).config).http_address
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"http://{address}/metrics")).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
 
 
 async def cosigners(url: str) -> dict[str, dict[str, Any]]:

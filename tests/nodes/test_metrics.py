@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from nodes.further import Cosigner, Health
 from nodes.metrics import Metrics
 from nodes.metrics_reference import registries, text
 
@@ -46,3 +47,20 @@ def test_a_gauge_is_what_was_read_when_somebody_asked() -> None:
     assert b"comity_halted 0.0" in metrics.text()
     values["halted"] = 1.0
     assert b"comity_halted 1.0" in metrics.text()
+
+
+def test_who_of_the_further_cosigners_is_behind_is_told_by_name_and_only_where_some_are_asked() -> None:
+    metrics = Metrics("kz-kgd-1")
+    metrics.gauges(dict, {})
+    assert b"{cosigner=" not in metrics.text()
+    away = Cosigner("w1", size=40, trouble="cannot be reached: refused")
+    metrics.further(lambda: Health(40, 61_500, (Cosigner("kz-kgd-1-ml-dsa", size=55), away)))
+    for line in (
+        "comity_further_size 40.0",
+        "comity_further_lag_seconds 61.5",
+        'comity_further_cosigned_size{cosigner="kz-kgd-1-ml-dsa"} 55.0',
+        'comity_further_cosigned_size{cosigner="w1"} 40.0',
+        'comity_further_trouble{cosigner="kz-kgd-1-ml-dsa"} 0.0',
+        'comity_further_trouble{cosigner="w1"} 1.0',
+    ):
+        assert line in metrics.text().decode().splitlines()
