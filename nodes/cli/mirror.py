@@ -65,6 +65,10 @@ def mirror(
     be of its tree, before it is in its place; an interruption at any instant leaves the archive that was there. That
     statements are signed and executed as they should be is for `comity audit DIRECTORY` to say, at any time.
 
+    Where a log key was replaced, the new policy file (comity governance policy) may be put in place while the mirror
+    runs: it is read as soon as no log key of the one before signs any more. Without one the mirror ends with exit
+    status 1 and says so; the archive stays, and goes on with the new file.
+
     A gateway that cannot be reached is asked again. One that shows another history ends the mirror with exit status 1:
     both checkpoints, and evidence made of them that `comity verify` takes, are kept in DIRECTORY.contradiction, for the
     other authority and for a court. What is there is never overwritten.
@@ -74,9 +78,8 @@ def mirror(
     """
     if participant_id is None:
         stop("entries are for authorities and auditors: name one with --as and --key", EXIT_MISUSE)
-    policy = read_policy(policy_path)
     with closing(_Told()) as told:
-        _Mirror(directory, gateway, policy, participant_id, key, as_json).run(told, every_s, once)
+        _Mirror(directory, gateway, policy_path, participant_id, key, as_json).run(told, every_s, once)
 
 
 class _Told:
@@ -113,11 +116,12 @@ class _Stopped(Exception):
 
 class _Mirror:
     def __init__(
-        self, directory: Path, gateway: str, policy: bytes, participant_id: str, key: Path | None, as_json: bool
+        self, directory: Path, gateway: str, policy_path: Path, participant_id: str, key: Path | None, as_json: bool
     ) -> None:
         self._directory = directory
         self._gateway = gateway
-        self._policy = policy
+        self._policy_path = policy_path
+        self._policy = read_policy(policy_path)
         self._participant_id = participant_id
         self._key = key
         self._as_json = as_json
@@ -151,7 +155,7 @@ class _Mirror:
     def _round(self, client: Client, told: _Told) -> None:
         began_s = time.monotonic()
         try:
-            note = checkpoint_for(client, self._policy)
+            note = self._final_note(client)
         except LedgerError as error:
             stop(f"{self._gateway}: {error}", EXIT_DOES_NOT_HOLD)
         try:
@@ -170,6 +174,25 @@ class _Mirror:
         except OSError as error:
             stop(f"{self._directory}: {error.strerror or error}", EXIT_UNAVAILABLE)
         self._say(done, time.monotonic() - began_s)
+
+    def _final_note(self, client: Client) -> bytes:
+        """Where no log key that we know has signed: is there another policy file since? A log key may be replaced."""
+        try:
+            return checkpoint_for(client, self._policy)
+        except Untrue as error:
+            if error.code != "log_signature_missing":
+                raise
+        present = read_policy(self._policy_path)
+        if present == self._policy:
+            stop(
+                f"{self._gateway}: no log key that {self._policy_path} names has signed the checkpoint. If one was "
+                "replaced, write the file anew with comity governance policy, and start again: "
+                f"{self._directory} is as it was, and goes on from there",
+                EXIT_DOES_NOT_HOLD,
+            )
+        click.echo(f"{self._policy_path} was replaced: going on with what it says now", err=True)
+        self._policy = present
+        return checkpoint_for(client, self._policy)
 
     def _export(self, client: Client, note: bytes, changes: bytes, told: _Told) -> ExportReport:
         from ledger.archive import export_archive

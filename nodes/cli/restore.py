@@ -66,7 +66,9 @@ def restore(archive: Path, config_path: Path, policy_path: Path, as_json: bool) 
     except StoreUnavailable as error:
         stop(str(error), EXIT_UNAVAILABLE)
     except LedgerError as error:
-        stop(f"{archive}: {error}", EXIT_DOES_NOT_HOLD)
+        replaced = getattr(error, "code", "") == "log_signature_missing"
+        hint = f". If a log key was replaced since {policy_path} was written: comity governance policy writes it anew"
+        stop(f"{archive}: {error}{hint if replaced else ''}", EXIT_DOES_NOT_HOLD)
     except OSError as error:
         stop(f"{error.filename or archive}: {error.strerror or error}", EXIT_UNAVAILABLE)
     if as_json:

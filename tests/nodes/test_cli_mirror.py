@@ -14,14 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from contracts.replay import ContractReplay
 from ledger.archive import export_archive
+from ledger.audit import Check, audit_archive
 from ledger.checkpoint import Checkpoint
 from ledger.cosignature import cosign
 from ledger.evidence import decode_evidence
 from ledger.merkle import leaf_hash
-from ledger.note import Note, format_note, parse_note
+from ledger.note import Note, NoteSigner, format_note, parse_note
 from ledger.policy import parse_policy, verify_checkpoint
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE, EXIT_UNAVAILABLE
+from tests.contracts.rotated import OVERLAP_S, RotatedWorld
 from tests.ledger.archives import entries_of, flip, write_archive
 from tests.ledger.test_archive import files
 from tests.ledger.toy import ORIGIN, World
@@ -177,6 +180,67 @@ def test_a_mirror_is_brought_up_to_date_and_fetches_only_what_is_new(
     assert f"{world.chain.size} entries" in second.output
     assert files(tmp_path / "mine") == files(whole)
     assert not any(path.endswith("/000") for path in gateway.asked)
+
+
+class Replaced:
+    """A gateway of a log whose Kazakh log key is replaced, before and after."""
+
+    def __init__(self, directory: Path) -> None:
+        self.world = RotatedWorld()
+        self.world.idle(2)
+        self.cn = self.world.log_signers["cn-gacc"]
+        self.policies = {name: self.world.policy_of([key]) for name, key in self.keys().items()}
+        self.before = self.archive(directory / "before", "old")
+        self.world.rotate()
+        self.world.time_ms += OVERLAP_S * 1000
+        self.world.idle()
+        self.after = self.archive(directory / "after", "new")
+
+    def keys(self) -> dict[str, NoteSigner]:
+        return {"old": self.world.old, "new": self.world.new}
+
+    def archive(self, directory: Path, key: str) -> Path:
+        note = self.world.signed_by(self.keys()[key], self.cn)
+        export_archive(self.world.chain, directory, self.policies[key], note)
+        return directory
+
+
+def test_a_mirror_goes_on_over_the_replacement_of_a_log_key_as_soon_as_it_has_the_new_policy_file(
+    gateway: Gateway, options: list[str], tmp_path: Path
+) -> None:
+    replaced, mine, policy = Replaced(tmp_path / "replaced"), tmp_path / "mine", tmp_path / "border.policy"
+    policy.write_bytes(replaced.policies["old"])
+    gateway.folder = replaced.before
+    assert run("mirror", mine, *options, "--once").exit_code == EXIT_HOLDS
+    before = files(mine)
+    gateway.folder = replaced.after
+    told = run("mirror", mine, *options, "--once")
+    assert told.exit_code == EXIT_DOES_NOT_HOLD
+    assert "comity governance policy" in told.output
+    assert files(mine) == before
+    # The file is put in place while the mirror runs: after its first look, which still finds what was before.
+    gateway.folder = replaced.before
+    looks = 0
+
+    def before_answering(path: str) -> int | None:
+        nonlocal looks
+        if path == "/log/checkpoint":
+            looks += 1
+            if looks == 2:
+                gateway.folder = replaced.after
+                policy.write_bytes(replaced.policies["new"])
+            if looks == 4:  # the third was with the new file, and was taken
+                os.kill(os.getpid(), signal.SIGTERM)
+        return None
+
+    gateway.before = before_answering
+    going = run("mirror", mine, *options, "--every", "0.1")
+    assert going.exit_code == EXIT_HOLDS, going.output
+    assert "border.policy was replaced: going on with what it says now" in going.output
+    assert files(mine) == files(replaced.after)
+    assert audit_archive(mine, replaced.policies["new"], ContractReplay()).faults == ()
+    found = audit_archive(mine, replaced.policies["old"], ContractReplay()).faults
+    assert [fault.check for fault in found] == [Check.LOG_SIGNATURE]
 
 
 def test_a_mirror_grows_until_it_is_told_to_stop_and_rides_out_an_outage(

@@ -13,10 +13,11 @@ import pytest
 from ledger.archive import export_archive
 from ledger.chain import Chain
 from ledger.chain_layout import BLOCK_AT, FIRST_FOREIGN_KEY, HEAD
-from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature
+from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature, log_verifier
 from ledger.cosignature import cosign
 from ledger.entry import BlockRecord
 from ledger.note import Note, NoteSigner, format_note
+from ledger.policy import Log, format_policy, parse_policy
 from ledger.statement import parse_statement
 from nodes.checked_stores import open_checked
 from nodes.cli import EXIT_DOES_NOT_HOLD, EXIT_HOLDS, EXIT_MISUSE
@@ -144,6 +145,15 @@ def refused(corridor: Corridor, tmp_path: Path, archive: Path, policy: bytes | N
     assert result.exit_code == EXIT_DOES_NOT_HOLD, result.output
     assert sorted(each for each in config.data.iterdir() if each.name != "restored") == before
     return result.output
+
+
+def test_a_policy_that_does_not_name_the_log_key_is_told_how_a_new_one_comes_about(
+    corridor: Corridor, tmp_path: Path
+) -> None:
+    policy = parse_policy(corridor.policy)
+    other = log_verifier(ORIGIN, NoteSigner(bytes(range(32))).public_key)
+    told = refused(corridor, tmp_path, corridor.archive, format_policy(replace(policy, logs=(Log(other),))))
+    assert "comity governance policy writes it anew" in told
 
 
 def last_block(corridor: Corridor) -> tuple[list[bytes], list[bytes], BlockRecord]:
