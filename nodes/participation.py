@@ -146,8 +146,9 @@ class Participation:
 
         A snapshot is of a time that is not in our log yet, and nothing need have been ordered since several of them.
         Never the voters of two registers together: a validator that left, with one that came after, made nothing final.
+        The last change that is committed is one of them: while we have not left its joint configuration, others have.
         """
-        numbers = range(self._roster.committed.number + 1, self._roster.newest_number + 1)
+        numbers = range(max(1, self._roster.committed.number), self._roster.newest_number + 1)
         known = filter(None, map(self._roster.knows, numbers))
         return [self.policy(), *(self._policy_of(register.of(Role.VOTER)) for register in known)]
 

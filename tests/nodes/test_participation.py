@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from consensus import Membership, enter
 from ledger.checkpoint import Checkpoint, checkpoint_body, log_signature
 from ledger.cosignature import cosign
-from ledger.membership import Register, Role, Step, Verb, newcomer
+from ledger.membership import Register, Role, Step, Verb, newcomer, verify_change
 from ledger.note import COSIGNATURE_V1, Note, NoteSigner, VerifierKey, format_note, format_vkey, parse_note
 from ledger.policy import Policy
 from ledger.store import MemoryStore
 from nodes.cosigning import Finality
-from nodes.membership import Roster
+from nodes.membership import Roster, change_of, configuration_of
 from nodes.participation import Participation
 from tests.nodes.test_lying_authority import participation, wanting
 from tests.nodes.test_membership import Log
@@ -31,16 +32,16 @@ class Renewed:
             self.cosigners |= {f"{authority}-{number}": NoteSigner.generate() for authority in AUTHORITIES}
         self.roster = Roster(self.log.genesis, MemoryStore())
         register = self.log.register
-        notes = []
+        self.notes: list[bytes] = []
         for steps in (
             [self._add(authority, number) for authority in AUTHORITIES for number in (3, 4)],
             self._replace(register, 3),
             self._replace(None, 4, leaving=3),
         ):
             change = register.change(steps)
-            notes.append(self.log.note(change))
+            self.notes.append(self.log.note(change))
             register = register.after(change)
-        self.roster.learn(notes)
+        self.roster.learn(self.notes)
 
     def _add(self, authority: str, number: int) -> Step:
         name = f"{authority}-{number}"
@@ -102,3 +103,19 @@ def test_a_validator_starts_with_a_note_of_members_that_its_order_has_not_come_t
     part = renewed.participation("any")
     note = renewed.note("kz-kgd-3", "cn-gacc-3")
     assert Finality(renewed.log.genesis, part.policy_of_note(note), note, part.ever()).final_size == 5
+
+
+def test_who_has_not_left_a_joint_configuration_believes_a_snapshot_of_those_who_have() -> None:
+    renewed = Renewed()
+    log, roster = renewed.log, Roster(renewed.log.genesis, MemoryStore())
+    register = log.register
+    for number, note in enumerate(renewed.notes[:2], 1):
+        before, register = register, register.after(verify_change(register, note))
+        change = change_of(before, verify_change(before, note), note)
+        roster.appended([log.entry(number, change)])
+    assert roster.record(2)
+    roster.in_force(enter(Membership(configuration_of(before)), change))
+    part = participation(wanting("any", log.genesis), roster, log.genesis)
+    assert roster.joint
+    assert roster.voters().keys() == {member.name for member in before.of(Role.VOTER)}
+    assert satisfied(part.policies_of_snapshots(), renewed.note("kz-kgd-3", "cn-gacc-3")) == [False, True]
