@@ -11,6 +11,7 @@ import datetime
 import secrets
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from nodes import certificates
 from nodes.checked_stores import open_checked
 from nodes.network import policy_of_members
 from tests.nodes.network import Client, Processes, Signer, all_final, make_network, until, wait_ready
+from tests.nodes.test_catch_up_processes import TAIL_ENTRIES, keep_a_short_order, said
 
 pytestmark = [pytest.mark.processes, pytest.mark.soak]
 
@@ -43,9 +45,11 @@ OVERLAP_S = 6
 class Border:
     """The network, and what its operators do by hand."""
 
-    def __init__(self, directory: Path) -> None:
-        options = {"parameters": {"effect_lead_blocks": 2}}
-        self.processes: Processes = make_network(directory, validators_per_authority=1, **options)
+    def __init__(self, directory: Path, *, validators_per_authority: int = 1) -> None:
+        options: dict[str, Any] = {"parameters": {"effect_lead_blocks": 2}}
+        self.processes: Processes = make_network(
+            directory, validators_per_authority=validators_per_authority, **options
+        )
         self.network = self.processes.network
         self.genesis = Genesis.decode(self.network.genesis.read_bytes())
         now = datetime.datetime.now(datetime.UTC)
@@ -62,18 +66,21 @@ class Border:
 
     def put_in_place_what_is_new(self) -> None:
         """Before the height: the log key beside the present one, and the new CA in everybody's file."""
-        home = self.home(KZ)
-        (home / "log-next.key").write_bytes(self.log_key.to_pem())
-        config = (home / "validator.toml").read_text()
-        (home / "validator.toml").write_text(
-            config.replace('log = "log.key"\n', 'log = "log.key"\nlog_next = "log-next.key"\n')
-        )
+        self.put_the_log_key_in_place(KZ)
         for name in (KZ, CN):
             with (self.home(name) / "ca" / "kz-kgd.pem").open("ab") as file:
                 file.write(self.ca.certificate_pem)
         # What a gateway of the same side believes.
         with (self.network.authorities[0].directory / "ca.pem").open("ab") as file:
             file.write(self.ca.certificate_pem)
+
+    def put_the_log_key_in_place(self, name: str) -> None:
+        home = self.home(name)
+        (home / "log-next.key").write_bytes(self.log_key.to_pem())
+        config = (home / "validator.toml").read_text()
+        (home / "validator.toml").write_text(
+            config.replace('log = "log.key"\n', 'log = "log.key"\nlog_next = "log-next.key"\n')
+        )
 
     def change_certificates(self) -> None:
         """Of the validator, and of the gateway in front of it."""
@@ -97,7 +104,7 @@ class Border:
             payload=payload,
         )
 
-    async def decide(self, client: Client) -> None:
+    async def decide(self, client: Client, *, ca: bool = True) -> None:
         authority = self.genesis.authorities[0]
         digest = certificates.certificate_sha256(self.ca.certificate_pem)
         both = {"authority": authority.name, "overlap_s": OVERLAP_S}
@@ -105,7 +112,7 @@ class Border:
             {"log_key": {**both, "from": authority.log_key, "to": self.log_key.public_key}},
             {"ca": {**both, "from": authority.ca_sha256, "to": digest}},
         ]
-        proposed = self.decision("kz-kgd", "propose", {"title": "both keys", "changes": changes})
+        proposed = self.decision("kz-kgd", "propose", {"title": "both keys", "changes": changes[: 1 + ca]})
         await self.accepted(client, proposed)
         await self.accepted(client, self.decision("cn-gacc", "approve", {"proposal": proposed.id}))
 
@@ -130,9 +137,9 @@ class Border:
             reply = await client.stub.GetProof(validator_pb2.StatementQuery(id=statement.id), timeout=10)
             return bytes(reply.proof)
 
-    def audit(self, directory: Path, policy: bytes) -> AuditReport:
-        """Of the Chinese validator's ledger, which has to be stopped."""
-        store = open_checked(self.home(CN) / "data" / "ledger")
+    def audit(self, directory: Path, policy: bytes, name: str = CN) -> AuditReport:
+        """Of a validator's ledger, which has to be stopped."""
+        store = open_checked(self.home(name) / "data" / "ledger")
         try:
             chain = Chain.open(store)
             assert chain.latest_final is not None
@@ -228,3 +235,51 @@ async def refused_with_the_old_certificate(border: Border) -> None:
     async with Client(network, CN) as client:
         await border.accepted(client, last)
     await all_final(network, CN, [last.id])
+
+
+async def test_a_validator_that_was_away_for_the_whole_overlap_comes_back_by_a_snapshot_under_the_new_key(
+    tmp_path: Path,
+) -> None:
+    """With the policy file of before, and the new log key beside the old one."""
+    border = Border(tmp_path / "net", validators_per_authority=2)
+    processes, network, away = border.processes, border.network, "kz-kgd-2"
+    keep_a_short_order(processes)
+    for name in (KZ, away):
+        border.put_the_log_key_in_place(name)
+    processes.start()
+    try:
+        await wait_ready(network, processes.running)
+        before = await border.crossing()
+        processes.kill(away)
+        async with Client(network, CN) as client:
+            await border.decide(client, ca=False)
+        decided_s = time.monotonic()
+        for _ in range(3):
+            await border.crossing()
+        await asyncio.sleep(max(0.0, decided_s + OVERLAP_S + 1 - time.monotonic()))
+        async with Client(network, CN) as client:
+            for _ in range(2 * TAIL_ENTRIES):
+                await border.accepted(client, border.signer.enrol())
+        for name in (KZ, CN, "cn-gacc-2"):
+            await until(partial(said, processes, name, "order_compacted"), what=f"{name} keeps a short order")
+        processes.start(away)
+        await until(partial(said, processes, away, "snapshot_adopted"), what="a snapshot")
+        await wait_ready(network, [away])
+        # Only with the one that came back is there anybody of its authority, and anybody with the new key.
+        processes.kill(KZ)
+        after = border.signer.enrol()
+        async with Client(network, CN) as client:
+            await border.accepted(client, after)
+        await all_final(network, away, [before.id, after.id])
+        async with Client(network, away) as client:
+            reply = await client.stub.GetProof(validator_pb2.StatementQuery(id=after.id), timeout=10)
+            assert "does not name the log key in force" in (await client.status()).state
+        proof = bytes(reply.proof)
+        assert log_lines(proof, border.genesis.origin) == 2
+        assert check_proof(border.new_policy, proof, after.raw).holds
+        assert not check_proof(border.old_policy, proof, after.raw).holds
+    finally:
+        for name in list(processes.running):
+            processes.stop(name)
+    report = border.audit(tmp_path / "archive", border.new_policy, away)
+    assert report.faults == ()
