@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,33 +60,29 @@ def test_a_quick_run_of_the_benchmark_reports_every_figure(tmp_path: Path) -> No
     assert "final_per_s" in done.stdout
 
 
-@pytest.mark.soak
-@pytest.mark.processes
-def test_a_short_run_of_what_a_gateway_serves_reports_every_stage(tmp_path: Path) -> None:
+def report_of(benchmark: str, *arguments: str) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.serving", "--entries", "700", "--requests", "40"],
+        [sys.executable, "-m", f"tests.benchmarks.{benchmark}", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    report = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.soak
+@pytest.mark.processes
+def test_a_short_run_of_what_a_gateway_serves_reports_every_stage(tmp_path: Path) -> None:
+    report = report_of("serving", "--entries", "700", "--requests", "40")
     for stage in ("proofs_first", "proofs_again", "tiles_full", "tiles_partial", "bundles"):
         assert report[stage]["requests"] == 40
         assert 0 < report[stage]["ms"]["p50"] <= report[stage]["ms"]["p99"]
 
 
 def test_a_short_run_of_verifying_one_proof_reports_every_figure() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.verifying", "--entries", "500", "--runs", "1"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    report = json.loads(done.stdout)
+    report = report_of("verifying", "--entries", "500", "--runs", "1")
     for figure in ("proof_bytes", "command_processor_s", "command_clock_s", "library_us", "bare_check_us"):
         assert report[figure] > 0, figure
 
